@@ -1,0 +1,16 @@
+"""What may go wrong because of what a user gave us; every room may raise it, only the command line catches it."""
+
+
+class DrakeError(Exception):
+    """A wrong input, in one clear sentence: what, where, what to do. The command line prints it and exits with 2."""
+
+
+class UnknownName(DrakeError):
+    """A name that no registry holds; the message lists the nearest known names."""
+
+    def __init__(self, kind: str, name: str, known: list[str]):
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}."
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
