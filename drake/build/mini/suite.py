@@ -1,7 +1,7 @@
 """The mini suite: every world's tasks and the public split as records. `drake.build` and the tests call this.
 
-A record depends on (seed, task, split, index) and on the records of its own world before it, never on other worlds,
-on the number of workers or on timing; so the suite has the same bits on every machine.
+A record depends on (seed, task, split, index) and on the records of its own world before it, never on other
+worlds, on the number of workers or on timing; so the suite has the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .worlds import all_worlds
 PUBLIC = "public"
 MOST_REDRAWS = 50
 RECORDS_PER_WORKER = 2000
-"""A worker process starts in about as much time as this many records take to draw; fewer are drawn in-process."""
+"""A worker process starts in about the time that this many records take to draw; fewer are drawn in-process."""
 
 
 class _Sizes(NamedTuple):
@@ -56,11 +56,11 @@ def suite_records(
     public_per_world: int = 400,
     workers: int | None = None,
 ) -> Iterator[tuple[str, Record]]:
-    """(split, record) for the train and test split of every task, then the public split; always in the same order.
+    """(split, record) for the train and test split of every task, then the public split, in a fixed order.
 
-    Tasks come world by world, the worlds sorted by module name. `workers` processes draw the worlds (default: one per
-    core this process may use, fewer for a small suite); their number does not change the records. A task's records
-    are shuffled within each split, so any prefix of a split is nearly as balanced in its answers as the whole.
+    Tasks come world by world, the worlds sorted by module name. `workers` processes draw the worlds (default: one
+    per core this process may use, fewer for a small suite); their number does not change the records. Answers are
+    balanced within a split, whose records are shuffled.
 
     Raises DrakeError when a world cannot draw that many different records, or names a task the catalog lacks.
     """
@@ -101,9 +101,7 @@ def _world_records(seed: int, sizes: _Sizes, source: str) -> _WorldRecords:
     of_tasks: list[tuple[str, Record]] = []
     for task, make in world.tasks.items():
         if task not in known:
-            raise DrakeError(
-                f"the mini world {source} makes the task {task!r}, which the catalog does not hold"
-            )
+            raise DrakeError(f"the mini world {source} makes {task!r}, a task the catalog does not hold")
         seen: set[_Content] = set()
         for split, count in (("train", sizes.train), ("test", sizes.test)):
             drafts = [_fresh_draft(make, seed, (task, split), index, seen) for index in range(count)]
@@ -151,7 +149,7 @@ def _fresh_draft(
             seen.add(content)
             return draft, images
     raise DrakeError(
-        f"the mini suite found no new record for {of[0]} ({of[1]}, number {index}) in {MOST_REDRAWS} redraws; "
+        f"the mini suite found no new record for {of[0]} ({of[1]} {index}) in {MOST_REDRAWS} redraws; "
         "ask for fewer records, or let its world vary more"
     )
 
@@ -163,7 +161,7 @@ def _record(
 
 
 def _png(image: Image.Image) -> bytes:
-    """The picture as PNG without metadata; the fastest compression, for a picture is under a kilobyte anyway."""
+    """The picture as PNG without metadata; the fastest compression, for a picture is below a kilobyte."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
