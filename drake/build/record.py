@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Record(NamedTuple):
     """One sample.
 
-    id: "<task>/<split>/<six digits>", e.g. "NLVR2-0/train/000017"; a public record's is "public/NLVR2/000017".
+    id: "<task>/<split>/<six digits>", e.g. "NLVR2-0/train/000017"; for public ones "public/NLVR2/000017".
     task: a task id of the catalog, or "public".
     source: the source dataset's id in the catalog.
     category: the task's skill; "" where the catalog names none, "public" in the public split.

@@ -29,7 +29,7 @@ from .worlds import all_worlds
 PUBLIC = "public"
 MOST_REDRAWS = 50
 RECORDS_PER_WORKER = 2000
-"""A worker process starts in about the time that this many records take to draw; fewer are drawn in-process."""
+"""A worker starts in about the time that this many records take to draw; fewer are drawn in-process."""
 
 
 class _Sizes(NamedTuple):
@@ -58,9 +58,9 @@ def suite_records(
 ) -> Iterator[tuple[str, Record]]:
     """(split, record) for the train and test split of every task, then the public split, in a fixed order.
 
-    Tasks come world by world, the worlds sorted by module name. `workers` processes draw the worlds (default: one
-    per core this process may use, fewer for a small suite); their number does not change the records. Answers are
-    balanced within a split, whose records are shuffled.
+    Tasks come world by world, the worlds sorted by module name. `workers` processes draw the worlds (default:
+    one per core this process may use, fewer for a small suite); their number does not change the records.
+    Answers are balanced within a split, whose records are shuffled.
 
     Raises DrakeError when a world cannot draw that many different records, or names a task the catalog lacks.
     """
