@@ -1,0 +1,14 @@
+"""The catalog room: what exists. Tasks, clients and their tasks, backbones and who holds which.
+
+Every room may call it; it knows none of them and starts in milliseconds (TOML and the standard library). The data are
+in `tasks.toml`, `scenarios.toml` and `models.toml` beside this file.
+
+    tasks("drake")["NLVR2-0"].n_images        # 2
+    clients()[0]                              # ("Fashion200K-0", "MagicBrush-0", "VISION-0", "FashionIQ-0")
+    assign(["llama3b", "llama1b"]).name       # "hetero_llava_llama_1B_3B"
+"""
+
+from .models import Assignment, Model, assign, models
+from .tasks import Task, clients, task, tasks, unseen
+
+__all__ = ["Assignment", "Model", "Task", "assign", "clients", "models", "task", "tasks", "unseen"]

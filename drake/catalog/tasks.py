@@ -1,0 +1,119 @@
+"""Tasks, the clients they belong to, and the tasks no client has. Called through `drake.catalog`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ..errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of the benchmark with what is known of its source; None means unknown or not applicable.
+
+    group: "drake" (40), "unseen-newtasktype" (4), "unseen-newvisualdomain" (3) or "hflb" (36).
+    source, source_full: the source data set's id and its full name. category: DRAKE's own three, None elsewhere.
+    type: "multi-choice" or "open-ended". metric: "accuracy" or "token-F1".
+    n_images: pictures per record; None where it varies, `images_note` then says how.
+    client, client_position: owner and order of arrival, from 0. For unseen tasks both only number the list.
+    licence, restrictions: what was found, and what it forbids, in plain words.
+    conflict: where the released material contradicts itself.
+    *_size_reported: as reported for the release, hence text ("<=10000", "80%").
+    """
+
+    id: str
+    source: str
+    group: str
+    description: str
+    type: str
+    metric: str
+    answer_format: str
+    prompt_shape: str
+    client: int
+    client_position: int
+    source_full: str
+    homepage: str
+    licence: str
+    citation: str
+    paper: str
+    year: int
+    restrictions: tuple[str, ...] = ()
+    category: str | None = None
+    n_images: int | None = None
+    images_note: str | None = None
+    hf_id: str | None = None
+    where: str | None = None
+    raw_format: str | None = None
+    train_size_reported: str | None = None
+    test_size_reported: str | None = None
+    note: str | None = None
+    conflict: str | None = None
+
+
+@cache
+def read_toml(name: str) -> dict[str, Any]:
+    """The parsed data file of that name beside this module; do not change what it returns."""
+    return tomllib.loads((files(__package__) / name).read_text(encoding="utf-8"))
+
+
+def _joined(*parts: str | None) -> str | None:
+    return "; ".join(part for part in parts if part) or None
+
+
+@cache
+def _all_tasks() -> dict[str, Task]:
+    data = read_toml("tasks.toml")
+    found = {}
+    for row in data["task"]:
+        source = data["source"][row["source"]]
+        fields = source | row
+        fields["restrictions"] = tuple(source.get("restrictions", ()))
+        for key in ("note", "conflict"):  # a source and its task may each have something to say
+            fields[key] = _joined(source.get(key), row.get(key))
+        found[row["id"]] = Task(**fields)
+    return found
+
+
+def tasks(group: str | None = None) -> dict[str, Task]:
+    """Tasks by id, in catalog order: all 83, those of one group, or those of both "unseen" groups.
+
+    Raises UnknownName for a group that does not exist.
+    """
+    everything = _all_tasks()
+    if group is None:
+        return dict(everything)
+    groups = {found.group for found in everything.values()}
+    wanted = {name for name in groups if name == group or (group == "unseen" and name.startswith("unseen-"))}
+    if not wanted:
+        raise UnknownName("task group", group, sorted({*groups, "unseen"}))
+    return {name: found for name, found in everything.items() if found.group in wanted}
+
+
+def task(id: str) -> Task:
+    """The task of that id; raises UnknownName, with the nearest id, for any other."""
+    everything = _all_tasks()
+    if id not in everything:
+        raise UnknownName("task", id, list(everything))
+    return everything[id]
+
+
+def federation(benchmark: str) -> dict[str, Any]:
+    """The `clients` and `assignments` of a benchmark as written in scenarios.toml; raises UnknownName."""
+    scenarios = {name: part for name, part in read_toml("scenarios.toml").items() if "clients" in part}
+    if benchmark not in scenarios:
+        raise UnknownName("benchmark", benchmark, list(scenarios))
+    return scenarios[benchmark]
+
+
+def clients(benchmark: str = "drake") -> tuple[tuple[str, ...], ...]:
+    """Task ids per client in order of arrival: 10 clients of 4 for "drake", 9 of 4 for "hflb"."""
+    return tuple(tuple(row) for row in federation(benchmark)["clients"])
+
+
+def unseen() -> dict[str, tuple[str, ...]]:
+    """The task ids no client trains on: "new-task-type" (4) and "new-visual-domain" (3)."""
+    return {kind: tuple(ids) for kind, ids in read_toml("scenarios.toml")["unseen"].items()}
