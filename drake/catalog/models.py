@@ -15,8 +15,8 @@ from .tasks import federation, read_toml
 class Model:
     """A backbone a user can name.
 
-    hub_id: repository on the Hugging Face hub, None for the embedded ones. family: whose tokenizer and layers.
-    anchor_order: a federation's anchor is its model of the lowest order. embedded: ships with the package.
+    hub_id: repository on the Hugging Face hub, None for the embedded ones. embedded: ships with the package.
+    family: whose tokenizer and layers. anchor_order: a federation's anchor is its model of the lowest order.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Who holds which backbone: `models[i]` is client i's; `official` when the paper's release has this very one."""
+    """Who holds which backbone: `models[i]` is client i's; `official` when the release has this very one."""
 
     name: str
     models: tuple[str, ...]
@@ -54,11 +54,12 @@ def _order(name: str) -> tuple[int, str]:
 def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str = "drake") -> Assignment:
     """One backbone per client; the order of `models` does not matter.
 
-    models: catalog names, hub ids ("owner/name") or folders with a checkpoint; the last two pass through unchanged.
+    models: catalog names, hub ids ("owner/name") or checkpoint folders; the last two pass through unchanged.
     num_clients: as many as the benchmark has unless given.
-    The official assignment where the release has one for exactly these models and this number of clients; otherwise
-    client i holds model i modulo their number, so counts differ by at most one and every model meets every kind of
-    client. Raises UnknownName for a name that is neither, DrakeError for none, repeated or too many models.
+    The official assignment where the release has one for exactly these models and this number of clients;
+    otherwise client i holds model i modulo their number, so counts differ by at most one and every model meets
+    every kind of client. Raises UnknownName for a name that is none of these, DrakeError for no, repeated or too
+    many models.
     """
     scenario = federation(benchmark)
     count = len(scenario["clients"]) if num_clients is None else num_clients

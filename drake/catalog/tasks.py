@@ -16,7 +16,7 @@ class Task:
     """One task of the benchmark with what is known of its source; None means unknown or not applicable.
 
     group: "drake" (40), "unseen-newtasktype" (4), "unseen-newvisualdomain" (3) or "hflb" (36).
-    source, source_full: the source data set's id and its full name. category: DRAKE's own three, None elsewhere.
+    source, source_full: the source data set's id and its full name. category: one of DRAKE's three, or None.
     type: "multi-choice" or "open-ended". metric: "accuracy" or "token-F1".
     n_images: pictures per record; None where it varies, `images_note` then says how.
     client, client_position: owner and order of arrival, from 0. For unseen tasks both only number the list.
