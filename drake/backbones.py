@@ -1,0 +1,383 @@
+"""Name or path -> frozen model and processor; records -> what the model eats. Federation and scoring call
+this.
+
+An embedded tiny backbone, a checkpoint of the hub and a local folder are all ordinary LLaVA checkpoints
+(LlavaForConditionalGeneration, LlavaProcessor, chat template) and go through the same lines. Vision tower and
+projector are frozen and the same for every client, method and round, so each distinct picture is encoded
+once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+from .errors import DrakeError, UnknownName
+from .prompts import Chat, Record
+
+IGNORED = -100
+"""The label of tokens that carry no loss."""
+
+ENCODER_BATCH = 16
+"""Pictures per pass of the vision tower."""
+
+FAMILIES: dict[str, Literal["llama", "qwen"]] = {"llama": "llama", "qwen2": "qwen", "qwen3": "qwen"}
+"""model_type of the text config -> family."""
+
+WEIGHTS_FOLDER = Path(__file__).parent / "backbone_weights"
+"""The embedded checkpoints, one folder each."""
+
+HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
+"""What is fetched of a hub repository: configuration, tokenizer, safetensors; no code, no pickles."""
+
+
+class Batch(NamedTuple):
+    """Records as one padded batch of B rows and T tokens.
+
+    records: the records, in the order of the rows.
+    input_ids: [B, T], image tokens expanded to the number of feature tokens.
+    inputs: for `model(**inputs)`: `inputs_embeds` [B, T, d], `attention_mask` and `position_ids` [B, T].
+    labels: [B, T], -100 except for the tokens of the answer and its end of turn; None for generation.
+    """
+
+    records: tuple[Record, ...]
+    input_ids: Tensor
+    inputs: dict[str, Tensor]
+    labels: Tensor | None
+
+
+@dataclass
+class Backbone:
+    """A frozen LLaVA and everything around it that is the same for all clients. Made by `load`.
+
+    revision: the hub's commit, or the SHA-256 of the weight files of a folder.
+    cache_bytes: most bytes of picture features kept in memory; the least recently used go first.
+    stop_ids: tokens that end a generated answer.
+    """
+
+    name: str
+    family: Literal["llama", "qwen"]
+    revision: str
+    model: LlavaForConditionalGeneration
+    processor: LlavaProcessor
+    device: torch.device
+    dtype: torch.dtype
+    cache_bytes: int = 2 << 30
+    chat: Chat = field(init=False, repr=False)
+    _features: OrderedDict[bytes, Tensor] = field(default_factory=OrderedDict, init=False, repr=False)
+    _cached_bytes: int = field(default=0, init=False, repr=False)
+    _ids: dict[tuple[str, str, str | None], list[int]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.chat = Chat(self.processor, self.name)
+        self.model.eval()
+        self.model.requires_grad_(False)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor.tokenizer
+
+    @property
+    def num_layers(self) -> int:
+        return self.model.config.text_config.num_hidden_layers
+
+    @property
+    def hidden_size(self) -> int:
+        return self.model.config.text_config.hidden_size
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Ids that end an answer: the chat's end of turn and whatever the checkpoint names as EOS."""
+        named = self.model.generation_config.eos_token_id
+        named = named if isinstance(named, list) else [named]
+        return sorted({self.chat.end_of_turn, self.tokenizer.eos_token_id, *named} - {None})
+
+    @property
+    def pad_id(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return pad if pad is not None else self.chat.end_of_turn
+
+    def features(self, images: Sequence[bytes]) -> list[Tensor]:
+        """What the language model sees of each picture: vision tower and projector, [tokens, d] each.
+
+        Each distinct picture (by the hash of its bytes) is encoded once as long as it stays in the cache.
+        Raises DrakeError for bytes that are no picture.
+        """
+        keys = [hashlib.sha256(image).digest() for image in images]
+        found = {key: self._features[key] for key in keys if key in self._features}
+        misses = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
+        pending = list(misses.items())
+        for start in range(0, len(pending), ENCODER_BATCH):
+            part = pending[start : start + ENCODER_BATCH]
+            encoded = self._encode([_picture(image) for _, image in part])
+            found.update(zip((key for key, _ in part), encoded, strict=True))
+        for key in found:
+            self._remember(key, found[key])
+        return [found[key] for key in keys]
+
+    def batch(self, records: Sequence[Record], *, answers: bool) -> Batch:
+        """Records as one batch: with answers, padded right, to train; without, padded left, to generate.
+
+        The embeddings are built from the frozen table with the pictures' features in the places of the image
+        tokens; `position_ids` count the real tokens of each row from 0, so that padding changes nothing.
+        """
+        images = [_image_bytes(record) for record in records]
+        try:
+            features = iter(self.features([data for row in images for data in row]))
+        except DrakeError as error:
+            raise DrakeError(f"{error}; it is in {_first_unreadable(records, images)}") from error
+        rows: list[tuple[list[int], list[Tensor], int]] = []
+        for record in records:
+            pictures = [next(features) for _ in record["images"]]
+            lengths = [len(feature) for feature in pictures]
+            prompt = _expand(self._prompt_ids(record), self.chat.image_token_id, lengths, record)
+            answer = self._answer_ids(record) if answers else []
+            rows.append((prompt + answer, pictures, len(prompt)))
+
+        height, width = len(rows), max(len(ids) for ids, _, _ in rows)
+        input_ids = torch.full((height, width), self.pad_id)
+        mask = torch.zeros((height, width), dtype=torch.long)
+        labels = torch.full((height, width), IGNORED) if answers else None
+        for row, (ids, _, prompt_length) in enumerate(rows):
+            start = 0 if answers else width - len(ids)
+            input_ids[row, start : start + len(ids)] = torch.tensor(ids)
+            mask[row, start : start + len(ids)] = 1
+            if labels is not None:
+                labels[row, prompt_length : len(ids)] = torch.tensor(ids[prompt_length:])
+        input_ids, mask = input_ids.to(self.device), mask.to(self.device)
+        inputs = {
+            "inputs_embeds": self._embed(input_ids, [f for _, pictures, _ in rows for f in pictures]),
+            "attention_mask": mask,
+            "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+        }
+        if labels is not None:
+            labels = labels.to(self.device)
+        return Batch(tuple(records), input_ids, inputs, labels)
+
+    def decode(self, ids: Tensor | Sequence[int]) -> str:
+        """The text of generated ids up to the first stop token."""
+        ids = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+        stops = set(self.stop_ids)
+        end = next((position for position, id_ in enumerate(ids) if id_ in stops), len(ids))
+        return self.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+
+    @torch.no_grad()
+    def _encode(self, pictures: list[Image.Image]) -> list[Tensor]:
+        pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        output = self.model.get_image_features(
+            pixel_values=pixels.to(self.device, self.dtype),
+            vision_feature_layer=self.model.config.vision_feature_layer,
+            vision_feature_select_strategy=self.model.config.vision_feature_select_strategy,
+            return_dict=True,
+        )
+        return [feature.clone() for feature in output.pooler_output]  # views would keep the whole batch alive
+
+    def _remember(self, key: bytes, feature: Tensor) -> None:
+        if key not in self._features:
+            self._features[key] = feature
+            self._cached_bytes += feature.nbytes
+        self._features.move_to_end(key)
+        while self._cached_bytes > self.cache_bytes:
+            _, oldest = self._features.popitem(last=False)
+            self._cached_bytes -= oldest.nbytes
+
+    def _prompt_ids(self, record: Record) -> list[int]:
+        key = (record["id"], record["prompt"], None)
+        if key not in self._ids:
+            self._ids[key] = self.chat.prompt_ids(record)
+        return self._ids[key]
+
+    def _answer_ids(self, record: Record) -> list[int]:
+        key = (record["id"], record["prompt"], record["answer"])
+        if key not in self._ids:
+            self._ids[key] = self.chat.answer_ids(record)
+        return self._ids[key]
+
+    @torch.no_grad()
+    def _embed(self, input_ids: Tensor, pictures: list[Tensor]) -> Tensor:
+        is_image = input_ids == self.chat.image_token_id
+        # Some checkpoints number the image token beyond the embedding table.
+        embeds = self.model.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
+        if pictures:
+            embeds[is_image] = torch.cat(pictures).to(embeds.dtype)
+        return embeds
+
+
+def answer_logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits [n, V] and targets [n] of the batch's n answer tokens, rows in order.
+
+    `model` is a LlavaForConditionalGeneration. lm_head runs on these positions only: the cross-entropy of the
+    two is the usual loss at a fraction of the memory.
+    """
+    if batch.labels is None:
+        raise ValueError("a batch without answers has no targets")
+    targets = batch.labels[:, 1:]
+    wanted = targets != IGNORED
+    hidden = model.model(**batch.inputs, use_cache=False).last_hidden_state[:, :-1]
+    return model.lm_head(hidden[wanted]), targets[wanted]
+
+
+def embedded() -> list[str]:
+    """Names of the backbones that ship with the package."""
+    return sorted(folder.parent.name for folder in WEIGHTS_FOLDER.glob("*/config.json"))
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    revision: str | None = None,
+) -> Backbone:
+    """The backbone of an embedded name, a name of the catalog, a local checkpoint folder or a hub repository.
+
+    revision: a commit, tag or branch of the hub; default: its main branch.
+    Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a
+    folder that holds no LLaVA checkpoint.
+    """
+    name = str(name_or_path)
+    folder, commit = _locate(name, revision)
+    family = _check_checkpoint(folder)
+    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True)
+    model = LlavaForConditionalGeneration.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True
+    ).to(device)
+    return Backbone(
+        name=name,
+        family=family,
+        revision=commit or _hash_of_weights(folder),
+        model=model,
+        processor=processor,
+        device=torch.device(device),
+        dtype=dtype,
+    )
+
+
+def _locate(name: str, revision: str | None) -> tuple[Path, str | None]:
+    """The folder that holds the checkpoint, and the hub's commit if it came from there."""
+    from . import catalog
+
+    if name in embedded():
+        return WEIGHTS_FOLDER / name, None
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser(), None
+    models = catalog.models()
+    if name in models:
+        hub_id = models[name].hub_id
+        if hub_id is None:
+            raise DrakeError(
+                f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench"
+            )
+        return _fetch(hub_id, revision)
+    if name.count("/") == 1 and name[0] not in "./~":
+        return _fetch(name, revision)
+    if "/" in name:
+        raise DrakeError(f"there is no folder {name!r}; give a checkpoint folder or a model's name")
+    raise UnknownName("model", name, sorted({*embedded(), *models}))
+
+
+def _fetch(hub_id: str, revision: str | None) -> tuple[Path, str]:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(HUB_FILES)))
+    except GatedRepoError:
+        raise DrakeError(f"{hub_id} wants its terms accepted on the hub, then `hf auth login`") from None
+    except RepositoryNotFoundError:
+        raise DrakeError(f"the hub has no {hub_id!r}; if it is private, `hf auth login`") from None
+    except RevisionNotFoundError:
+        raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise DrakeError(
+            f"{hub_id} is not in the local cache and the hub cannot be reached ({type(error).__name__}); "
+            "connect to the network once, or give the path of a downloaded folder"
+        ) from error
+    return folder, folder.name
+
+
+def _check_checkpoint(folder: Path) -> Literal["llama", "qwen"]:
+    """The family of the checkpoint in `folder`; DrakeError if there is none that we can use."""
+    try:
+        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        config = {}
+    if config.get("model_type") != "llava" or not any(folder.glob("*.safetensors")):
+        raise DrakeError(
+            f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors"
+        )
+    text = config.get("text_config", {}).get("model_type", "llama")  # transformers' default for LLaVA
+    if text not in FAMILIES:
+        raise DrakeError(
+            f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[text]
+
+
+def _hash_of_weights(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _image_bytes(record: Record) -> list[bytes]:
+    """The encoded pictures of a record; a dataset's undecoded rows hold {"bytes", "path"}."""
+    found = []
+    for image in record["images"]:
+        data = image if isinstance(image, bytes) else image.get("bytes")
+        if data is None:
+            path = Path(image["path"])
+            if not path.is_file():
+                raise DrakeError(f"record {record['id']!r}: there is no picture {path}")
+            data = path.read_bytes()
+        found.append(data)
+    return found
+
+
+def _picture(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise DrakeError(f"a picture cannot be read: {error}") from error
+
+
+def _first_unreadable(records: Sequence[Record], images: list[list[bytes]]) -> str:
+    """Where the broken picture of a batch is, for the error's sentence."""
+    for record, row in zip(records, images, strict=True):
+        for index, data in enumerate(row):
+            try:
+                _picture(data)
+            except DrakeError:
+                return f"record {record['id']!r}, picture {index}"
+    return "no record of this batch any more"
+
+
+def _expand(ids: list[int], image_token: int, lengths: list[int], record: Record) -> list[int]:
+    """`ids` with the k-th image token repeated `lengths[k]` times."""
+    if ids.count(image_token) != len(lengths):
+        raise DrakeError(
+            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} "
+            "image tokens"
+        )
+    left = iter(lengths)
+    return [token for id_ in ids for token in ([id_] * next(left) if id_ == image_token else [id_])]

@@ -1,0 +1,138 @@
+"""A record -> a chat -> token ids: the only room that knows chat templates. Only `backbones` calls it.
+
+Nothing here knows a model by name. How a template writes a user's text, what stands between the end of a
+prompt and the answer, and which token ends a turn are found out by rendering a probe once per processor
+(`Chat`), so that a checkpoint from the hub and an embedded tiny one go through the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import TemplateError
+
+from .errors import DrakeError
+
+PLACEHOLDER = "<image>"
+"""Stands in a record's prompt once per picture, at the place where the model shall see it."""
+
+DATE = "01 Jan 2025"
+"""What templates that write today's date (Llama 3) are told, so that a prompt is the same tomorrow."""
+
+Message = dict[str, Any]
+Record = Mapping[str, Any]
+"""A sample as the dataset holds it: `id`, `images`, `prompt`, `choices`, `answer` and what else there is."""
+
+
+def _in_parts(text: str, image_token: str) -> Any:
+    """Content as typed parts, pictures being parts of their own: what vision-language models document."""
+    first, *rest = text.split(PLACEHOLDER)
+    parts: list[Message] = [{"type": "text", "text": first}] if first else []
+    for piece in rest:
+        parts.append({"type": "image"})
+        if piece:
+            parts.append({"type": "text", "text": piece})
+    return parts
+
+
+def _in_one_part(text: str, image_token: str) -> Any:
+    """One text part holding the image token itself, for templates that would put all pictures first."""
+    return [{"type": "text", "text": text.replace(PLACEHOLDER, image_token)}]
+
+
+def _as_string(text: str, image_token: str) -> Any:
+    """A bare string, for templates of text-only models."""
+    return text.replace(PLACEHOLDER, image_token)
+
+
+class Chat:
+    """How one processor's chat template writes turns.
+
+    Attributes:
+        tokenizer: the processor's tokenizer.
+        image_token_id: the id that stands for one picture in `prompt_ids`.
+        end_of_turn: the id that a template writes after an answer; the tokenizer's EOS where it writes none.
+
+    Raises DrakeError if there is no chat template, or none of the known ways to hand it a text keeps the
+    pictures in their places.
+    """
+
+    def __init__(self, processor: Any, name: str = "the checkpoint"):
+        self.tokenizer = processor.tokenizer
+        self.image_token: str = processor.image_token
+        self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
+        self._processor = processor
+        self._template = processor.chat_template or self.tokenizer.chat_template
+        if self._template is None:
+            raise DrakeError(f"{name} has no chat template; add a chat_template.jinja to its folder")
+        self._content = self._way_that_keeps_places(name)
+        self._glue, self.end_of_turn = self._answer_frame(name)
+
+    def messages(self, record: Record) -> list[Message]:
+        """The record as a conversation of one user turn, pictures where the prompt has them.
+
+        Raises DrakeError if the prompt holds another number of placeholders than the record has pictures.
+        """
+        placeholders, pictures = record["prompt"].count(PLACEHOLDER), len(record["images"])
+        if placeholders != pictures:
+            raise DrakeError(
+                f"record {record.get('id', '?')!r}: the prompt holds {placeholders} {PLACEHOLDER} "
+                f"but the record has {pictures} pictures; they must be as many"
+            )
+        return self._turns(record["prompt"])
+
+    def prompt_ids(self, record: Record) -> list[int]:
+        """Token ids up to where the answer begins: at most one BOS, one image token per picture."""
+        return self._encode(self._render(self.messages(record), add_generation_prompt=True))
+
+    def answer_ids(self, record: Record) -> list[int]:
+        """Token ids of the answer as they follow `prompt_ids`, with the end-of-turn token."""
+        prompt = self._render(self.messages(record), add_generation_prompt=True)
+        before, whole = self._encode(prompt), self._encode(prompt + self._glue + record["answer"])
+        if whole[: len(before)] == before:
+            ids = whole[len(before) :]
+        else:  # the tokenizer merges across the border; generation starts from `before`, so must training
+            ids = self.tokenizer(self._glue + record["answer"], add_special_tokens=False)["input_ids"]
+        return [*ids, self.end_of_turn]
+
+    def _turns(self, user: str, assistant: str | None = None) -> list[Message]:
+        turns = [("user", user)] + ([("assistant", assistant)] if assistant is not None else [])
+        return [{"role": role, "content": self._content(text, self.image_token)} for role, text in turns]
+
+    def _render(self, messages: list[Message], **options: Any) -> str:
+        return self._processor.apply_chat_template(
+            messages, chat_template=self._template, tokenize=False, date_string=DATE, **options
+        )
+
+    def _encode(self, text: str) -> list[int]:
+        """Ids of a rendered text. Some templates write BOS, some tokenizers add it, some pairs do both."""
+        bos = self.tokenizer.bos_token
+        written = bos is not None and text.startswith(bos)
+        return self.tokenizer(text, add_special_tokens=not written)["input_ids"]
+
+    def _way_that_keeps_places(self, name: str) -> Callable[[str, str], Any]:
+        for way in (_in_parts, _in_one_part, _as_string):
+            self._content = way
+            try:
+                rendered = self._render(self._turns(f"alpha{PLACEHOLDER}omega"), add_generation_prompt=True)
+            except (TemplateError, TypeError, KeyError):  # the template expects content of another kind
+                continue
+            if f"alpha{self.image_token}omega" in rendered and rendered.count(self.image_token) == 1:
+                return way
+        raise DrakeError(f"the chat template of {name} does not keep a user's text and pictures in place")
+
+    def _answer_frame(self, name: str) -> tuple[str, int]:
+        """What stands between a prompt and its answer, and the token after the answer."""
+        prompt = self._render(self._turns("alpha"), add_generation_prompt=True)
+        whole = self._render(self._turns("alpha", "omega"))
+        head, found, tail = whole.partition("omega")
+        if not found:
+            raise DrakeError(f"the chat template of {name} does not write the assistant's answer")
+        glue = head[len(prompt) :] if head.startswith(prompt) else ""
+        special = set(self.tokenizer.all_special_ids)
+        ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
+        end = next((id_ for id_ in ids if id_ in special), self.tokenizer.eos_token_id)
+        if end is None:
+            raise DrakeError(f"{name} has no token that ends an answer; set eos_token in its tokenizer")
+        return glue, end
