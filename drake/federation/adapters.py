@@ -1,0 +1,138 @@
+"""Named LoRA adapters on the language model's linear layers: a thin, explicit hold on PEFT for the methods.
+
+PEFT makes and runs the layers. This module only finds them, moves tensors in and out under the names that cross the
+wire ("<layer>.<projection>.<A|B>"), and says which adapters are active and which tensors train; PEFT would switch
+gradients on for every active adapter.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import Linear as LoraLinear
+from torch import Tensor, nn
+
+from drake.federation.method import State
+from drake.federation.settings import Training
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
+_PLACE = re.compile(r"\.layers\.(\d+)\.(.+)$")
+
+
+def add(
+    model: nn.Module, names: Sequence[str], training: Training, layer: type[LoraLinear] | None = None
+) -> nn.Module:
+    """Inject one LoRA adapter per name into every linear layer of the language model, in place; `layer` replaces
+    PEFT's own LoRA layer class. Adding an adapter that is there already does nothing."""
+    for name in names:
+        if any(name in module.lora_A for module in layers(model).values()):
+            continue
+        config = LoraConfig(
+            r=training.rank,
+            lora_alpha=training.alpha,
+            lora_dropout=training.dropout,
+            target_modules=_TARGETS,
+        )
+        if layer is not None:
+            config._register_custom_module({nn.Linear: layer})
+        inject_adapter_in_model(config, model, name)
+        _layers.pop(model, None)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model
+
+
+def layers(model: nn.Module) -> dict[str, LoraLinear]:
+    """The adapted layers by place ("3.self_attn.q_proj"), in the order of the model."""
+    if model not in _layers:
+        found = {}
+        for name, module in model.named_modules():
+            if isinstance(module, LoraLinear):
+                match = _PLACE.search(name)
+                found[f"{match[1]}.{match[2]}"] = module
+        _layers[model] = found
+    return _layers[model]
+
+
+_layers: WeakKeyDictionary[nn.Module, dict[str, LoraLinear]] = WeakKeyDictionary()
+"""Walking the modules takes longer than writing an adapter; `add` forgets what it changes."""
+
+
+def _named(model: nn.Module, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
+    for place, layer in layers(model).items():
+        yield f"{place}.A", layer.lora_A[adapter].weight
+        yield f"{place}.B", layer.lora_B[adapter].weight
+        for letter, parameters in getattr(layer, "extra_adapter_parameters", {}).items():
+            if adapter in parameters:
+                yield f"{place}.{letter}", parameters[adapter]
+
+
+def tensors(model: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
+    """The live parameters of one adapter by name ("3.self_attn.q_proj.A" [r, d_in], "....B" [d_out, r])."""
+    return dict(_named(model, adapter))
+
+
+def read(model: nn.Module, adapter: str) -> State:
+    """A copy of the adapter's tensors."""
+    return {name: parameter.detach().clone() for name, parameter in _named(model, adapter)}
+
+
+@torch.no_grad()
+def write(model: nn.Module, adapter: str, state: Mapping[str, Tensor]) -> None:
+    """Copy tensors into the adapter; names missing in `state` keep their value, unknown names raise KeyError."""
+    live = tensors(model, adapter)
+    for name, tensor in state.items():
+        live[name].copy_(tensor)
+
+
+def activate(model: nn.Module, *adapters: str) -> None:
+    """Let exactly these adapters contribute to the output; no adapter at all gives the bare backbone. Leaves
+    gradients alone."""
+    for layer in layers(model).values():
+        layer._active_adapter = list(adapters)
+        layer._disable_adapters = not adapters
+
+
+def train_only(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Freeze everything but `parameters`, which are returned as a list."""
+    chosen = list(parameters)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    return chosen
+
+
+def fresh(model: nn.Module, adapter: str, rng: torch.Generator) -> State:
+    """New LoRA values in the adapter's shapes: A uniform as PEFT draws it (Kaiming, a = sqrt 5: bound 1/sqrt(d_in)),
+    B zero. Drawn on the CPU in float32, in the order of the model."""
+    state: State = {}
+    for name, parameter in _named(model, adapter):
+        values = torch.zeros(parameter.shape)
+        if name.endswith(".A"):
+            bound = 1 / math.sqrt(parameter.shape[1])
+            values.uniform_(-bound, bound, generator=rng)
+        state[name] = values.to(parameter.device, parameter.dtype)
+    return state
+
+
+def prefixed(prefix: str, state: Mapping[str, Tensor]) -> State:
+    """The same tensors under "<prefix>.<name>"."""
+    return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
+
+
+def part(prefix: str, state: Mapping[str, Tensor]) -> State:
+    """The tensors stored under `prefixed(prefix, ...)`, with the prefix taken off."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
+
+
+def mean(states: Sequence[Mapping[str, Tensor]]) -> State:
+    """The uniform mean of states with equal names and shapes (FedAvg within one architecture)."""
+    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}

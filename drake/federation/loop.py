@@ -1,0 +1,90 @@
+"""The round loop: train, upload, mix, download, evaluate. The whole protocol is on this page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from drake.errors import DrakeError
+from drake.federation.checkpoint import Progress
+from drake.federation.engine import Job, Records, Serial
+from drake.federation.ledger import traffic
+from drake.federation.method import Federation, Method
+
+Plan = Mapping[int, Sequence[Sequence[Sequence[Records]]]]
+"""client -> round -> optimizer step -> micro-batch -> records. A pure function of the seed, made before training."""
+
+
+class Observer:
+    """What a run tells while it runs; every hook may be overridden, none changes the run."""
+
+    def client_done(self, round: int, client: int, loss: float) -> None:
+        """A client has trained."""
+
+    def round_done(self, progress: Progress, method: Method) -> None:
+        """The server has mixed and every client has its download; the moment to store `progress`."""
+
+
+def run_rounds(
+    method: Method,
+    federation: Federation,
+    plan: Plan,
+    engine: Serial,
+    evaluate: Callable[[int, Progress], None],
+    evaluation_rounds: Sequence[int],
+    progress: Progress,
+    observer: Observer,
+) -> Progress:
+    """Bring `progress` to the last round of `federation`. `evaluate(rounds done, progress)` is called after each round
+    in `evaluation_rounds`; a resumed run skips what its progress already holds."""
+    for client in federation.clients:
+        if client.id not in progress.states:
+            progress.states[client.id] = engine.worker.initial_state(client, federation)
+
+    for round in range(progress.rounds_done, federation.rounds):
+        started = time.perf_counter()
+        jobs = [
+            Job(
+                client,
+                round,
+                progress.states[client.id],
+                progress.downloads.get(client.id),
+                plan[client.id][round],
+            )
+            for client in federation.clients
+        ]
+        losses = {}
+        for client_id, result in engine.local_updates(jobs, federation):
+            progress.states[client_id] = result.state
+            if result.upload is not None:
+                check_finite(client_id, result.upload.tensors)
+                progress.uploads[client_id] = result.upload
+                progress.ledger += traffic(round, client_id, "up", result.upload)
+            losses[client_id] = result.stats["loss"]
+            observer.client_done(round, client_id, losses[client_id])
+        progress.losses.append(dict(sorted(losses.items())))
+
+        for client_id, download in sorted(method.mix(round, progress.uploads, federation).items()):
+            progress.downloads[client_id] = download
+            progress.ledger += traffic(round, client_id, "down", download)
+        progress.rounds_done = round + 1
+        progress.seconds_train += time.perf_counter() - started
+
+        if progress.rounds_done in evaluation_rounds:
+            started = time.perf_counter()
+            evaluate(progress.rounds_done, progress)
+            progress.seconds_eval += time.perf_counter() - started
+        observer.round_done(progress, method)
+    return progress
+
+
+def check_finite(client: int, tensors: Mapping[str, torch.Tensor]) -> None:
+    """DrakeError with the client's number when an upload holds NaN or infinity: mixed in, it would spoil everyone."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise DrakeError(
+                f"client {client} uploaded NaN or infinite values in {name}; its training has diverged: "
+                "lower the learning rate."
+            )

@@ -1,0 +1,190 @@
+"""What a federated method is. Everything that makes a method different is behind this interface; the loop knows no
+method by name.
+
+A round: every participating client runs `local_update`, its `Upload` goes to the server, the server's `mix` answers
+with one `Download` per client, which the client meets again at its next `local_update` and in `for_inference`.
+A backbone is held once per worker and architecture, so a method never keeps a client's tensors in the model: it
+writes them in from the `State` at the start and reads them out at the end.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from drake.errors import DrakeError, UnknownName
+from drake.federation.settings import Training
+
+if TYPE_CHECKING:
+    from drake.backbones import Backbone, Batch
+
+State = dict[str, Tensor]
+"""The tensors a client keeps between rounds, by name, in a fixed order."""
+
+Step = list["Batch"]
+"""The micro-batches whose gradients one optimizer step accumulates."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """Tensors by name plus plain numbers; the only thing that crosses between a client and the server."""
+
+    tensors: Mapping[str, Tensor]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+class Upload(Message):
+    """What a client sends at the end of a round."""
+
+
+class Download(Message):
+    """What a client receives after the server has mixed."""
+
+
+@dataclass(frozen=True)
+class LocalResult:
+    """What one client's round leaves behind: the state it keeps, what it sends (None: nothing), what it measured."""
+
+    state: State
+    upload: Upload | None
+    stats: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The public facts of a backbone: its name, family ("llama", "qwen") and number of decoder layers."""
+
+    name: str
+    family: str
+    num_layers: int
+
+
+@dataclass(frozen=True)
+class Client:
+    """One participant: its number, the name of its backbone and its tasks in the order they arrive."""
+
+    id: int
+    backbone: str
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Federation:
+    """What every participant may know: the clients, their architectures, the seed, and public data.
+
+    backbone: name -> the resident Backbone of this worker (loaded at first use).
+    public: how to draw public records: (count, purpose) -> records, the same for the same arguments.
+    """
+
+    clients: tuple[Client, ...]
+    architectures: Mapping[str, Architecture]
+    seed: int
+    rounds: int
+    training: Training
+    backbone: Callable[[str], Backbone]
+    public: Callable[[int, str], list[Mapping[str, Any]]]
+
+    def architecture(self, client: int) -> Architecture:
+        """The architecture of client number `client`."""
+        return self.architectures[self.clients[client].backbone]
+
+    def peers(self, client: int) -> list[int]:
+        """The numbers of all clients with the same backbone as `client`, itself included."""
+        return [c.id for c in self.clients if c.backbone == self.clients[client].backbone]
+
+    @property
+    def anchor(self) -> str:
+        """The backbone that every client can afford: the one with the fewest layers, Qwen first where families mix
+        (the official choice for two families), then by name."""
+        families = {a.family for a in self.architectures.values()}
+        known = sorted(self.architectures.values(), key=lambda a: (a.num_layers, a.name))
+        return next((a for a in known if len(families) > 1 and a.family == "qwen"), known[0]).name
+
+
+class Method(ABC):
+    """A method of personalised federated learning.
+
+    Subclasses set the class attributes, and may define a frozen dataclass `Options` whose fields are the method's own
+    hyperparameters (`--set NAME.FIELD=VALUE`).
+    """
+
+    reference: ClassVar[str] = ""
+    """Where the method comes from, as a citation."""
+    sends: ClassVar[str] = "nothing"
+    """What a client uploads, in words."""
+    relative_cost: float = 1.0
+    """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """A method without hyperparameters of its own."""
+
+    def __init__(self, training: Training, options: Mapping[str, str] | None = None) -> None:
+        self.training = training
+        self.options = parse_options(type(self).Options, options or {})
+
+    def prepare(self, federation: Federation) -> None:  # noqa: B027  (a hook most methods do not need)
+        """Once before the first round, on public data alone; must give the same result on every worker."""
+
+    @abstractmethod
+    def attach(self, backbone: Backbone, client: Client) -> nn.Module:
+        """Put the adapters on a backbone and return the model that answers; called once per backbone and worker, with
+        the first client that uses it."""
+
+    @abstractmethod
+    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
+        """The client's tensors before the first round; random values come from `rng` alone."""
+
+    @abstractmethod
+    def local_update(
+        self,
+        model: nn.Module,
+        state: State,
+        download: Download | None,
+        batches: Iterable[Step],
+        rng: torch.Generator,
+    ) -> LocalResult:
+        """Train one round. `download` is what the server sent last (None before the first mixing); `batches` yields
+        one Step per optimizer step. Global random state (dropout) is seeded by the caller from (seed, client, round).
+        """
+
+    def mix(
+        self, round: int, uploads: Mapping[int, Upload], federation: Federation
+    ) -> Mapping[int, Download]:
+        """Turn the uploads, by client number, into one Download per client that shall receive one. A client that sat
+        a round out is in `uploads` with its last upload. The default shares nothing."""
+        return {}
+
+    def observed(self) -> Mapping[str, Tensor]:
+        """Matrices of the last mixing worth keeping beside the run (FedMosaic: the relevance [N, N])."""
+        return {}
+
+    @abstractmethod
+    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
+        """Make `model` answer as this client; called before every evaluation of the client."""
+
+
+def parse_options(options: type, given: Mapping[str, str]) -> Any:
+    """An instance of the dataclass `options` with the fields in `given` replaced, each value read by the type of the
+    field's default. DrakeError for an unknown field or a value that does not fit."""
+    known = {f.name: f for f in fields(options)}
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in known:
+            raise UnknownName("option", name, list(known) or ["none: this method has no options"])
+        kind = type(known[name].default)
+        try:
+            values[name] = _BOOLEANS[text.lower()] if kind is bool else kind(text)
+        except (KeyError, ValueError):
+            raise DrakeError(
+                f"option {name}={text!r}: a value of type {kind.__name__} is expected."
+            ) from None
+    return options(**values)
+
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -1,0 +1,1 @@
+"""FedMosaic: Co-LoRA adapters and relevance-guided aggregation. Imports drake; drake never imports this."""

@@ -1,0 +1,78 @@
+"""RELA: whose tasks are like mine? Relevance from sanitised gradients of one small frozen model.
+
+    g_i   = mean over probes of dLoss/dW, W the last down projection of W_S       [d, d_ff]
+    g~_i  = noise + 40% of the rows of g_i;   ema_i <- (ema_i + g~_i) / 2
+    S_ij  = mean over columns c of cos(g_i[:, c], g_j[:, c])
+    w_ij  = softmax over j != i of S_ij / tau,   w_ii = 0
+
+Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from drake.backbones import Batch
+
+
+def task_relevance(gradients: Sequence[Tensor] | Tensor) -> Tensor:
+    """S [N, N] of N gradients [rows, columns]: column-wise cosine, averaged over the columns. A column of zeros is
+    like nothing: cosine 0."""
+    stacked = torch.stack(list(gradients))
+    unit = F.normalize(stacked, dim=1)
+    return torch.einsum("nrc,mrc->nm", unit, unit) / stacked.shape[2]
+
+
+def mixing_weights(relevance: Tensor, temperature: float = 0.5) -> Tensor:
+    """w [N, N]: softmax of S / tau over the others. The diagonal is zero and rows sum to 1; a client alone has no
+    others, its one row is zero."""
+    scores = (relevance / temperature).fill_diagonal_(-torch.inf)
+    return torch.nan_to_num(torch.softmax(scores, dim=1))
+
+
+@torch.no_grad()
+def last_layer_gradient(model: nn.Module, batch: Batch) -> Tensor:
+    """dLoss/dW [d, d_ff] of the mean cross-entropy over the batch's answer tokens, W the last down projection.
+
+    One forward pass and no backward: with delta = (softmax(logits) - onehot) / n and u the input of W, the gradient is
+    J^T (H^T delta) u^T summed over answer tokens, where H is lm_head and J the exact Jacobian of the final RMSNorm
+    y = w * x / rms(x); the residual add passes it on unchanged. The model must answer without adapters.
+    """
+    decoder = model.model.language_model
+    seen: dict[str, Tensor] = {}
+    down = decoder.layers[-1].mlp.down_proj
+    hooks = [
+        down.register_forward_pre_hook(lambda _, inputs: seen.update(u=inputs[0])),
+        decoder.norm.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0])),
+    ]
+    try:
+        hidden = model.model(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False).last_hidden_state
+    finally:
+        for hook in hooks:
+            hook.remove()
+    targets = batch.labels[:, 1:]
+    chosen = targets != -100
+    x, u, hidden = (tensor[:, :-1][chosen] for tensor in (seen["x"], seen["u"], hidden))
+    delta = torch.softmax(model.lm_head(hidden).to(x.dtype), dim=-1)
+    delta[torch.arange(len(delta)), targets[chosen]] -= 1
+    pulled = (delta / len(delta)) @ model.lm_head.weight * decoder.norm.weight
+    inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + decoder.norm.variance_epsilon)
+    pulled = inverse * (pulled - x * inverse.square() * (pulled * x).mean(-1, keepdim=True))
+    return pulled.T @ u
+
+
+def kept_rows(rows: int, ratio: float, rng: torch.Generator) -> Tensor:
+    """The sorted indices of the share `ratio` of the rows that may leave a client; one draw for the whole run."""
+    return torch.randperm(rows, generator=rng)[: max(1, round(rows * ratio))].sort().values
+
+
+def sanitise(gradient: Tensor, rows: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
+    """The kept rows with Gaussian noise of standard deviation `sigma`, drawn on the CPU."""
+    kept = gradient[rows.to(gradient.device)]
+    return kept + sigma * torch.randn(kept.shape, generator=rng).to(kept)
