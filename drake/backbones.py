@@ -165,6 +165,14 @@ class Backbone:
             labels = labels.to(self.device)
         return Batch(tuple(records), input_ids, inputs, labels)
 
+    def prompt_length(self, record: Record) -> int:
+        """Tokens of the record's prompt with its pictures expanded; a LLaVA sees every picture at one size, so the
+        first picture's count holds for all."""
+        ids, pictures = self._prompt_ids(record), len(record["images"])
+        if not pictures:
+            return len(ids)
+        return len(ids) + pictures * (len(self.features(_image_bytes(record)[:1])[0]) - 1)
+
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """The text of generated ids up to the first stop token."""
         ids = ids.tolist() if isinstance(ids, Tensor) else list(ids)
@@ -224,7 +232,9 @@ def answer_logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         raise ValueError("a batch without answers has no targets")
     targets = batch.labels[:, 1:]
     wanted = targets != IGNORED
-    hidden = model.model(**batch.inputs, use_cache=False).last_hidden_state[:, :-1]
+    # Padded on the right, a causal model needs no mask: no answer token sees what follows it.
+    embeds = batch.inputs["inputs_embeds"]
+    hidden = model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state[:, :-1]
     return model.lm_head(hidden[wanted]), targets[wanted]
 
 
