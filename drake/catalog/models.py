@@ -57,7 +57,7 @@ def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str
     models: catalog names, hub ids ("owner/name") or checkpoint folders; the last two pass through unchanged.
     num_clients: as many as the benchmark has unless given.
     The official assignment where the release has one for exactly these models and this number of clients;
-    otherwise client i holds model i modulo their number: counts differ by at most one and every model meets every
+    otherwise client i holds model i modulo their number: counts differ by at most one and models meet every
     kind of client. Raises UnknownName for a name that is none of these, DrakeError for no, repeated or
     too many models.
     """
