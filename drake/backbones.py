@@ -259,7 +259,8 @@ def load(
     name = str(name_or_path)
     folder, commit = _locate(name, revision)
     family = _check_checkpoint(folder)
-    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True)
+    # The backend is named because torchvision, where it is installed, gives other bits than Pillow.
+    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     model = LlavaForConditionalGeneration.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True
     ).to(device)

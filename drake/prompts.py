@@ -62,7 +62,6 @@ class Chat:
         self.tokenizer = processor.tokenizer
         self.image_token: str = processor.image_token
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
-        self._processor = processor
         self._template = processor.chat_template or self.tokenizer.chat_template
         if self._template is None:
             raise DrakeError(f"{name} has no chat template; add a chat_template.jinja to its folder")
@@ -101,7 +100,7 @@ class Chat:
         return [{"role": role, "content": self._content(text, self.image_token)} for role, text in turns]
 
     def _render(self, messages: list[Message], **options: Any) -> str:
-        return self._processor.apply_chat_template(
+        return self.tokenizer.apply_chat_template(
             messages, chat_template=self._template, tokenize=False, date_string=DATE, **options
         )
 
