@@ -89,7 +89,7 @@ def _draw_sky_object(pen: ImageDraw.ImageDraw, name: str, left: int, top: int, s
     elif name == "bolt":
         pen.polygon(at(8, 0, 14, 0, 10, 6, 14, 6, 4, 17, 7, 9, 3, 9), fill=PALETTE["purple"])
     elif name == "bird":
-        pen.line(at(0, 9, 3, 4, 8, 10, 13, 4, 16, 9), fill=PALETTE["black"], width=3)
+        pen.line(at(0, 7, 3, 3, 6, 5, 8, 10, 10, 5, 13, 3, 16, 7), fill=PALETTE["black"], width=2)
     else:
         raise ValueError(f"no sky object is called {name!r}")
 
