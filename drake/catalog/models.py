@@ -64,9 +64,7 @@ def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str
     scenario = federation(benchmark)
     count = len(scenario["clients"]) if num_clients is None else num_clients
     if isinstance(models, str) or not models:
-        raise DrakeError(
-            f"a federation needs a list of at least one model, not {models!r}; name one or more."
-        )
+        raise DrakeError(f"a federation needs a list of at least one model, not {models!r}; name one or more.")
     known = _all_models()
     for name in models:
         if name not in known and "/" not in name and not Path(name).is_dir():
@@ -75,10 +73,8 @@ def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str
     if len(names) < len(models):
         raise DrakeError(f"a model is named twice in {', '.join(models)}; name each once.")
     if len(names) > count:
-        raise DrakeError(f"{len(names)} models for {count} clients: name at most {count}.")
+        raise DrakeError(f"{len(names)} models are too many for this federation: name at most {count}, one per client.")
     for title, held in scenario["assignments"].items():
         if set(held) == set(names) and len(held) == count:
             return Assignment(title, tuple(held), official=True)
-    return Assignment(
-        "even:" + ",".join(names), tuple(names[i % len(names)] for i in range(count)), official=False
-    )
+    return Assignment("even:" + ",".join(names), tuple(names[i % len(names)] for i in range(count)), official=False)

@@ -20,6 +20,7 @@ class Task:
     type: "multi-choice" or "open-ended". metric: "accuracy" or "token-F1".
     n_images: pictures per record; None where it varies, `images_note` then says how.
     client, client_position: owner and order of arrival, from 0. For unseen tasks both only number the list.
+    measures: what the source tests, as the rest of a sentence.
     licence, restrictions: what was found, and what it forbids, in plain words.
     conflict: where the released material contradicts itself.
     *_size_reported: as reported for the release, hence text ("<=10000", "80%").
@@ -36,6 +37,7 @@ class Task:
     client: int
     client_position: int
     source_full: str
+    measures: str
     homepage: str
     licence: str
     citation: str
