@@ -1,0 +1,111 @@
+"""The conventions of VizWiz, Co-Instruct-DB, TQA, dvqa, iconqa and WCVQA: the truth recomputed from what was drawn."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from drake.build.mini.picture import PALETTE, SIZE
+from drake.build.mini.world import Draft, Scene, World
+from drake.build.mini.worlds import co_instruct_db, dvqa, iconqa, tqa, vizwiz, wcvqa
+
+Drafts = Callable[[World, str], Iterator[tuple[Draft, list[Scene]]]]
+
+
+@pytest.fixture
+def drafts(monkeypatch: pytest.MonkeyPatch) -> Drafts:
+    """Records of a task, each with the scenes that were rendered for it."""
+
+    def deal(world: World, task: str) -> Iterator[tuple[Draft, list[Scene]]]:
+        drawn: list[Scene] = []
+        render = type(world).render
+        monkeypatch.setattr(type(world), "render", lambda self, scene: drawn.append(scene) or render(self, scene))
+        for turn in range(120):
+            drawn.clear()
+            draft = world.tasks[task](Random(turn), turn)
+            assert len(drawn) == len(draft.images)
+            yield draft, list(drawn)
+
+    return deal
+
+
+def listed(draft: Draft) -> str:
+    """The text behind a letter or a number."""
+    return next(line for line in draft.prompt.split("\n") if line.startswith(f"{draft.answer}. "))[3:]
+
+
+def test_answers_differ_when_both_photographs_are_spoiled(drafts: Drafts) -> None:
+    for draft, scenes in drafts(vizwiz.WORLD, "VizWiz-0"):
+        assert draft.answer == str(all(scene["flaw"] in vizwiz.SPOILING for scene in scenes))
+        for number, scene in enumerate(scenes, 1):
+            assert any(f"{name} is it? Answer{number}: {scene[name]}." in draft.prompt for name in ("object", "colour"))
+
+
+def test_quality_follows_the_house_ranking(drafts: Drafts) -> None:
+    world, ranks = co_instruct_db.WORLD, co_instruct_db.DEFECTS
+    for draft, (scene,) in drafts(world, "Co-Instruct-DB-0"):
+        assert listed(draft) == co_instruct_db.RATING[scene["defect"]]
+    for draft, (scene,) in drafts(world, "Co-Instruct-DB-1"):
+        assert listed(draft) == ("Yes" if ranks.index(scene["defect"]) < 3 else "No")
+    for draft, scenes in drafts(world, "Co-Instruct-DB-2"):
+        first, second = (ranks.index(scene["defect"]) < 3 for scene in scenes)
+        both = "Both images" if first else "None of the images"
+        assert draft.answer == (both if first == second else "First image" if first else "Second image")
+    for draft, scenes in drafts(world, "Co-Instruct-DB-3"):
+        places = [ranks.index(scene["defect"]) for scene in scenes]
+        assert places.count(min(places)) == 1
+        assert draft.answer == co_instruct_db.ORDINALS[places.index(min(places))]
+
+
+def test_a_topic_is_the_one_that_both_diagrams_teach(drafts: Drafts) -> None:
+    for draft, scenes in drafts(tqa.WORLD, "TQA-0"):
+        kinds = {scene["kind"] for scene in scenes}
+        assert [topic for topic, taught in tqa.SHOWN_BY.items() if set(taught) == kinds] == [draft.answer]
+
+
+def test_a_chart_is_read_by_its_tallest_bar(drafts: Drafts) -> None:
+    """Colour and height are read from the pixels, not from the scene."""
+    names = {rgb: name for name, rgb in PALETTE.items() if name != "black"}
+    seen = Counter()
+    for draft, _ in drafts(dvqa.WORLD, "dvqa-0"):
+        bars = []
+        for x in (5, 17, 29):
+            column = [names.get(draft.images[0].getpixel((x, y))) for y in range(SIZE - 1)]
+            bars.append((sum(colour is not None for colour in column), column[-1]))
+        (_, second, tallest) = sorted(bars)
+        assert tallest[0] - second[0] >= 7
+        level = min(dvqa.HEIGHT, key=lambda name: abs(dvqa.HEIGHT[name] - tallest[0]))
+        numeric = draft.answer.isdigit()
+        assert draft.answer == (dvqa.VALUE[level] if numeric else dvqa.PRODUCT[tallest[1]])
+        if not numeric:
+            assert {dvqa.PRODUCT[colour] for _, colour in bars} < set(draft.choices)
+        seen[numeric] += 1
+    assert seen[True] == seen[False]
+
+
+@pytest.mark.parametrize(("task", "told"), [(0, "CHILD"), (1, "CHILD"), (2, "CHILD"), (3, "AGE")])
+def test_the_most_common_icon_tells_the_child(drafts: Drafts, task: int, told: str) -> None:
+    for draft, (scene,) in drafts(iconqa.WORLD, f"iconqa-{task}"):
+        counts = Counter(icon for icon, *_ in scene["layout"]).most_common()
+        assert len(counts) == (2 if task in (1, 3) else 1)
+        assert len(counts) == 1 or counts[0][1] > counts[1][1]
+        assert draft.answer == getattr(iconqa, told)[counts[0][0]]
+
+
+@pytest.mark.parametrize("task", range(4))
+def test_base_and_topping_name_the_dish(drafts: Drafts, task: int) -> None:
+    for draft, (scene,) in drafts(wcvqa.WORLD, f"WCVQA-{task}"):
+        (name,) = [n for n, d in wcvqa.DISHES.items() if (d.base, d.topping) == (scene["base"], scene["topping"])]
+        assert listed(draft) == (wcvqa.DISHES[name].place if task == 3 else name)
+        context = draft.prompt.split("\n")[1]
+        named = [dish for dish in wcvqa.NAMES if dish in context]
+        assert len(named) == (1 if task in (1, 2) else 0)
+        assert name not in named
+
+
+def test_every_base_and_topping_serves_two_dishes() -> None:
+    dishes = wcvqa.DISHES.values()
+    assert set(Counter(dish.base for dish in dishes).values()) == {2}
+    assert set(Counter(dish.topping for dish in dishes).values()) == {2}
+    assert len({(dish.base, dish.topping) for dish in dishes}) == len({dish.place for dish in dishes}) == len(dishes)
