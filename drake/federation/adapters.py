@@ -25,9 +25,7 @@ _TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
 _PLACE = re.compile(r"\.layers\.(\d+)\.(.+)$")
 
 
-def add(
-    model: nn.Module, names: Sequence[str], training: Training, layer: type[LoraLinear] | None = None
-) -> nn.Module:
+def add(model: nn.Module, names: Sequence[str], training: Training, layer: type[LoraLinear] | None = None) -> nn.Module:
     """Inject one LoRA adapter per name into every linear layer of the language model, in place; `layer` replaces
     PEFT's own LoRA layer class. Adding an adapter that is there already does nothing."""
     for name in names:

@@ -7,7 +7,6 @@ losses and the order of the tensors' names (safetensors does not keep it, and a 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,17 +37,6 @@ class Progress:
     seconds_eval: float = 0.0
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def save_progress(path: Path, progress: Progress) -> None:
     """Store `progress` at `path`, replacing what was there."""
     groups = {
@@ -75,9 +63,7 @@ def save_progress(path: Path, progress: Progress) -> None:
         "seconds_eval": progress.seconds_eval,
     }
     # Clients may share a tensor (a mean); safetensors stores each name on its own, which costs bytes, not truth.
-    write_bytes(
-        path, save({name: tensor.clone() for name, tensor in tensors.items()}, {"run": json.dumps(header)})
-    )
+    write_bytes(path, save({name: tensor.clone() for name, tensor in tensors.items()}, {"run": json.dumps(header)}))
 
 
 def load_progress(path: Path, device: str = "cpu") -> Progress:

@@ -62,6 +62,8 @@ class Worker:
     def local_update(self, job: Job, federation: Federation) -> LocalResult:
         """Run one client's round. Dropout draws from PyTorch's global generator, so that is seeded here from
         (seed, client, round) and restored afterwards."""
+        if not job.steps:  # nothing has arrived yet
+            return LocalResult(job.state, None, {})
         seed, where = federation.seed, (job.client.id, job.round)
         backbone, model = self.backbone(job.client.backbone), self.model(job.client)
 

@@ -13,8 +13,8 @@ from drake.federation.engine import Job, Records, Serial
 from drake.federation.ledger import traffic
 from drake.federation.method import Federation, Method
 
-Plan = Mapping[int, Sequence[Sequence[Sequence[Records]]]]
-"""client -> round -> optimizer step -> micro-batch -> records. A pure function of the seed, made before training."""
+Plan = Callable[[int, int], Sequence[Sequence[Records]]]
+"""(client, round) -> optimizer steps of micro-batches of records. A pure function of the seed, made before training."""
 
 
 class Observer:
@@ -62,8 +62,9 @@ def run_rounds(
                 check_finite(client_id, result.upload.tensors)
                 progress.uploads[client_id] = result.upload
                 progress.ledger += traffic(round, client_id, "up", result.upload)
-            losses[client_id] = result.stats["loss"]
-            observer.client_done(round, client_id, losses[client_id])
+            if "loss" in result.stats:
+                losses[client_id] = result.stats["loss"]
+            observer.client_done(round, client_id, losses.get(client_id, float("nan")))
         progress.losses.append(dict(sorted(losses.items())))
 
         for client_id, download in sorted(method.mix(round, progress.uploads, federation).items()):

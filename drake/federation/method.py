@@ -153,9 +153,7 @@ class Method(ABC):
         one Step per optimizer step. Global random state (dropout) is seeded by the caller from (seed, client, round).
         """
 
-    def mix(
-        self, round: int, uploads: Mapping[int, Upload], federation: Federation
-    ) -> Mapping[int, Download]:
+    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         """Turn the uploads, by client number, into one Download per client that shall receive one. A client that sat
         a round out is in `uploads` with its last upload. The default shares nothing."""
         return {}
@@ -181,9 +179,7 @@ def parse_options(options: type, given: Mapping[str, str]) -> Any:
         try:
             values[name] = _BOOLEANS[text.lower()] if kind is bool else kind(text)
         except (KeyError, ValueError):
-            raise DrakeError(
-                f"option {name}={text!r}: a value of type {kind.__name__} is expected."
-            ) from None
+            raise DrakeError(f"option {name}={text!r}: a value of type {kind.__name__} is expected.") from None
     return options(**values)
 
 

@@ -1,0 +1,12 @@
+"""`drake eval`: settings -> a trained and scored federation in a run folder. The command line and scripts call this.
+
+setup.py       settings -> data, backbones, clients, plan; everything is checked before anything is computed
+folder.py      the run folder: who owns it, what stands where
+evaluation.py  answers at evaluation points -> predictions -> scores
+run.py         all seeds, from the first round to results.json
+"""
+
+from .run import Reporter, evaluate
+from .setup import Settings, Setup
+
+__all__ = ["Reporter", "Settings", "Setup", "evaluate"]

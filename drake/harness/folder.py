@@ -1,0 +1,69 @@
+"""The run folder: one run owns it, and it is valid after any kill.
+
+RUN/config.json      everything that decides the result; written first, never changed
+RUN/checkpoints/     seed-<s>.safetensors, gone when the run is complete
+RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
+RUN/predictions/     seed-<s>/point-<t>.parquet
+RUN/results.json, RUN/curves.png, RUN/curves.svg
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from drake.errors import DrakeError
+from drake.files import replacing
+
+Overwrite = Literal["only-missing", "never", "always"]
+OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)
+
+
+def claim(folder: Path, config: dict[str, Any], overwrite: Overwrite) -> None:
+    """Make the folder this run's own, or find that it is already.
+
+    only-missing: a folder of the same config is continued. never: no folder that exists. always: what was there goes.
+    Raises DrakeError for a folder of another run, one that is no run folder, and one that cannot be written.
+    """
+    path = folder / "config.json"
+    try:
+        if path.exists() and overwrite == "always":
+            shutil.rmtree(folder)
+        if path.exists():
+            _refuse_unless_same(path, config, overwrite)
+            return
+        if folder.exists() and any(folder.iterdir()):
+            raise DrakeError(f"{folder} is not empty and holds no run; choose another --out.")
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise DrakeError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from error
+
+
+def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite) -> None:
+    folder = path.parent
+    try:
+        stored = json.loads(path.read_text())
+    except ValueError as error:
+        raise DrakeError(f"{path} is damaged ({error}); use --overwrite always or another --out.") from error
+    wanted = json.loads(json.dumps(config))
+    different = sorted(key for key in wanted.keys() | stored.keys() if stored.get(key) != wanted.get(key))
+    if different:
+        raise DrakeError(
+            f"{folder} already holds another run (it differs in {', '.join(different)}); "
+            "choose another --out or use --overwrite always."
+        )
+    if overwrite == "never":
+        raise DrakeError(f"{folder} already holds this run; choose another --out or leave --overwrite never out.")
+
+
+def checkpoint_path(folder: Path, seed: int) -> Path:
+    """Where the state of one seed is kept while it runs."""
+    return folder / "checkpoints" / f"seed-{seed}.safetensors"
+
+
+def observed_path(folder: Path, seed: int, round: int) -> Path:
+    """Where the matrices of one mixing are kept; `round` counts from 1."""
+    return folder / "observed" / f"seed-{seed}" / f"round-{round}.safetensors"

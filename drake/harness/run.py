@@ -1,0 +1,204 @@
+"""All seeds of one evaluation, from the first round to results.json."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from safetensors.torch import save
+
+from drake.federation.checkpoint import Progress, load_progress, save_progress
+from drake.federation.engine import Serial, Worker
+from drake.federation.loop import Observer, run_rounds
+from drake.federation.method import Method
+from drake.files import replacing
+from drake.results import (
+    FILE,
+    ClientInfo,
+    DataInfo,
+    MethodInfo,
+    ModelsInfo,
+    Results,
+    SeedRun,
+    SeedSummary,
+    aggregate,
+    environment,
+    load,
+    prediction_path,
+)
+from drake.results import save as save_results
+
+from .evaluation import Evaluation
+from .folder import Overwrite, checkpoint_path, claim, observed_path
+from .setup import Setup
+
+
+class Reporter:
+    """What a run tells while it runs; the command line draws it, the default is silent."""
+
+    def started(self, setup: Setup) -> None:
+        """Everything is loaded and checked; the work begins."""
+
+    def seed_started(self, seed: int, rounds_done: int) -> None:
+        """A seed begins, or goes on after `rounds_done` rounds."""
+
+    def client_done(self, round: int, client: int, loss: float) -> None:
+        """A client has trained in `round`, counted from 0."""
+
+    def round_done(self, rounds_done: int) -> None:
+        """The server has mixed, and the state is stored."""
+
+    def evaluating(self, round: int, total: int) -> None:
+        """An evaluation point begins; `total` answers will be generated."""
+
+    def answered(self, count: int) -> None:
+        """So many more answers are there."""
+
+    def evaluated(self, round: int, summary: SeedSummary | None) -> None:
+        """A point is scored; `summary` covers all points so far, None for zero-shot (round 0)."""
+
+
+class _Keeper(Observer):
+    """Stores the state after every round and passes the news on."""
+
+    def __init__(self, reporter: Reporter, folder: Path, seed: int) -> None:
+        self._reporter, self._folder, self._seed = reporter, folder, seed
+
+    def client_done(self, round: int, client: int, loss: float) -> None:
+        self._reporter.client_done(round, client, loss)
+
+    def round_done(self, progress: Progress, method: Method) -> None:
+        if seen := method.observed():
+            with replacing(observed_path(self._folder, self._seed, progress.rounds_done)) as temporary:
+                temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in seen.items()}))
+        save_progress(checkpoint_path(self._folder, self._seed), progress)
+        self._reporter.round_done(progress.rounds_done)
+
+
+def evaluate(
+    setup: Setup, out: Path, overwrite: Overwrite = "only-missing", reporter: Reporter | None = None
+) -> Results:
+    """Train and score every seed; returns what stands in OUT/results.json.
+
+    A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
+    Raises DrakeError for a folder that holds something else.
+    """
+    reporter = reporter or Reporter()
+    claim(out, setup.config(), overwrite)
+    before = load(out) if (out / FILE).exists() else None
+    if before is not None and before.status == "complete":
+        return before
+    clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
+    reporter.started(setup)
+    runs: list[SeedRun] = []
+    try:
+        for seed in setup.settings.seeds:
+            runs.append(_run_seed(setup, out, seed, runs, reporter, clock))
+    except KeyboardInterrupt:
+        _store(setup, out, runs, "interrupted", clock)
+        raise
+    results = _store(setup, out, runs, "complete", clock)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+
+    from drake.plots import curves  # here: a run that fails early should not wait for matplotlib
+
+    curves([results], out / "curves.png")
+    return results
+
+
+def _run_seed(
+    setup: Setup, out: Path, seed: int, before: Sequence[SeedRun], reporter: Reporter, clock: _Clock
+) -> SeedRun:
+    evaluation = Evaluation(setup, out, seed, reporter.answered)
+    checkpoint = checkpoint_path(out, seed)
+    progress = load_progress(checkpoint, setup.device) if checkpoint.exists() else Progress()
+    reporter.seed_started(seed, progress.rounds_done)
+    if not prediction_path(out, seed, 0).exists():
+        reporter.evaluating(0, evaluation.answer_count(0))
+        evaluation.zero_shot()
+        reporter.evaluated(0, None)
+
+    method = setup.method()
+    worker = Worker(method, setup.load_backbone)
+    federation = setup.federation(seed, worker.backbone)
+    method.prepare(federation)
+
+    def at_point(round: int, progress: Progress) -> None:
+        reporter.evaluating(round, evaluation.answer_count(round))
+        evaluation.point(round, worker, progress)
+        done = [point for point in setup.evaluation_rounds if point <= round]
+        partial = evaluation.seed_run(progress, done)
+        _store(setup, out, [*before, partial], "running", clock)
+        reporter.evaluated(round, partial.summary["official"])
+
+    run_rounds(
+        method,
+        federation,
+        setup.plan(seed, method),
+        Serial(worker),
+        at_point,
+        setup.evaluation_rounds,
+        progress,
+        _Keeper(reporter, out, seed),
+    )
+    return evaluation.seed_run(progress, setup.evaluation_rounds)
+
+
+class _Clock:
+    """Wall-clock of a run over its pauses."""
+
+    def __init__(self, seconds_before: float, started: str) -> None:
+        self.started, self._before, self._since = started, seconds_before, time.perf_counter()
+
+    def seconds(self) -> float:
+        return self._before + time.perf_counter() - self._since
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _store(setup: Setup, out: Path, runs: Sequence[SeedRun], status: str, clock: _Clock) -> Results:
+    training, cost = setup.preset.training, setup.method_class.relative_cost
+    config = json.loads(json.dumps(setup.config()))
+    benchmark = setup.benchmark
+    results = Results(
+        status=status,
+        method=MethodInfo(
+            name=setup.settings.method,
+            reference=setup.method_class.reference,
+            options=setup.options,
+            relative_cost=cost,
+            local_steps=training.local_steps(cost),
+            batch=training.micro_batch * training.accumulation,
+        ),
+        preset=setup.preset.name,
+        config=config,
+        data=DataInfo(
+            name=benchmark.name,
+            source=benchmark.source,
+            fingerprint=benchmark.fingerprint,
+            split=setup.settings.split,
+            seed=benchmark.seed,
+            path=setup.settings.data,
+        ),
+        models=ModelsInfo(
+            names=list(setup.architectures),
+            assignment=setup.assignment.name,
+            per_client=list(setup.assignment.models),
+            revisions=config["revisions"],
+        ),
+        clients=[ClientInfo(id=c.id, model=c.backbone, tasks=list(c.tasks)) for c in setup.clients],
+        runs=list(runs),
+        summary=aggregate(runs),
+        environment=environment(setup.device, setup.settings.dtype),
+        started=clock.started,
+        finished=_now() if status == "complete" else None,
+        seconds=clock.seconds(),
+    )
+    save_results(results, out)
+    return results

@@ -1,0 +1,261 @@
+"""Settings -> everything a run needs, checked before anything is computed. Nothing here trains or writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from drake import backbones, catalog, stream
+from drake.benchmark import Benchmark, load
+from drake.build import cached_mini
+from drake.errors import DrakeError
+from drake.federation import registry
+from drake.federation.engine import Records
+from drake.federation.method import Architecture, Client, Federation, Method
+from drake.federation.settings import Preset
+from drake.seeds import python_random
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DATA_SEED = 0
+"""The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks for.
+
+    models: empty for the preset's. data: a built dataset, None for the embedded mini suite. options: of the method, as
+    text. eval_every: rounds between evaluation points, None for the ends of the task phases. alpha: of Dirichlet
+    splits. device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+    """
+
+    method: str
+    preset: Preset
+    models: tuple[str, ...] = ()
+    data: str | None = None
+    split: str = "dynamic"
+    seeds: tuple[int, ...] = (0,)
+    options: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    dtype: str = "float32"
+    eval_every: int | None = None
+    alpha: float = 0.5
+
+
+class Setup:
+    """The settings resolved. Raises DrakeError for whatever is wrong with them, cheapest checks first."""
+
+    def __init__(self, settings: Settings) -> None:
+        check_numbers(settings)
+        self.settings, self.preset = settings, settings.preset
+        self.method_class = registry.find(settings.method)
+        name = settings.method.rsplit(":", 1)[-1].lower()
+        preset_options = {key: str(value) for key, value in self.preset.method_options.get(name, {}).items()}
+        self._options = preset_options | dict(settings.options)
+        self.options = asdict(self.method().options)
+        self.models = settings.models or self.preset.models
+        catalog.assign(self.models)  # a wrong name must not cost the loading below
+        self.device = resolve_device(settings.device)
+
+        self.benchmark = self._open_data()
+        self.assignment = catalog.assign(self.models, len(self.benchmark.clients))
+        self.clients = tuple(
+            Client(number, backbone, tuple(tasks))
+            for number, (backbone, tasks) in enumerate(zip(self.assignment.models, self.benchmark.clients, strict=True))
+        )
+        self.tasks = tuple(task for client in self.clients for task in client.tasks)
+        self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
+        self.architectures = {
+            name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
+        }
+        longest = max(len(client.tasks) for client in self.clients)
+        self.rounds = stream.num_rounds(longest, self.preset.rounds_per_task)
+        self.evaluation_rounds = self._evaluation_rounds(longest)
+
+    def method(self) -> Method:
+        """A fresh instance of the method with its options."""
+        return self.method_class(self.preset.training, self._options)
+
+    def load_backbone(self, name: str) -> backbones.Backbone:
+        """A bare backbone: no adapter of any method on it."""
+        return backbones.load(name, device=self.device, dtype=DTYPES[self.settings.dtype])
+
+    def federation(self, seed: int, backbone: Callable[[str], backbones.Backbone]) -> Federation:
+        """What the participants of one seed may know."""
+        return Federation(
+            clients=self.clients,
+            architectures=self.architectures,
+            seed=seed,
+            rounds=self.rounds,
+            training=self.preset.training,
+            backbone=backbone,
+            public=self.public,
+        )
+
+    def plan(self, seed: int, method: Method) -> Callable[[int, int], list[list[Records]]]:
+        """(client, round) -> optimizer steps of micro-batches of records; fixed by the seed before training."""
+        training = self.preset.training
+        tables = {task: self.benchmark.records(task, "train") for task in self.tasks}
+        arrivals = stream.federation_schedule(
+            self.settings.split,
+            [client.tasks for client in self.clients],
+            {task: len(table) for task, table in tables.items()},
+            self.preset.rounds_per_task,
+            seed,
+            self.settings.alpha,
+        )
+        steps, size = training.local_steps(method.relative_cost), training.micro_batch * training.accumulation
+        drawn = [stream.memory_batches(rounds, steps, size, seed, client) for client, rounds in enumerate(arrivals)]
+
+        def records(client: int, round: int) -> list[list[Records]]:
+            rounds = drawn[client]
+            return [
+                [
+                    [tables[task][row] for task, row in batch[start : start + training.micro_batch]]
+                    for start in range(0, len(batch), training.micro_batch)
+                ]
+                for batch in (rounds[round] if round < len(rounds) else [])
+            ]
+
+        return records
+
+    def begun(self, rounds_done: int) -> list[str]:
+        """The tasks whose turn has come after so many rounds; all of them unless they arrive one after another."""
+        if self.settings.split != "dynamic":
+            return list(self.tasks)
+        reached = rounds_done / self.preset.rounds_per_task
+        return [task for client in self.clients for number, task in enumerate(client.tasks) if number < reached]
+
+    def test_records(self, task: str) -> Records:
+        """The test records a task is scored on: the first `eval_records` of the preset, or all."""
+        records = self.benchmark.records(task, "test")
+        limit = self.preset.eval_records or len(records)
+        return [records[row] for row in range(min(limit, len(records)))]
+
+    def public(self, count: int, purpose: str) -> list[Mapping[str, Any]]:
+        """`count` public records drawn for `purpose`, the same for the same arguments; all of them if fewer."""
+        pool = self.benchmark.public
+        rows = python_random(DATA_SEED, "public", purpose).sample(range(len(pool)), min(count, len(pool)))
+        return [pool[row] for row in rows]
+
+    def config(self) -> dict[str, Any]:
+        """Everything that decides the result, as plain values."""
+        numbers = {key: value for key, value in self.preset.as_dict().items() if key not in ("name", "method_options")}
+        return {
+            "method": self.settings.method,
+            "options": self.options,
+            "preset": self.preset.name,
+            "numbers": numbers | {"models": list(self.models)},
+            "eval_records": self.preset.eval_records,
+            "assignment": [client.backbone for client in self.clients],
+            "revisions": {name: found.revision for name, found in self.backbones.items()},
+            "data": {
+                "fingerprint": self.benchmark.fingerprint,
+                "seed": DATA_SEED,
+                "train": self.preset.train,
+                "test": self.preset.test,
+                "public_per_world": self.preset.public,
+            },
+            "split": self.settings.split,
+            "alpha": self.settings.alpha,
+            "seeds": list(self.settings.seeds),
+            "device": self.device,
+            "dtype": self.settings.dtype,
+            "evaluation_rounds": list(self.evaluation_rounds),
+        }
+
+    def _open_data(self) -> Benchmark:
+        if self.settings.data is not None:
+            return load(self.settings.data)
+        sizes = {"train": self.preset.train, "test": self.preset.test, "public_per_world": self.preset.public}
+        return load(cached_mini(seed=DATA_SEED, **sizes))
+
+    def _evaluation_rounds(self, phases: int) -> tuple[int, ...]:
+        """The ends of the task phases, or every so many rounds; always the last round."""
+        every = self.settings.eval_every
+        if every is None:
+            found = {stream.num_rounds(phase, self.preset.rounds_per_task) for phase in range(1, phases + 1)}
+        else:
+            found = set(range(every, self.rounds + 1, every))
+        return tuple(sorted(found | {self.rounds}))
+
+
+def check_numbers(settings: Settings) -> None:
+    """DrakeError for a number that no run can have."""
+    preset, training = settings.preset, settings.preset.training
+    above_zero = {
+        "--rounds-per-task": preset.rounds_per_task,
+        "--steps": training.steps,
+        "rank": training.rank,
+        "micro-batch": training.micro_batch,
+        "accumulation": training.accumulation,
+        "--learning-rate": training.learning_rate,
+        "max_new_tokens": preset.max_new_tokens,
+        "--alpha": settings.alpha,
+        "--eval-every": 1 if settings.eval_every is None else settings.eval_every,
+    }
+    for name, value in above_zero.items():
+        if not value > 0:
+            raise DrakeError(f"{name} is {value}; it must be more than zero.")
+    if preset.eval_records < 0:
+        raise DrakeError(f"--eval-records is {preset.eval_records}; it must be zero (all) or more.")
+    if not settings.seeds:
+        raise DrakeError("no seed is given; name at least one, such as --seeds 0.")
+    if min(settings.seeds) < 0:
+        raise DrakeError(f"seed {min(settings.seeds)} is negative; seeds are whole numbers from zero.")
+    if len(set(settings.seeds)) < len(settings.seeds):
+        raise DrakeError(f"a seed is named twice in {', '.join(map(str, settings.seeds))}; name each once.")
+    if settings.dtype not in DTYPES:
+        raise DrakeError(f"unknown dtype {settings.dtype!r}; known: {', '.join(DTYPES)}.")
+
+
+def resolve_device(name: str) -> str:
+    """The device to run on; DrakeError when it is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DrakeError(f"unknown device {name!r}; use cpu, cuda, cuda:<number> or auto.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DrakeError(f"device {name!r} is not there: PyTorch sees {torch.cuda.device_count()} GPUs.")
+    if device.type not in ("cpu", "cuda"):
+        raise DrakeError(f"device {name!r} is not supported; use cpu, cuda, cuda:<number> or auto.")
+    return name
+
+
+def seeds_from(text: str) -> tuple[int, ...]:
+    """ "0,1,2" or "0-2" -> (0, 1, 2). DrakeError for anything else."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            if dash and first:
+                found += range(int(first), int(last) + 1)
+            else:
+                found.append(int(part))
+        except ValueError:
+            raise DrakeError(f"--seeds {text!r} is no list of numbers; write 0,1,2 or 0-2.") from None
+    return tuple(found)
+
+
+def models_from(text: str | None) -> tuple[str, ...]:
+    """ "a,b" -> ("a", "b"); empty for none."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def options_from(pairs: Sequence[str], method: str) -> dict[str, str]:
+    """["fedmosaic.kept=0.2"] -> {"kept": "0.2"}. DrakeError for another shape or another method's option."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        owner, dot, option = name.rpartition(".")
+        if not equals or not option:
+            raise DrakeError(f"--set {pair!r} is not of the form {method}.<option>=<value>.")
+        if dot and owner != method:
+            raise DrakeError(f"--set {pair!r} is an option of {owner!r}, but the method is {method!r}.")
+        found[option] = value
+    return found
