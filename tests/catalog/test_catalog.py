@@ -175,7 +175,7 @@ class TestFacts:
     def test_tasks_agree_with_the_facts(self):
         facts = {row["id"]: row for row in json.loads((FACTS / "tasks.json").read_text())}
         assert list(facts) == list(tasks())
-        same = ["group", "source", "source_full", "category", "type", "metric", "n_images", "answer_format"]
+        same = ["group", "source", "source_full", "category", "type", "metric", "n_images"]
         same += ["client", "client_position", "homepage", "hf_id", "citation", "paper", "year"]
         for name, row in facts.items():
             for key in same:
