@@ -1,0 +1,194 @@
+"""The conventions of SEED-Bench-2, IRFL, both Bongards, COMICS_Dialogue and MIT-States, checked against the scenes.
+
+Each test finds the right answer again from what was drawn and what was asked, by a way of its own.
+"""
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from drake.build.mini.world import Draft, Scene, World
+from drake.build.mini.worlds import bongard_hoi, bongard_openworld, comics_dialogue, irfl, mit_states, seed_bench_2
+
+TURNS = 48
+Drawn = list[tuple[Draft, list[Scene]]]
+Draw = Callable[[World, str], Drawn]
+
+
+@pytest.fixture
+def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
+    """Draws drafts of a task together with the scenes of their pictures, in order."""
+
+    def draw_task(world: World, task: str) -> Drawn:
+        scenes: list[Scene] = []
+        render = type(world).render
+
+        def recording_render(self: World, scene: Scene):
+            scenes.append(scene)
+            return render(self, scene)
+
+        drawn = []
+        with monkeypatch.context() as patch:
+            patch.setattr(type(world), "render", recording_render)
+            for turn in range(TURNS):
+                scenes.clear()
+                draft = world.tasks[task](Random(f"{task} {turn}"), turn)
+                assert len(scenes) == len(draft.images)
+                drawn.append((draft, list(scenes)))
+        return drawn
+
+    return draw_task
+
+
+def listed(draft: Draft) -> dict[str, str]:
+    """Letter -> what the prompt's list gives it, in the form "A. red" or "A: red"."""
+    return dict(re.findall(r"\b([A-D])[.:] ([\w ]+)", draft.prompt))
+
+
+@pytest.mark.parametrize(
+    ("task", "asked_of"), [("SEED-Bench-2-0", "sail"), ("SEED-Bench-2-1", "light"), ("SEED-Bench-2-2", "light")]
+)
+def test_seed_answers_the_light_that_follows_the_last_frame(draw: Draw, task: str, asked_of: str) -> None:
+    follows = {"red": "blue", "blue": "yellow", "yellow": "purple", "purple": "green", "green": "red"}
+    for draft, scenes in draw(seed_bench_2.WORLD, task):
+        assert listed(draft)[draft.answer] == follows[scenes[-1][asked_of]]
+
+
+def test_seed_film_changes_only_light_and_swell_and_keeps_to_the_cycle(draw: Draw) -> None:
+    for _, scenes in draw(seed_bench_2.WORLD, "SEED-Bench-2-2"):
+        assert len({scene["light"] for scene in scenes}) == 3
+        for before, after in pairwise(scenes):
+            assert after["light"] in (before["light"], seed_bench_2.following(before["light"]))
+
+            assert {key for key in before if before[key] != after[key]} <= {"light", "sea"}
+
+
+def animal_in(text: str) -> str:
+    return next(animal for animal in irfl.EMBLEMS if re.search(rf"\b{animal}\b", text))
+
+
+def animal_shown(scene: Scene) -> str:
+    return next(animal for animal, emblem in irfl.EMBLEMS.items() if emblem == (scene["figure"], scene["colour"]))
+
+
+def test_irfl_verification_is_true_when_the_emblem_is_the_animals(draw: Draw) -> None:
+    for draft, (scene,) in draw(irfl.WORLD, "IRFL-0"):
+        said = animal_in(draft.prompt.split('"')[1])
+        assert draft.answer == str(said == animal_shown(scene))
+
+
+@pytest.mark.parametrize(("task", "kinds"), [("IRFL-1", {"idiom"}), ("IRFL-2", {"metaphor", "simile"})])
+def test_irfl_selection_has_one_right_banner(draw: Draw, task: str, kinds: set[str]) -> None:
+    seen = set()
+    for draft, scenes in draw(irfl.WORLD, task):
+        kind, phrase = re.findall(r'the (\w+) "([^"]+)"', draft.prompt)[0]
+        right = [animal_shown(scene) == animal_in(phrase) for scene in scenes]
+        assert sum(right) == 1
+        assert draft.answer == f"Image {'ABCD'[right.index(True)]}"
+        seen.add(kind)
+    assert seen == kinds
+
+
+def test_irfl_phrase_names_the_animal_shown(draw: Draw) -> None:
+    for draft, (scene,) in draw(irfl.WORLD, "IRFL-3"):
+        assert animal_in(draft.answer) == animal_shown(scene)
+
+
+def test_every_phrase_names_its_animal_and_no_other() -> None:
+    for phrases in irfl.PHRASES.values():
+        for animal, phrase in phrases.items():
+            assert [it for it in irfl.ANIMALS if re.search(rf"\b{it}\b", phrase)] == [animal]
+
+
+def kind_of_place(scene: Scene) -> str:
+    """The only kind whose skies and things both hold what is drawn."""
+    (kind,) = [
+        kind
+        for kind, (skies, things) in bongard_openworld.PLACES.items()
+        if scene["sky"] in skies and scene["thing"] in things
+    ]
+    return kind
+
+
+def test_every_sky_and_thing_make_one_kind_of_place() -> None:
+    for sky in bongard_openworld.SKIES:
+        for thing in bongard_openworld.THINGS:
+            assert kind_of_place({"sky": sky, "thing": thing}) in bongard_openworld.KINDS
+
+
+def action_of(scene: Scene) -> str:
+    return {pose: action for action, pose in bongard_hoi.ACTIONS.items()}[scene["pose"]]
+
+
+@pytest.mark.parametrize(
+    ("world", "task", "concept", "liked"),
+    [
+        (bongard_openworld.WORLD, "Bongard-OpenWorld-0", kind_of_place, bongard_openworld.CHERISHED),
+        (bongard_hoi.WORLD, "Bongard-HOI-0", action_of, bongard_hoi.HELPFUL),
+    ],
+)
+def test_bongard_query_follows_from_the_examples_and_from_the_convention(
+    draw: Draw, world: World, task: str, concept: Callable[[Scene], str], liked: tuple[str, ...]
+) -> None:
+    for draft, scenes in draw(world, task):
+        *examples, query = map(concept, scenes)
+        positives, negatives = set(examples[:3]), set(examples[3:])
+        assert len(positives) == 1
+        assert not positives & negatives
+        assert draft.answer == ("Positive" if query in positives else "Negative")
+        assert draft.answer == ("Positive" if query in liked else "Negative")
+
+
+@pytest.mark.parametrize(
+    ("world", "task", "concept"),
+    [
+        (bongard_openworld.WORLD, "Bongard-OpenWorld-1", kind_of_place),
+        (bongard_hoi.WORLD, "Bongard-HOI-1", action_of),
+    ],
+)
+def test_bongard_common_concept_is_in_all_positives_and_no_negative(
+    draw: Draw, world: World, task: str, concept: Callable[[Scene], str]
+) -> None:
+    for draft, scenes in draw(world, task):
+        concepts = [concept(scene) for scene in scenes]
+        assert set(concepts[:3]) == {draft.answer.split()[-1]}
+        assert draft.answer.split()[-1] not in concepts[3:]
+        assert list(draft.choices) == sorted(draft.choices)
+
+
+def test_bongard_hoi_odd_person_is_the_only_one_not_helpful(draw: Draw) -> None:
+    for draft, scenes in draw(bongard_hoi.WORLD, "Bongard-HOI-2"):
+        odd = [action_of(scene) not in bongard_hoi.HELPFUL for scene in scenes]
+        assert sum(odd) == 1
+        assert draft.answer == f"Image {'ABCD'[odd.index(True)]}"
+
+
+@pytest.mark.parametrize("task", ["Bongard-HOI-0", "Bongard-HOI-1", "Bongard-HOI-2"])
+def test_bongard_hoi_shows_the_same_thing_throughout(draw: Draw, task: str) -> None:
+    for _, scenes in draw(bongard_hoi.WORLD, task):
+        assert len({scene["thing"] for scene in scenes}) == 1
+
+
+def test_comics_line_is_that_of_the_character_seen_most_and_last(draw: Draw) -> None:
+    for draft, scenes in draw(comics_dialogue.WORLD, "COMICS_Dialogue-0"):
+        characters = [scene["character"] for scene in scenes]
+        hero = max(comics_dialogue.CHARACTERS, key=characters.count)
+        assert characters.count(hero) == 3
+        assert characters[-1] == hero
+        assert listed(draft)[draft.answer] == comics_dialogue.LINES[hero]
+
+
+def test_mit_states_answers_hold_for_the_patterns(draw: Draw) -> None:
+    images = []
+    for draft, scenes in draw(mit_states.WORLD, "MIT-States-0"):
+        opposites = [mit_states.OPPOSITE_OF_PATTERN[scene["pattern"]] for scene in scenes]
+        if len(scenes) == 2:
+            said = re.findall(r"opposite of (\w+)\.", draft.prompt)[0]
+            assert draft.answer == str(opposites == [said, said])
+        else:
+            assert set(opposites) == {draft.answer}
+        images.append(len(scenes))
+    assert images.count(2) == images.count(4) == TURNS // 2
