@@ -3,7 +3,7 @@
 A task is fair when its words alone give nothing away (a classifier that sees no picture stays at chance), no
 answer stands out, no record repeats another, and the official matcher finds the gold answer in its own text.
 
-    python -m drake.build.mini.fairness   # draws the suite, writes statistics.json, names what is out of bounds
+    python -m drake.build.mini.fairness   # draws the suite, writes statistics.json, names what is unfair
 """
 
 from __future__ import annotations
@@ -72,8 +72,7 @@ class TaskStatistics(NamedTuple):
 def statistics(records: Sequence[Record]) -> TaskStatistics:
     """Statistics of one task, from all its records of both splits (the split is read from a record's id)."""
     of_split = {
-        split: [record for record in records if record.id.split("/")[1] == split]
-        for split in ("train", "test")
+        split: [record for record in records if record.id.split("/")[1] == split] for split in ("train", "test")
     }
     contents = {split: [(r.prompt, r.images) for r in part] for split, part in of_split.items()}
     distinct = {split: set(part) for split, part in contents.items()}
@@ -96,7 +95,7 @@ def statistics(records: Sequence[Record]) -> TaskStatistics:
         most_images=max(image_counts),
         prompt_words=round(_mean(len(_words(record.prompt)) for record in records), 1),
         text_only_accuracy=round(text_only_accuracy(records), 4),
-        fingerprint=_fingerprint(records),
+        fingerprint=fingerprint(records),
     )
 
 
@@ -111,8 +110,7 @@ def violations(found: TaskStatistics) -> list[str]:
         ),
         f"{found.repeats} records repeat another of their split": found.repeats == 0,
         f"{found.leaks} test records are training records": found.leaks == 0,
-        f"the official matcher recovers {found.matcher_recovery:.3f} of the answers": found.matcher_recovery
-        == 1,
+        f"the official matcher recovers {found.matcher_recovery:.3f} of the answers": found.matcher_recovery == 1,
     }
     return [sentence for sentence, holds in bounds.items() if not holds]
 
@@ -139,9 +137,7 @@ def text_only_accuracy(records: Sequence[Record]) -> float:
     return (of_own_fold.argmax(1) == gold).float().mean().item()
 
 
-def _fit(
-    features: torch.Tensor, gold: torch.Tensor, present: torch.Tensor, trained: torch.Tensor
-) -> torch.Tensor:
+def _fit(features: torch.Tensor, gold: torch.Tensor, present: torch.Tensor, trained: torch.Tensor) -> torch.Tensor:
     """Scores [records, choices, FOLDS] of one regularised softmax model per fold, all fitted at once.
 
     features: sparse [records * choices, features]; gold: [records]; present: [records, choices], False where
@@ -207,7 +203,7 @@ def _recovered(record: Record) -> bool:
     return match_choice(record.answer, parse_choices(record.prompt)) == record.answer
 
 
-def _fingerprint(records: Iterable[Record]) -> str:
+def fingerprint(records: Iterable[Record]) -> str:
     """16 hexadecimal digits. Pictures stay out: another version of the drawing library may move a pixel."""
     texts = [(record.id, record.prompt, record.choices, record.answer) for record in records]
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
@@ -221,9 +217,7 @@ def _mean(values: Iterable[float]) -> float:
 def suite_statistics(seed: int = 0, train: int = 400, test: int = 100) -> dict[str, TaskStatistics]:
     """Task id -> statistics for the whole suite."""
     drawn = (record for _, record in suite_records(seed, train, test, public_per_world=0))
-    return {
-        task: statistics(list(records)) for task, records in groupby(drawn, key=lambda record: record.task)
-    }
+    return {task: statistics(list(records)) for task, records in groupby(drawn, key=lambda record: record.task)}
 
 
 def read_statistics() -> dict[str, TaskStatistics]:

@@ -81,9 +81,7 @@ def world_records(source: str, seed: int = 0, train: int = 400, test: int = 100)
     return _world_records(seed, _Sizes(train, test, 0), source).tasks
 
 
-def _deal(
-    job: Callable[[str], _WorldRecords], sources: Sequence[str], workers: int
-) -> Iterator[_WorldRecords]:
+def _deal(job: Callable[[str], _WorldRecords], sources: Sequence[str], workers: int) -> Iterator[_WorldRecords]:
     """`job` of every source, in order."""
     if workers == 1:
         yield from map(job, sources)
