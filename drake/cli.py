@@ -1,0 +1,216 @@
+"""The command line: parse, call, print. Heavy imports stand inside the commands, so that `drake --help` is instant.
+
+A DrakeError becomes one sentence and exit code 2. Commands of other rooms (leaderboard, submit) are entry points of the
+group "drake.commands": nothing here imports them.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drake.errors import DrakeError
+
+
+class _Commands(click.Group):
+    """The commands below, and those other packages register."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *(entry.name for entry in entry_points(group="drake.commands"))})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in self.commands:
+            return self.commands[name]
+        return next((entry.load() for entry in entry_points(group="drake.commands", name=name)), None)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="drake-bench", prog_name="drake")
+def drake() -> None:
+    """DRAKE: a benchmark and evaluation suite for personalised federated learning.
+
+    \b
+    drake build --split dynamic                               write the benchmark as a dataset folder
+    drake eval --method fedmosaic --preset mini               train and score a federation
+    drake leaderboard runs/*                                  rank runs
+    """
+
+
+def main() -> None:
+    """The `drake` command."""
+    try:
+        drake.main(standalone_mode=False)
+    except DrakeError as error:
+        _fail(str(error))
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Stopped. The same command goes on where it was.", err=True)
+        sys.exit(130)
+
+
+def _fail(sentence: str) -> None:
+    click.echo(f"Error: {sentence}", err=True)
+    sys.exit(2)
+
+
+@drake.command()
+@click.option("--source", default="mini", show_default=True, help='"mini", or a folder in the release\'s layout.')
+@click.option("--split", default="dynamic", show_default=True, help="dynamic, static or dirichlet: the schedule.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The dataset folder to write.")
+@click.option("--seed", default=0, show_default=True, help="Of the scenes, the order and the schedule.")
+@click.option("--train", default=400, show_default=True, help="Records per mini task to train on.")
+@click.option("--test", default=100, show_default=True, help="Records per mini task to test on.")
+@click.option("--rounds-per-task", default=5.0, show_default=True, help="Rounds a task lasts.")
+@click.option("--alpha", default=0.5, show_default=True, help="Of the Dirichlet distribution.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
+def build(out: Path, **options: Any) -> None:
+    """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.
+
+    \b
+    drake build --split dynamic --out data/mini
+    drake build --source ~/drake-release --split static --out data/drake
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from drake.build import build as build_dataset
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("building", total=None)
+
+        def show(done: int, total: int, what: str) -> None:
+            bars.update(bar, completed=done, total=total or None, description=what)
+
+        folder = build_dataset(out=out, progress=show, **options)
+    click.echo(f"{folder} is ready: datasets.load_dataset({str(folder)!r}), or drake eval --data {folder}")
+
+
+@drake.command("eval")
+@click.option("--method", required=True, help='A name of `drake methods`, or "module:Class".')
+@click.option("--preset", default="mini", show_default=True, help="quick, mini or paper: all the numbers at once.")
+@click.option("--models", help="Backbones, comma-separated: names of `drake backbones list` or checkpoint folders.")
+@click.option("--data", help="A dataset folder of `drake build` or a hub repository. [default: the mini suite]")
+@click.option("--split", default="dynamic", show_default=True, help="dynamic, static, dirichlet or dirichlet-across.")
+@click.option("--seeds", default="0", show_default=True, help="One federation for each: 0,1,2 or 0-2.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/METHOD-PRESET]")
+@click.option(
+    "--overwrite", default="only-missing", show_default=True, type=click.Choice(["only-missing", "never", "always"])
+)
+@click.option("--set", "pairs", multiple=True, metavar="OPTION=VALUE", help="A method's own hyperparameter.")
+@click.option("--rounds", type=int, help="Rounds in all, spread evenly over the tasks.")
+@click.option("--rounds-per-task", type=float, help="Rounds a task lasts.")
+@click.option("--steps", type=int, help="Optimizer steps per client and round of a method with relative cost 1.")
+@click.option("--rank", type=int, help="Rank of the adapters.")
+@click.option("--learning-rate", type=float, help="Of A and B.")
+@click.option("--eval-records", type=int, help="Test records scored per task; 0 for all.")
+@click.option("--eval-every", type=int, help="Rounds between evaluation points. [default: the ends of the tasks]")
+@click.option("--alpha", default=0.5, show_default=True, help="Of Dirichlet splits.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+@click.option("--dtype", default="float32", show_default=True, help="float32 or bfloat16.")
+@click.option("--threads", type=int, help="Threads PyTorch computes with. [default: all cores]")
+def evaluate(
+    method: str,
+    preset: str,
+    models: str | None,
+    seeds: str,
+    out: Path | None,
+    overwrite: str,
+    pairs: tuple[str, ...],
+    threads: int | None,
+    **options: Any,
+) -> None:
+    """Train and score a federation; writes a run folder. The same command continues a run that was stopped.
+
+    \b
+    drake eval --method sft --preset quick
+    drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
+    drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda --dtype bfloat16
+    """
+    from drake.federation.settings import preset as preset_of
+
+    numbers = {
+        name: value
+        for name in ("rounds_per_task", "steps", "rank", "learning_rate", "eval_records")
+        if (value := options.pop(name)) is not None
+    }
+    chosen = preset_of(preset).with_(**numbers)
+
+    import torch
+    from rich.console import Console
+
+    from drake.harness import Settings, Setup
+    from drake.harness import evaluate as run
+    from drake.harness.setup import models_from, options_from, seeds_from
+    from drake.terminal import Live, duration, summary_table
+
+    if threads is not None:
+        if threads < 1:
+            raise DrakeError(f"--threads is {threads}; it must be more than zero.")
+        torch.set_num_threads(threads)
+    settings = Settings(
+        method=method,
+        preset=chosen,
+        models=models_from(models),
+        seeds=seeds_from(seeds),
+        options=options_from(pairs, method),
+        **options,
+    )
+    console = Console(stderr=True)
+    folder = out or Path("runs") / f"{method.rsplit(':', 1)[-1].lower()}-{preset}"
+    with console.status("loading data and backbones"):
+        setup = Setup(settings)
+    with Live(console) as reporter:
+        results = run(setup, folder, overwrite, reporter)
+    Console().print(summary_table(results))
+    click.echo(f"{folder}/results.json, {duration(results.seconds)}")
+
+
+@drake.command()
+def methods() -> None:
+    """List the methods that `drake eval` knows.
+
+    \b
+    drake methods
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from drake.federation.registry import find, names
+
+    table = Table("name", "sends", "cost of a step", "reference")
+    for name in names():
+        found = find(name)
+        table.add_row(name, found.sends, f"{found.relative_cost:.2f}", found.reference)
+    Console().print(table)
+
+
+@drake.group()
+def backbones() -> None:
+    """List the backbones, or make the tiny ones."""
+
+
+@backbones.command("list")
+def list_backbones() -> None:
+    """Names that --models takes.
+
+    \b
+    drake backbones list
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from drake.catalog import models
+
+    table = Table("name", "family", "where")
+    for name, model in models().items():
+        table.add_row(name, model.family, "in this package" if model.embedded else str(model.hub_id))
+    Console().print(table)

@@ -1,0 +1,147 @@
+"""What the command line shows of a run: bars with the time left on a terminal, one line per event elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from drake.harness import Reporter, Setup
+from drake.results import Results, SeedSummary
+
+
+def duration(seconds: float) -> str:
+    """ "42 s", "3 min 05 s", "2 h 10 min"."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def percent(score: float | None) -> str:
+    """A fraction as percent with two decimals; "-" for none."""
+    return "-" if score is None else f"{100 * score:.2f}"
+
+
+class Live(Reporter):
+    """Draws a run. Work left is counted in client-rounds and answers, each at the pace measured so far."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._pace = {"train": _Pace(), "eval": _Pace()}
+        self._round_bar: TaskID | None = None
+        self._answer_bar: TaskID | None = None
+
+    def __enter__(self) -> Live:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def started(self, setup: Setup) -> None:
+        self._setup = setup
+        training, names = setup.preset.training, ", ".join(setup.architectures)
+        steps = training.local_steps(setup.method_class.relative_cost)
+        self._console.print(
+            f"{setup.settings.method}: {len(setup.clients)} clients, {len(setup.tasks)} tasks, {setup.rounds} rounds of "
+            f"{steps} steps x {training.micro_batch * training.accumulation} records on {names}"
+        )
+
+    def seed_started(self, seed: int, rounds_done: int) -> None:
+        self._seed = seed
+        clients = len(self._setup.clients)
+        if rounds_done:
+            self._console.print(f"seed {seed}: goes on after round {rounds_done}")
+        self._pace["train"].left = clients * (self._setup.rounds - rounds_done)
+        for bar in (self._round_bar, self._answer_bar):
+            if bar is not None:
+                self._bars.remove_task(bar)
+        self._round_bar = self._bars.add_task(
+            f"seed {seed}, client-rounds", total=clients * self._setup.rounds, completed=clients * rounds_done, note=""
+        )
+        self._answer_bar = self._bars.add_task("answers", total=None, visible=False, note="")
+
+    def client_done(self, round: int, client: int, loss: float) -> None:
+        self._pace["train"].done(1)
+        self._bars.update(self._round_bar, advance=1, note=f"loss {loss:.3f}, {self._left()}")
+
+    def round_done(self, rounds_done: int) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"seed {self._seed}: round {rounds_done} of {self._setup.rounds}, {self._left()}")
+
+    def evaluating(self, round: int, total: int) -> None:
+        self._pace["eval"].left = total
+        self._pace["eval"].start()
+        where = f"after round {round}" if round else "zero-shot"
+        self._bars.update(
+            self._answer_bar, description=f"answers {where}", total=total, completed=0, visible=True, note=""
+        )
+
+    def answered(self, count: int) -> None:
+        self._pace["eval"].done(count)
+        self._bars.update(self._answer_bar, advance=count)
+
+    def evaluated(self, round: int, summary: SeedSummary | None) -> None:
+        self._bars.update(self._answer_bar, visible=False)
+        self._pace["train"].start()
+        if summary is not None:
+            self._console.print(
+                f"seed {self._seed}, round {round}: Self {percent(summary.self_last)}, "
+                f"Others {percent(summary.others_last)}"
+            )
+
+    def _left(self) -> str:
+        seconds = self._pace["train"].seconds_left()
+        return "" if seconds is None else f"about {duration(seconds)} of training left"
+
+
+class _Pace:
+    """Seconds a unit of work takes, while it is worked on."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self._spent, self._units, self._since = 0.0, 0, time.perf_counter()
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def done(self, units: int) -> None:
+        now = time.perf_counter()
+        self._spent, self._units, self._since = self._spent + now - self._since, self._units + units, now
+        self.left -= units
+
+    def seconds_left(self) -> float | None:
+        return None if not self._units else self._spent / self._units * self.left
+
+
+def summary_table(results: Results) -> Table:
+    """The four figures of a run by both protocols, mean over seeds with the standard error."""
+    table = Table(title=f"{results.method.name}, preset {results.preset}", title_justify="left")
+    table.add_column("protocol")
+    columns = {"self_last": "Self A_last", "self_auc": "Self A_AUC", "others_last": "Others A_last"}
+    columns["others_auc"] = "Others A_AUC"
+    for title in columns.values():
+        table.add_column(title, justify="right")
+    for protocol, found in results.summary.items():
+        cells = []
+        for name in columns:
+            estimate = found[name]
+            error = f" ± {percent(estimate.stderr)}" if estimate.stderr is not None else ""
+            cells.append(percent(estimate.mean) + error)
+        table.add_row(protocol, *cells)
+    return table
