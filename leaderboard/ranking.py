@@ -99,7 +99,7 @@ def collect(paths: Iterable[Path | str], published: bool = True) -> Board:
         if results.status == "complete" and results.summary:
             rows.append(row(results, folder.name))
         else:
-            left_out.append(f"{folder} is {results.status} and not ranked; finish it with `drake eval --resume`.")
+            left_out.append(f"{folder} is {results.status} and not ranked; finish it with the same `drake eval`.")
     if published:
         rows += published_rows()
     return Board(ranked(rows), left_out)

@@ -1,0 +1,146 @@
+"""Tracks, their order, and what the four formats say."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from drake_leaderboard import ranking
+from drake_leaderboard.commands import leaderboard, submit
+
+from drake.errors import DrakeError
+from drake.results import load
+
+Fabricate = Callable[..., Path]
+
+
+@pytest.fixture
+def board(fabricate: Fabricate) -> ranking.Board:
+    """Three runs in one track: "mid" and "best" are sought by score, "worst" was made first."""
+    fabricate("a-worst", "sft", right=(0, 1))
+    fabricate("b-best", "fedmosaic", right=(2, 4), sent=2500)
+    runs = fabricate("c-mid", "dit|to", right=(1, 2), seeds=(0, 1)).parent
+    return ranking.collect([runs], published=False)
+
+
+def test_rows_are_ranked_by_self_at_the_last_point(board: ranking.Board) -> None:
+    (track,) = board.tables
+    assert [entry.method for entry in board.tables[track]] == ["fedmosaic", "dit|to", "sft"]
+    assert track.title == "DRAKE mini · dynamic · model (even:model) · preset mini · data f1f1f1f1"
+    assert board.left_out == []
+
+
+def test_equal_self_is_settled_by_others(board: ranking.Board) -> None:
+    (rows,) = board.tables.values()
+    first = rows[0]
+    better_others = {**first.scores, "others_last": first.scores["others_last"].model_copy(update={"mean": 2.0})}
+    rival = ranking.Row(**{**vars(first), "method": "zz", "scores": better_others})
+    (order,) = ranking.ranked([first, rival]).values()
+    assert [entry.method for entry in order] == ["zz", "fedmosaic"]
+
+
+def test_traffic_and_time_are_per_client_and_round_and_per_seed(board: ranking.Board) -> None:
+    (rows,) = board.tables.values()
+    assert [entry.upload for entry in rows] == [2500, 1000, 1000]
+    assert [entry.minutes for entry in rows] == [2.0, 2.0, 2.0]
+    assert [entry.seeds for entry in rows] == [1, 2, 1]
+
+
+def test_markdown_holds_percent_with_two_decimals(board: ranking.Board, fabricate: Fabricate) -> None:
+    text = ranking.as_markdown(board)
+    lines = text.splitlines()
+    assert lines[0] == "## DRAKE mini · dynamic · model (even:model) · preset mini · data f1f1f1f1"
+    assert lines[2].startswith("| # | Method | Self A\\_last | Self A\\_AUC | Others A\\_last |")
+    self_last = load(fabricate("d", right=(2, 4))).summary["official"]["self_last"].mean
+    assert lines[4].startswith(f"| 1 | fedmosaic | {100 * self_last:.2f} |")
+    assert "| 2.5 kB | 2.0 | b-best |" in lines[4]
+    assert "| dit\\|to |" in lines[5]
+    assert " ± " in lines[5]
+    assert " ± " not in lines[4]
+    assert {line.replace("\\|", "").count("|") for line in lines[2:7]} == {len(ranking.COLUMNS) + 1}
+
+
+def test_csv_holds_fractions_and_plain_numbers(board: ranking.Board) -> None:
+    rows = list(csv.DictReader(io.StringIO(ranking.as_csv(board))))
+    assert [row["method"] for row in rows] == ["fedmosaic", "dit|to", "sft"]
+    (entries,) = board.tables.values()
+    assert float(rows[0]["self_last"]) == entries[0].scores["self_last"].mean
+    assert rows[0]["self_last_stderr"] == ""
+    assert float(rows[1]["self_last_stderr"]) == entries[1].scores["self_last"].stderr > 0
+    assert float(rows[0]["bytes_up_per_client_and_round"]) == 2500
+    assert (rows[0]["rank"], rows[0]["preset"], rows[0]["published"]) == ("1", "mini", "False")
+
+
+def test_the_page_escapes_what_runs_call_themselves(fabricate: Fabricate) -> None:
+    run = fabricate(method="<script>alert(1)</script>")
+    page = ranking.as_html(ranking.collect([run]))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert page.count("<section") == page.count("<li>") == 1 + len({row.track for row in ranking.published_rows()})
+    assert "as published" in page
+
+
+def test_published_results_stand_in_tracks_of_their_own_after_the_runs(fabricate: Fabricate) -> None:
+    tables = ranking.collect([fabricate()]).tables
+    assert [track.published for track in tables] == [False] + [True] * (len(tables) - 1)
+    table = next(rows for track, rows in tables.items() if "Table 2" in track.title)
+    assert (table[0].method, ranking.percent(table[0].scores["self_last"])) == ("FedMosaic", "67.86 ± 0.51")
+    assert [row.method for row in table[:3]] == ["FedMosaic", "FedIT", "SFT"]
+    assert {ranking.percent(row.scores["self_auc"]) for row in table} == {""}
+
+
+def test_runs_on_other_data_or_presets_are_not_compared(fabricate: Fabricate) -> None:
+    first, second = fabricate("one"), fabricate("two", preset="quick")
+    assert len(ranking.collect([first, second], published=False).tables) == 2
+
+
+def test_an_unfinished_run_is_left_out_with_a_note(fabricate: Fabricate) -> None:
+    board = ranking.collect([fabricate(status="interrupted")], published=False)
+    assert board.tables == {}
+    assert "is interrupted and not ranked" in board.left_out[0]
+
+
+def test_a_folder_named_twice_counts_once(fabricate: Fabricate) -> None:
+    run = fabricate()
+    (rows,) = ranking.collect([run, run.parent], published=False).tables.values()
+    assert len(rows) == 1
+
+
+def test_a_path_without_results_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DrakeError, match="is no folder"):
+        ranking.collect([tmp_path / "absent"])
+    with pytest.raises(DrakeError, match=r"holds no results\.json"):
+        ranking.collect([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(None, ""), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e6, "2.5 MB"), (3e12, "3000.0 GB")],
+)
+def test_bytes_are_shown_with_decimal_units(count: float | None, shown: str) -> None:
+    assert ranking.readable_bytes(count) == shown
+
+
+def test_the_commands_rank_and_submit(fabricate: Fabricate, tmp_path: Path) -> None:
+    run, runner = fabricate("mine"), CliRunner()
+    out = tmp_path / "board.html"
+    shown = runner.invoke(leaderboard, [str(run), "--no-published"], catch_exceptions=False)
+    assert "sft" in shown.output
+    written = runner.invoke(leaderboard, [str(run), "--format", "html", "--out", str(out)], catch_exceptions=False)
+    assert written.output == f"wrote {out}\n"
+    assert out.read_text().startswith("<!doctype html>")
+    submitted = runner.invoke(submit, [str(run), "--out", str(tmp_path / "sub")], catch_exceptions=False)
+    assert submitted.exit_code == 0
+    again = runner.invoke(
+        leaderboard, [str(tmp_path / "sub"), "--format", "csv", "--no-published"], catch_exceptions=False
+    )
+    assert len(again.output.splitlines()) == 2
+
+
+def test_help_holds_an_example() -> None:
+    for command in (leaderboard, submit):
+        assert "Example:\n    drake" in CliRunner().invoke(command, ["--help"]).output
