@@ -199,7 +199,7 @@ class Client:
     @cached_property
     def arrivals(self) -> list[list[int]]:
         """Per round the rows of `pool` that arrive, in order; as many rounds as the benchmark has."""
-        rows = {name: row for row, name in enumerate(self.pool["id"])}
+        rows = {name: row for row, name in enumerate(self.pool.data.column("id").to_pylist())}
         rounds: list[list[int]] = [[] for _ in range(self._benchmark.rounds)]
         table = self._stored.sort_by([("round", "ascending"), ("position", "ascending")])
         for number, name in zip(table["round"].to_pylist(), table["id"].to_pylist(), strict=True):

@@ -83,9 +83,7 @@ def schedule(
     if split not in SPLITS:
         raise UnknownName("split", split, list(SPLITS))
     if split == "dirichlet-across":
-        raise DrakeError(
-            "the split 'dirichlet-across' deals tasks over all clients; ask federation_schedule for it."
-        )
+        raise DrakeError("the split 'dirichlet-across' deals tasks over all clients; ask federation_schedule for it.")
     shuffled = {task: _shuffled(size, seed, task) for task, size in sizes.items()}
     if split == "dynamic":
         names = list(sizes)
@@ -171,9 +169,7 @@ def memory_batches(
         batches: list[list[T]] = []
         for arrived, record in enumerate(records, start=1):
             memory.add(record, rng)
-            earned = (
-                arrived * steps // len(records)
-            )  # whole numbers: no drift, the last arrival makes it `steps`
+            earned = arrived * steps // len(records)  # whole numbers: no drift, the last arrival makes it `steps`
             batches += [memory.draw(rng) for _ in range(earned - len(batches))]
         if not records and memory.records:
             batches = [memory.draw(rng) for _ in range(steps)]
@@ -217,8 +213,7 @@ def _stream_batches(arrivals: Sequence[Sequence[T]], steps: int, batch: int) -> 
     for records in arrivals:
         last = records or last
         yield [
-            [last[(step * batch + place) % len(last)] for place in range(batch)]
-            for step in range(steps if last else 0)
+            [last[(step * batch + place) % len(last)] for place in range(batch)] for step in range(steps if last else 0)
         ]
 
 
@@ -230,9 +225,7 @@ def _equal_rounds(rows: Mapping[str, Sequence[int]], rounds: int, seed: int, cli
     return [[pool[i] for i in order[start:stop]] for start, stop in pairwise(cuts)]
 
 
-def _mixed_rounds(
-    rows: Mapping[str, Sequence[int]], rounds: int, seed: int, client: int, alpha: float
-) -> Rounds:
+def _mixed_rounds(rows: Mapping[str, Sequence[int]], rounds: int, seed: int, client: int, alpha: float) -> Rounds:
     names = list(rows)
     left = np.array([len(rows[task]) for task in names])
     taken = np.zeros_like(left)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..catalog import clients as catalog_clients
 from ..catalog import tasks as catalog_tasks
 from ..errors import DrakeError, UnknownName
-from ..stream import SPLITS
+from ..stream import SPLITS, num_rounds
 
 if TYPE_CHECKING:
     from .record import Record
@@ -64,6 +65,7 @@ def build(
     from .writer import Provenance, Schedules, check_target, write_dataset
 
     splits = _splits(split, alpha)
+    num_rounds(1, rounds_per_task)  # refuses now what would be refused after all records are drawn
     if source != "mini" and not Path(source).exists():
         raise DrakeError(
             f"no source is called {str(source)!r}, and there is no such folder; give 'mini' or the folder of the "
@@ -186,6 +188,8 @@ def _splits(split: str, alpha: float) -> list[tuple[str, float | None]]:
         split, alpha = match[1], float(match[2])
     if split not in SPLITS:
         raise UnknownName("split", split, list(SPLITS))
+    if split not in ALWAYS and not 0 < alpha < math.inf:
+        raise DrakeError(f"alpha must be a number above 0, not {alpha}; smaller is more uneven.")
     return [*((name, None) for name in ALWAYS), *([] if split in ALWAYS else [(split, alpha)])]
 
 

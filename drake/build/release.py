@@ -74,7 +74,7 @@ def release_records(folder: Path) -> Iterator[tuple[str, Record]]:
         for split, rows in of_task.items():
             path = splits[split]
             turns = [_turns(path, index, row) for index, row in enumerate(rows)]
-            kind = kind or _kind(task, [prompt for prompt, _ in turns])
+            kind = kind or _kind(task, turns)
             category, metric = kind
             for index, (row, (prompt, answer)) in enumerate(zip(rows, turns, strict=True)):
                 yield (
@@ -86,7 +86,7 @@ def release_records(folder: Path) -> Iterator[tuple[str, Record]]:
                         category=category,
                         images=pictures.of(path, index, row, prompt),
                         prompt=prompt,
-                        choices=_choices(prompt) if metric == "accuracy" else (),
+                        choices=_choices(prompt, answer) if metric == "accuracy" else (),
                         answer=answer,
                         metric=metric,
                     ),
@@ -122,7 +122,9 @@ def _where(path: Path, index: int) -> str:
 def _turns(path: Path, index: int, row: Any) -> tuple[str, str]:
     """The one question and the one answer of a record."""
     turns = row.get("conversations") if isinstance(row, dict) else None
-    speakers = [turn.get("from") if isinstance(turn, dict) else None for turn in turns or ()]
+    if not isinstance(turns, list):
+        turns = []
+    speakers = [turn.get("from") if isinstance(turn, dict) else None for turn in turns]
     if speakers != ["human", "gpt"] or not all(isinstance(turn.get("value"), str) for turn in turns):
         raise DrakeError(
             f"{_where(path, index)}: 'conversations' must be one turn from human and one from gpt, each with a text."
@@ -130,18 +132,18 @@ def _turns(path: Path, index: int, row: Any) -> tuple[str, str]:
     return turns[0]["value"], turns[1]["value"]
 
 
-def _kind(task: str, prompts: list[str]) -> tuple[str, str]:
+def _kind(task: str, turns: list[tuple[str, str]]) -> tuple[str, str]:
     """(category, metric) of a task."""
     known = catalog_tasks().get(task)
     if known is not None:
         return known.category or "", known.metric
-    return "", "accuracy" if prompts and all(map(_choices, prompts)) else "token-F1"
+    return "", "accuracy" if turns and all(_choices(*turn) for turn in turns) else "token-F1"
 
 
-def _choices(prompt: str) -> tuple[str, ...]:
+def _choices(prompt: str, answer: str) -> tuple[str, ...]:
     from ..scoring.answers import parse_choices  # here: the mini suite needs no parser
 
-    return tuple(parse_choices(prompt))
+    return tuple(parse_choices(prompt, answer))
 
 
 class _Pictures:

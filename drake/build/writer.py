@@ -7,8 +7,7 @@
     manifest.json                         hashes, sizes, clients (`manifest.py`)
 
 The folder grows under a temporary name beside its target and is renamed when it is complete. The same
-records, in any order that keeps each task's own, give the same bytes with the same versions of the
-libraries.
+records in the same order give the same bytes, as long as the versions of the libraries are the same.
 """
 
 from __future__ import annotations
