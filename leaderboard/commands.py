@@ -35,7 +35,8 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
         click.echo(f"note: {note}", err=True)
     if format_ == "table" and out is None:
         if board.tables:
-            Console().print(ranking.as_rich(board))
+            console = Console()
+            console.print(ranking.as_rich(board, console.width))
         else:
             click.echo("nothing to rank yet; run `drake eval` first, or drop --no-published.")
         return

@@ -264,23 +264,57 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
     return [[column.cell(place, entry) for column in COLUMNS] for place, entry in enumerate(rows, start=1)]
 
 
-def as_rich(board: Board) -> RenderableType:
-    """Tables for a terminal; columns that are empty throughout a track are left out, to fit."""
+def as_rich(board: Board, width: int) -> RenderableType:
+    """Tables for a terminal of `width` characters.
+
+    Columns that are empty throughout a track are left out; of the others, where they do not fit, the ones a reader can
+    best do without, and a caption names them.
+    """
+    from rich import box
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    tables = []
+    parts: list[RenderableType] = []
     for track, rows in board.tables.items():
         cells = _cells(rows)
-        table = Table(title=track.title, title_justify="left", title_style="bold")
         kept = [index for index in range(len(COLUMNS)) if any(line[index] for line in cells)]
-        for index in kept:
-            name = COLUMNS[index].heading in ("Method", "Origin")
-            table.add_column(COLUMNS[index].heading, justify="left" if name else "right", overflow="fold")
+        dropped = _dropped(cells, kept, width)
+        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+        if dropped:
+            table.caption = f"no room for {', '.join(dropped)}; see --format csv"
+        shown = [index for index in kept if COLUMNS[index].heading not in dropped]
+        for index in shown:
+            heading = COLUMNS[index].heading
+            table.add_column(_stacked(heading), justify="left" if heading in NAMES else "right", overflow="fold")
         for line in cells:
-            table.add_row(*(line[index] for index in kept))
-        tables.append(table)
-    return Group(*tables)
+            table.add_row(*(Text(line[index]) for index in shown))
+        parts += [Text(track.title, style="bold"), table]
+    return Group(*parts)
+
+
+NAMES = ("Method", "Origin")
+EXPENDABLE = ("Origin", "Strict Self A_last", "Seeds", "Minutes", "Others A_AUC", "Self A_AUC", "Sent/client/round")
+"""Headings in the order in which a narrow terminal drops them."""
+
+
+def _stacked(heading: str) -> str:
+    return heading.replace(" ", "\n").replace("/", "/\n")
+
+
+def _dropped(cells: Sequence[Sequence[str]], kept: Sequence[int], width: int) -> list[str]:
+    wide = {
+        COLUMNS[index].heading: 2
+        + max(map(len, [*(line[index] for line in cells), *_stacked(COLUMNS[index].heading).split("\n")]))
+        for index in kept
+    }
+    dropped: list[str] = []
+    for heading in EXPENDABLE:
+        if 2 + sum(wide.values()) <= width:
+            break
+        if wide.pop(heading, None) is not None:
+            dropped.append(heading)
+    return dropped
 
 
 def as_text(board: Board) -> str:
@@ -288,8 +322,8 @@ def as_text(board: Board) -> str:
     from rich.console import Console
 
     out = io.StringIO()
-    Console(file=out, width=160).print(as_rich(board))
-    return out.getvalue()
+    Console(file=out, width=160).print(as_rich(board, 160))
+    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
 
 def as_markdown(board: Board) -> str:
@@ -297,7 +331,7 @@ def as_markdown(board: Board) -> str:
     lines = []
     for track, rows in board.tables.items():
         lines += [f"## {_escaped(track.title)}", "", _markdown_line([column.heading for column in COLUMNS])]
-        lines.append("|" + "|".join(":--" if c.heading in ("Method", "Origin") else "--:" for c in COLUMNS) + "|")
+        lines.append("|" + "|".join(":--" if c.heading in NAMES else "--:" for c in COLUMNS) + "|")
         lines += [_markdown_line(line) for line in _cells(rows)]
         lines.append("")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from drake_leaderboard import ranking
 from drake_leaderboard.commands import leaderboard, submit
+from rich.console import Console
 
 from drake.errors import DrakeError
 from drake.results import load
@@ -73,6 +74,23 @@ def test_csv_holds_fractions_and_plain_numbers(board: ranking.Board) -> None:
     assert float(rows[1]["self_last_stderr"]) == entries[1].scores["self_last"].stderr > 0
     assert float(rows[0]["bytes_up_per_client_and_round"]) == 2500
     assert (rows[0]["rank"], rows[0]["preset"], rows[0]["published"]) == ("1", "mini", "False")
+
+
+def test_a_narrow_terminal_drops_columns_and_says_so(board: ranking.Board) -> None:
+    def shown(width: int) -> str:
+        out = io.StringIO()
+        Console(file=out, width=width).print(ranking.as_rich(board, width))
+        return out.getvalue()
+
+    narrow, wide = shown(80), shown(160)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "no room for Origin, Strict Self A_last" in narrow
+    assert "no room" not in wide
+    assert "b-best" in wide
+    (rows,) = board.tables.values()
+    score = ranking.percent(rows[1].scores["self_last"])
+    assert all(score in shown(columns) for columns in range(60, 161))  # on one line, error included
+    assert ranking.as_text(board).splitlines()[0] == next(iter(board.tables)).title
 
 
 def test_the_page_escapes_what_runs_call_themselves(fabricate: Fabricate) -> None:
