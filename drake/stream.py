@@ -199,10 +199,8 @@ class _Memory(Generic[T]):
         # An exponential race: with E ~ Exp(1) per slot, the smallest E / p are a draw without replacement
         # with probabilities p. In logarithms, with p = exp(-c/T) up to a factor, it cannot overflow.
         finish = np.log(rng.standard_exponential(len(uses))) + uses / self._temperature
-        if self._batch < len(uses):
-            first = np.argpartition(finish, self._batch)[: self._batch]
-        else:
-            first = np.arange(len(uses))
+        most = min(self._batch, len(uses))
+        first = np.argpartition(finish, most - 1)[:most]
         slots = np.resize(first[np.argsort(finish[first])], self._batch)
         np.add.at(uses, slots, 1)  # unlike +=, counts a slot that is there twice twice
         return [self.records[slot] for slot in slots]
