@@ -28,7 +28,7 @@ class _Commands(click.Group):
         return next((entry.load() for entry in entry_points(group="drake.commands", name=name)), None)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="drake-bench", prog_name="drake")
 def drake() -> None:
     """DRAKE: a benchmark and evaluation suite for personalised federated learning.
@@ -133,7 +133,7 @@ def evaluate(
     \b
     drake eval --method sft --preset quick
     drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
-    drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda --dtype bfloat16
+    drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
     """
     from drake.federation.settings import preset as preset_of
 
@@ -146,12 +146,14 @@ def evaluate(
 
     import torch
     from rich.console import Console
+    from transformers.utils import logging
 
     from drake.harness import Settings, Setup
     from drake.harness import evaluate as run
     from drake.harness.setup import models_from, options_from, seeds_from
     from drake.terminal import Live, duration, summary_table
 
+    logging.disable_progress_bar()
     if threads is not None:
         if threads < 1:
             raise DrakeError(f"--threads is {threads}; it must be more than zero.")

@@ -58,8 +58,8 @@ class Live(Reporter):
         training, names = setup.preset.training, ", ".join(setup.architectures)
         steps = training.local_steps(setup.method_class.relative_cost)
         self._console.print(
-            f"{setup.settings.method}: {len(setup.clients)} clients, {len(setup.tasks)} tasks, {setup.rounds} rounds of "
-            f"{steps} steps x {training.micro_batch * training.accumulation} records on {names}"
+            f"{setup.settings.method}: {len(setup.clients)} clients, {len(setup.tasks)} tasks, {setup.rounds} rounds "
+            f"of {steps} steps x {training.micro_batch * training.accumulation} records on {names}"
         )
 
     def seed_started(self, seed: int, rounds_done: int) -> None:

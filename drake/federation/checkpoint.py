@@ -18,6 +18,7 @@ from torch import Tensor
 from drake.errors import DrakeError
 from drake.federation.ledger import Traffic
 from drake.federation.method import Download, Message, State, Upload
+from drake.files import replacing
 
 
 @dataclass
@@ -63,7 +64,9 @@ def save_progress(path: Path, progress: Progress) -> None:
         "seconds_eval": progress.seconds_eval,
     }
     # Clients may share a tensor (a mean); safetensors stores each name on its own, which costs bytes, not truth.
-    write_bytes(path, save({name: tensor.clone() for name, tensor in tensors.items()}, {"run": json.dumps(header)}))
+    data = save({name: tensor.clone() for name, tensor in tensors.items()}, {"run": json.dumps(header)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def load_progress(path: Path, device: str = "cpu") -> Progress:

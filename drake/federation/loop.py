@@ -51,7 +51,7 @@ def run_rounds(
                 round,
                 progress.states[client.id],
                 progress.downloads.get(client.id),
-                plan[client.id][round],
+                plan(client.id, round),
             )
             for client in federation.clients
         ]

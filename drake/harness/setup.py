@@ -28,8 +28,9 @@ class Settings:
     """What a user asks for.
 
     models: empty for the preset's. data: a built dataset, None for the embedded mini suite. options: of the method, as
-    text. eval_every: rounds between evaluation points, None for the ends of the task phases. alpha: of Dirichlet
-    splits. device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+    text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
+    None for what the preset's rounds per task make. alpha: of Dirichlet splits.
+    device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Settings:
     device: str = "cpu"
     dtype: str = "float32"
     eval_every: int | None = None
+    rounds: int | None = None
     alpha: float = 0.5
 
 
@@ -72,6 +74,8 @@ class Setup:
             name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
         }
         longest = max(len(client.tasks) for client in self.clients)
+        if settings.rounds is not None:
+            self.preset = self.preset.with_(rounds_per_task=settings.rounds / longest)
         self.rounds = stream.num_rounds(longest, self.preset.rounds_per_task)
         self.evaluation_rounds = self._evaluation_rounds(longest)
 
@@ -188,6 +192,7 @@ def check_numbers(settings: Settings) -> None:
     preset, training = settings.preset, settings.preset.training
     above_zero = {
         "--rounds-per-task": preset.rounds_per_task,
+        "--rounds": 1 if settings.rounds is None else settings.rounds,
         "--steps": training.steps,
         "rank": training.rank,
         "micro-batch": training.micro_batch,
