@@ -287,9 +287,7 @@ def _locate(name: str, revision: str | None) -> tuple[Path, str | None]:
     if name in models:
         hub_id = models[name].hub_id
         if hub_id is None:
-            raise DrakeError(
-                f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench"
-            )
+            raise DrakeError(f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench")
         return _fetch(hub_id, revision)
     if name.count("/") == 1 and name[0] not in "./~":
         return _fetch(name, revision)
@@ -299,7 +297,6 @@ def _locate(name: str, revision: str | None) -> tuple[Path, str | None]:
 
 
 def _fetch(hub_id: str, revision: str | None) -> tuple[Path, str]:
-    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -317,7 +314,7 @@ def _fetch(hub_id: str, revision: str | None) -> tuple[Path, str]:
         raise DrakeError(f"the hub has no {hub_id!r}; if it is private, `hf auth login`") from None
     except RevisionNotFoundError:
         raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise DrakeError(
             f"{hub_id} is not in the local cache and the hub cannot be reached ({type(error).__name__}); "
             "connect to the network once, or give the path of a downloaded folder"
@@ -337,9 +334,7 @@ def _check_checkpoint(folder: Path) -> Literal["llama", "qwen"]:
         )
     text = config.get("text_config", {}).get("model_type", "llama")  # transformers' default for LLaVA
     if text not in FAMILIES:
-        raise DrakeError(
-            f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}"
-        )
+        raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}")
     return FAMILIES[text]
 
 
@@ -387,8 +382,7 @@ def _expand(ids: list[int], image_token: int, lengths: list[int], record: Record
     """`ids` with the k-th image token repeated `lengths[k]` times."""
     if ids.count(image_token) != len(lengths):
         raise DrakeError(
-            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} "
-            "image tokens"
+            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} image tokens"
         )
     left = iter(lengths)
     return [token for id_ in ids for token in ([id_] * next(left) if id_ == image_token else [id_])]

@@ -1,0 +1,125 @@
+"""Chats: pictures stay in place, one BOS, answers end their turn; whatever way a template wants its content."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from drake.errors import DrakeError
+from drake.pretrain import CHAT_TEMPLATES, new_processor, new_tokenizer
+from drake.prompts import Chat
+
+TEXTS = ["What colour is the shirt? Choice list:[red, light blue]. Your answer is:", "red", "light blue"]
+RECORD = {
+    "id": "r/0",
+    "images": [b"a", b"b"],
+    "prompt": "Left: <image> right: <image>\nWhat colour is the shirt?",
+    "choices": ["red", "light blue"],
+    "answer": "light blue",
+}
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen"])
+def processor(request):
+    return new_processor(request.param, new_tokenizer(request.param, TEXTS))
+
+
+def with_template(processor, template):
+    return SimpleNamespace(tokenizer=processor.tokenizer, image_token=processor.image_token, chat_template=template)
+
+
+def test_pictures_stand_where_the_prompt_has_them(processor):
+    chat = Chat(processor)
+    text = processor.tokenizer.decode(chat.prompt_ids(RECORD))
+    # The tokenizers write a space before every word, so compare without spaces.
+    assert "Left:<image>right:<image>\nWhatcolouristheshirt?" in text.replace(" ", "")
+    assert chat.prompt_ids(RECORD).count(chat.image_token_id) == 2
+
+
+def test_llama_prompts_have_exactly_one_bos():
+    processor = new_processor("llama", new_tokenizer("llama", TEXTS))
+    ids = Chat(processor).prompt_ids(RECORD)
+    bos = processor.tokenizer.bos_token_id
+    assert ids[0] == bos
+    assert ids.count(bos) == 1
+
+
+def test_a_tokenizer_that_adds_bos_itself_does_not_add_a_second_one():
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = new_tokenizer("llama", TEXTS)
+    bos = tokenizer.bos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, tokenizer.bos_token_id)]
+    )
+    assert tokenizer("red")["input_ids"][0] == tokenizer.bos_token_id  # this tokenizer adds it
+    processor = new_processor("llama", tokenizer)
+    written = Chat(processor)
+    silent = Chat(with_template(processor, CHAT_TEMPLATES["llama"].replace("{{- bos_token }}", "")))
+    for chat in (written, silent):
+        assert chat.prompt_ids(RECORD).count(tokenizer.bos_token_id) == 1
+        assert tokenizer.bos_token_id not in chat.answer_ids(RECORD)
+
+
+def test_an_answer_is_its_tokens_and_the_end_of_turn(processor):
+    chat = Chat(processor)
+    tokenizer = processor.tokenizer
+    ids = chat.answer_ids(RECORD)
+    assert tokenizer.decode(ids[:-1]).strip() == "light blue"
+    assert tokenizer.convert_ids_to_tokens(ids[-1]) in ("<|eot_id|>", "<|im_end|>")
+
+
+def test_prompt_and_answer_are_the_tokens_of_the_whole_conversation(processor):
+    chat = Chat(processor)
+    turns = [*chat.messages(RECORD), {"role": "assistant", "content": [{"type": "text", "text": "light blue"}]}]
+    whole = processor.tokenizer.apply_chat_template(turns, chat_template=processor.chat_template, tokenize=False)
+    ids = chat.prompt_ids(RECORD) + chat.answer_ids(RECORD)
+    assert processor.tokenizer(whole, add_special_tokens=False)["input_ids"][: len(ids)] == ids
+
+
+def test_a_word_is_the_same_token_in_a_list_and_as_an_answer(processor):
+    ids = processor.tokenizer("\nChoice list:[red, light blue]", add_special_tokens=False)["input_ids"]
+    red = Chat(processor).answer_ids(RECORD | {"answer": "red"})[0]
+    assert red in ids
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        # All pictures first, as the templates of the LLaVA 1.5 checkpoints do.
+        "USER: {% for m in messages[0]['content'] %}{% if m['type'] == 'image' %}<image>\n{% endif %}{% endfor %}"
+        "{% for m in messages[0]['content'] %}{% if m['type'] == 'text' %}{{ m['text'] }}{% endif %}{% endfor %}"
+        "{% if messages|length > 1 %} ASSISTANT: {{ messages[1]['content'][0]['text'] }} {% endif %}"
+        "{% if add_generation_prompt %} ASSISTANT:{% endif %}",
+        # Bare strings, as the templates of text-only models do.
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}",
+    ],
+    ids=["pictures first", "bare strings"],
+)
+def test_templates_of_other_kinds_keep_pictures_in_place(processor, template):
+    chat = Chat(with_template(processor, template))
+    text = processor.tokenizer.decode(chat.prompt_ids(RECORD)).replace(" ", "")
+    assert "Left:<image>right:<image>\nWhatcolouristheshirt?" in text
+    answer = chat.answer_ids(RECORD)
+    assert processor.tokenizer.decode(answer[:-1]).strip() == "light blue"
+    assert answer[-1] == processor.tokenizer.eos_token_id
+
+
+def test_a_prompt_is_the_same_on_another_day(processor):
+    template = "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}" + processor.chat_template
+    assert "2025" in processor.tokenizer.decode(Chat(with_template(processor, template)).prompt_ids(RECORD))
+
+
+def test_another_number_of_pictures_than_placeholders_names_the_record(processor):
+    with pytest.raises(DrakeError, match=r"'r/0'.* 2 <image> .* 1 pictures"):
+        Chat(processor).prompt_ids(RECORD | {"images": [b"a"]})
+
+
+def test_a_checkpoint_without_chat_template_says_what_to_add(processor):
+    with pytest.raises(DrakeError, match=r"chat_template\.jinja"):
+        Chat(with_template(processor, None))
+
+
+def test_a_template_that_drops_pictures_is_refused(processor):
+    with pytest.raises(DrakeError, match="in place"):
+        Chat(with_template(processor, "{% for m in messages %}text{% endfor %}"))
