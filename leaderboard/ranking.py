@@ -10,7 +10,9 @@ Scores are percent with two decimals in tables and pages, fractions in CSV.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +41,7 @@ class Track(NamedTuple):
 
     benchmark: where the samples come from. fingerprint: of the data, "" for published results.
     split: the schedule. models: the backbones and their assignment. preset: of the numbers; "" where published.
+    numbers: digest of the preset's numbers as they were used, so that a changed preset is a track of its own.
     heading: what the source calls a published table; "" for runs.
     """
 
@@ -48,6 +51,7 @@ class Track(NamedTuple):
     models: str
     preset: str
     fingerprint: str
+    numbers: str = ""
     heading: str = ""
 
     @property
@@ -55,9 +59,8 @@ class Track(NamedTuple):
         """One line that tells this track from every other; data are named by eight digits of their fingerprint."""
         if self.published:
             return f"{self.heading} · as published"
-        return " · ".join(
-            (self.benchmark, self.split, self.models, f"preset {self.preset}", f"data {self.fingerprint[:8]}")
-        )
+        preset = f"preset {self.preset} ({self.numbers})"
+        return " · ".join((self.benchmark, self.split, self.models, preset, f"data {self.fingerprint[:8]}"))
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def row(results: Results, origin: str) -> Row:
             models=models,
             preset=results.preset,
             fingerprint=results.data.fingerprint,
+            numbers=_digest(results.config),
         ),
         method=results.method.name,
         reference=results.method.reference,
@@ -186,6 +190,12 @@ def default_paths() -> list[Path]:
     """The bundled submissions and ./runs, as far as they hold results."""
     bundled = Path(str(files(__package__))) / "submissions"
     return [path for path in (bundled, Path("runs")) if path.is_dir() and any(path.rglob(FILE))]
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits over what must be equal for scores to be comparable and no other part of a track says."""
+    decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _folders(paths: Iterable[Path | str]) -> list[Path]:

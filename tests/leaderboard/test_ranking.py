@@ -17,6 +17,7 @@ from drake.errors import DrakeError
 from drake.results import load
 
 Fabricate = Callable[..., Path]
+TITLE = "DRAKE mini · dynamic · model (even:model) · preset mini (9141d433) · data f1f1f1f1"
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def board(fabricate: Fabricate) -> ranking.Board:
 def test_rows_are_ranked_by_self_at_the_last_point(board: ranking.Board) -> None:
     (track,) = board.tables
     assert [entry.method for entry in board.tables[track]] == ["fedmosaic", "dit|to", "sft"]
-    assert track.title == "DRAKE mini · dynamic · model (even:model) · preset mini · data f1f1f1f1"
+    assert track.title == TITLE
     assert board.left_out == []
 
 
@@ -54,7 +55,7 @@ def test_traffic_and_time_are_per_client_and_round_and_per_seed(board: ranking.B
 def test_markdown_holds_percent_with_two_decimals(board: ranking.Board, fabricate: Fabricate) -> None:
     text = ranking.as_markdown(board)
     lines = text.splitlines()
-    assert lines[0] == "## DRAKE mini · dynamic · model (even:model) · preset mini · data f1f1f1f1"
+    assert lines[0] == f"## {TITLE}"
     assert lines[2].startswith("| # | Method | Self A\\_last | Self A\\_AUC | Others A\\_last |")
     self_last = load(fabricate("d", right=(2, 4))).summary["official"]["self_last"].mean
     assert lines[4].startswith(f"| 1 | fedmosaic | {100 * self_last:.2f} |")
@@ -113,7 +114,8 @@ def test_published_results_stand_in_tracks_of_their_own_after_the_runs(fabricate
 
 def test_runs_on_other_data_or_presets_are_not_compared(fabricate: Fabricate) -> None:
     first, second = fabricate("one"), fabricate("two", preset="quick")
-    assert len(ranking.collect([first, second], published=False).tables) == 2
+    third = fabricate("three", config={"eval_records": 4, "numbers": {"steps": 9}})
+    assert len(ranking.collect([first, second, third], published=False).tables) == 3
 
 
 def test_an_unfinished_run_is_left_out_with_a_note(fabricate: Fabricate) -> None:
