@@ -193,7 +193,7 @@ def default_paths() -> list[Path]:
 
 
 def _digest(config: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits over what must be equal for scores to be comparable and no other part of a track says."""
+    """Eight hexadecimal digits over what makes scores comparable and no other part of a track says."""
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
 
