@@ -64,15 +64,21 @@ def _fail(sentence: str) -> None:
 
 @drake.command()
 @click.option("--source", default="mini", show_default=True, help='"mini", or a folder in the release\'s layout.')
-@click.option("--split", default="dynamic", show_default=True, help="dynamic, static or dirichlet: the schedule.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The dataset folder to write.")
+@click.option(
+    "--split",
+    default="dynamic",
+    show_default=True,
+    help="The schedule: dynamic, static, dirichlet or dirichlet-across; the first two are always stored.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write. [default: data/mini or data/release]")
 @click.option("--seed", default=0, show_default=True, help="Of the scenes, the order and the schedule.")
 @click.option("--train", default=400, show_default=True, help="Records per mini task to train on.")
 @click.option("--test", default=100, show_default=True, help="Records per mini task to test on.")
+@click.option("--public-per-world", default=400, show_default=True, help="Public records per mini world.")
 @click.option("--rounds-per-task", default=5.0, show_default=True, help="Rounds a task lasts.")
 @click.option("--alpha", default=0.5, show_default=True, help="Of the Dirichlet distribution.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
-def build(out: Path, **options: Any) -> None:
+def build(**options: Any) -> None:
     """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.
 
     \b
@@ -90,7 +96,7 @@ def build(out: Path, **options: Any) -> None:
         def show(done: int, total: int, what: str) -> None:
             bars.update(bar, completed=done, total=total or None, description=what)
 
-        folder = build_dataset(out=out, progress=show, **options)
+        folder = build_dataset(progress=show, **options)
     click.echo(f"{folder} is ready: datasets.load_dataset({str(folder)!r}), or drake eval --data {folder}")
 
 

@@ -39,9 +39,7 @@ def co_lora_layers(num_layers: int, num_blocks: int) -> list[int]:
 def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
     """A random matrix [rows, columns] with orthonormal rows (rows <= columns), from the QR of a Gaussian one."""
     if rows > columns:
-        raise ValueError(
-            f"{rows} rows of length {columns} cannot be orthonormal; the rank exceeds the layer's width"
-        )
+        raise ValueError(f"{rows} rows of length {columns} cannot be orthonormal; the rank exceeds the layer's width")
     q, r = torch.linalg.qr(torch.randn(columns, rows, generator=rng, dtype=torch.float64))
     return (q * r.diagonal().sign()).T.float().contiguous()
 

@@ -137,29 +137,19 @@ class FedMosaic(Method):
         kept = adapters.prefixed("gate", {place: beta.detach().clone() for place, beta in betas.items()})
         return LocalResult(
             state=adapters.prefixed(LOCAL, module) | kept | {"gradient": gradient},
-            upload=Upload(
-                {name: module[name] for name in module if name not in frozen} | {"gradient": gradient}
-            ),
+            upload=Upload({name: module[name] for name in module if name not in frozen} | {"gradient": gradient}),
             stats={"loss": sum(losses) / len(losses)},
         )
 
-    def mix(
-        self, round: int, uploads: Mapping[int, Upload], federation: Federation
-    ) -> Mapping[int, Download]:
+    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         order = sorted(uploads)
         self.relevance = task_relevance([uploads[i].tensors["gradient"].float() for i in order])
         modules = {
-            i: {name: tensor for name, tensor in uploads[i].tensors.items() if name != "gradient"}
-            for i in order
+            i: {name: tensor for name, tensor in uploads[i].tensors.items() if name != "gradient"} for i in order
         }
-        architectures = {
-            i: (federation.architecture(i).name, federation.architecture(i).num_layers) for i in order
-        }
+        architectures = {i: (federation.architecture(i).name, federation.architecture(i).num_layers) for i in order}
         temperature, blocks = self.options.temperature, self.options.num_blocks
-        return {
-            i: Download(customise(i, modules, architectures, self.relevance, temperature, blocks))
-            for i in order
-        }
+        return {i: Download(customise(i, modules, architectures, self.relevance, temperature, blocks)) for i in order}
 
     def observed(self) -> Mapping[str, Tensor]:
         return {"relevance": self.relevance}

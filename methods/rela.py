@@ -52,17 +52,18 @@ def last_layer_gradient(model: nn.Module, batch: Batch) -> Tensor:
         decoder.norm.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0])),
     ]
     try:
-        hidden = model.model(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False).last_hidden_state
+        model.model(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()
     targets = batch.labels[:, 1:]
     chosen = targets != -100
-    x, u, hidden = (tensor[:, :-1][chosen] for tensor in (seen["x"], seen["u"], hidden))
-    delta = torch.softmax(model.lm_head(hidden).to(x.dtype), dim=-1)
+    x, u = seen["x"][:, :-1][chosen], seen["u"][:, :-1][chosen]
+    # The norm is computed here because transformers' own goes through float32, whatever the dtype.
+    scale, inverse = decoder.norm.weight, torch.rsqrt(x.square().mean(-1, keepdim=True) + decoder.norm.variance_epsilon)
+    delta = torch.softmax(model.lm_head(scale * x * inverse), dim=-1)
     delta[torch.arange(len(delta)), targets[chosen]] -= 1
-    pulled = (delta / len(delta)) @ model.lm_head.weight * decoder.norm.weight
-    inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + decoder.norm.variance_epsilon)
+    pulled = (delta / len(delta)) @ model.lm_head.weight * scale
     pulled = inverse * (pulled - x * inverse.square() * (pulled * x).mean(-1, keepdim=True))
     return pulled.T @ u
 

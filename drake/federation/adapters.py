@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
@@ -39,7 +40,9 @@ def add(model: nn.Module, names: Sequence[str], training: Training, layer: type[
         )
         if layer is not None:
             config._register_custom_module({nn.Linear: layer})
-        inject_adapter_in_model(config, model, name)
+        with warnings.catch_warnings():  # that there are several adapters is the point
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")
+            inject_adapter_in_model(config, model, name)
         _layers.pop(model, None)
     for parameter in model.parameters():
         parameter.requires_grad_(False)

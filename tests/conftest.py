@@ -1,0 +1,50 @@
+"""Shared by all rooms: micro backbones (ordinary checkpoint folders) and a small built dataset, made once."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of golden vectors and samples that lies beside the project's own checkout."""
+    if not (SHARED / "golden").is_dir():
+        pytest.skip(f"{SHARED} is absent: the golden vectors were NOT checked")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def micro_backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Short name -> checkpoint folder: llama with 4 layers, llama with 6 wider ones, qwen with 4; random weights."""
+    from drake.build.mini.public import public_draft
+    from drake.build.mini.worlds import all_worlds
+    from drake.pretrain import Shape, new_model, new_processor, new_tokenizer
+    from drake.seeds import python_random
+
+    rng = python_random(0, "micro texts")
+    drafts = [public_draft(world, rng) for world in all_worlds().values() for _ in range(20)]
+    texts = [f"{draft.prompt} {draft.answer}" for draft in drafts]
+    shapes = {
+        "llama-4": Shape("llama", 4, 32, 64),
+        "llama-6": Shape("llama", 6, 48, 96),
+        "qwen-4": Shape("qwen", 4, 32, 64),
+    }
+    root = tmp_path_factory.mktemp("backbones")
+    folders = {}
+    for name, shape in shapes.items():
+        tokenizer = new_tokenizer(shape.family, texts)
+        new_model(shape, tokenizer, seed=0).save_pretrained(root / name)
+        new_processor(shape.family, tokenizer).save_pretrained(root / name)
+        folders[name] = str(root / name)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def micro_data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A mini suite of 12 train and 4 test records a task."""
+    from drake.build import build
+
+    folder = tmp_path_factory.mktemp("data") / "micro"
+    return str(build("mini", "dynamic", folder, train=12, test=4, public_per_world=4, workers=1))

@@ -1,0 +1,137 @@
+"""FedMosaic: who gets what, what trains, what is sent."""
+
+import pytest
+import torch
+from drake_methods.colora import co_lora_layers
+from drake_methods.fedmosaic import FedMosaic, customise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drake import backbones
+from drake.benchmark import load
+from drake.federation.engine import Job, Serial, Worker
+from drake.federation.method import Architecture, Client, Federation
+from drake.federation.settings import preset
+
+PROJECTION = "self_attn.q_proj"
+
+
+def upload(client: int, layers: int, width: int, rank: int = 3, blocks: int = 4) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(client)
+    tensors = {}
+    for layer in range(layers):
+        shapes = {"A": (rank, width), "B": (width, rank)}
+        if layer in co_lora_layers(layers, blocks):
+            shapes = {"P": (rank, rank), "Q": (rank,)}
+        for letter, shape in shapes.items():
+            tensors[f"{layer}.{PROJECTION}.{letter}"] = torch.randn(shape, generator=rng, dtype=torch.float64)
+    return tensors
+
+
+def test_of_two_alike_each_gets_the_others_module():
+    uploads = {0: upload(0, 4, 8), 1: upload(1, 4, 8)}
+    architectures = {0: ("small", 4), 1: ("small", 4)}
+    found = customise(0, uploads, architectures, torch.eye(2, dtype=torch.float64))
+    assert found.keys() == uploads[1].keys()
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, uploads[1][name])
+
+
+def test_across_architectures_only_p_and_q_are_exchanged_block_by_block():
+    uploads = {0: upload(0, 4, 8), 1: upload(1, 6, 10)}
+    architectures = {0: ("small", 4), 1: ("large", 6)}
+    found = customise(1, uploads, architectures, torch.eye(2, dtype=torch.float64))
+    for large, small in zip(co_lora_layers(6, 4), co_lora_layers(4, 4), strict=True):
+        torch.testing.assert_close(found[f"{large}.{PROJECTION}.P"], uploads[0][f"{small}.{PROJECTION}.P"])
+    assert torch.equal(found[f"3.{PROJECTION}.A"], uploads[1][f"3.{PROJECTION}.A"])  # no peer: its own
+
+
+def test_a_client_alone_keeps_its_own_module():
+    alone = {4: upload(4, 6, 8)}
+    found = customise(4, alone, {4: ("small", 6)}, torch.ones(1, 1))
+    assert all(torch.equal(found[name], alone[4][name]) for name in alone[4])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(5)))
+def test_permuting_client_numbers_permutes_the_modules_and_nothing_else(order):
+    kinds = [("small", 4), ("small", 4), ("large", 6), ("large", 6), ("large", 6)]
+    uploads = {i: upload(i, kinds[i][1], 8 if kinds[i][0] == "small" else 10) for i in range(5)}
+    relevance = torch.rand(5, 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    plain = {i: customise(i, uploads, dict(enumerate(kinds)), relevance) for i in range(5)}
+    renamed = {new: uploads[old] for new, old in enumerate(order)}
+    shuffled = relevance[list(order)][:, list(order)]
+    for new, old in enumerate(order):
+        found = customise(new, renamed, {n: kinds[o] for n, o in enumerate(order)}, shuffled)
+        for name, tensor in plain[old].items():
+            torch.testing.assert_close(found[name], tensor)
+
+
+@pytest.fixture(scope="module")
+def after_one_round(micro_backbones, micro_data):
+    """Three clients on two architectures after one round of three steps."""
+    training = preset("quick").with_(steps=3, micro_batch=2).training
+    names = ["llama-4", "llama-4", "llama-6"]
+    clients = tuple(Client(i, name, ("NLVR2-0",)) for i, name in enumerate(names))
+    method = FedMosaic(training, {"gradient_every": "2"})
+    worker = Worker(method, lambda name: backbones.load(micro_backbones[name]))
+    architectures = {
+        name: Architecture(name, "llama", worker.backbone(name).num_layers) for name in dict.fromkeys(names)
+    }
+    federation = Federation(clients, architectures, 0, 1, training, worker.backbone, lambda count, purpose: [])
+    method.prepare(federation)
+    records = load(micro_data).records("NLVR2-0", "train")
+    states = {client.id: worker.initial_state(client, federation) for client in clients}
+    jobs = [
+        Job(client, 0, states[client.id], None, [[[records[2 * step], records[2 * step + 1]]] for step in range(3)])
+        for client in clients
+    ]
+    results = dict(Serial(worker).local_updates(jobs, federation))
+    downloads = method.mix(0, {i: result.upload for i, result in results.items()}, federation)
+    return worker, federation, states, results, downloads
+
+
+def test_a_and_b_of_co_lora_layers_are_orthonormal_shared_within_an_architecture_and_frozen(after_one_round):
+    _, _, states, results, _ = after_one_round
+    for letter, product in (("A", lambda t: t @ t.T), ("B", lambda t: t.T @ t)):
+        name = f"local.3.mlp.down_proj.{letter}"
+        torch.testing.assert_close(product(states[0][name]), torch.eye(8), atol=1e-5, rtol=0)
+        assert torch.equal(states[0][name], states[1][name])
+        assert torch.equal(results[0].state[name], states[0][name])
+
+
+def test_local_module_and_gates_train(after_one_round):
+    _, _, states, results, _ = after_one_round
+    moved = {name for name, tensor in states[2].items() if not torch.equal(tensor, results[2].state[name])}
+    assert "local.5.self_attn.q_proj.P" in moved
+    assert "local.3.mlp.up_proj.B" in moved
+    assert "local.5.self_attn.q_proj.A" not in moved
+
+
+def test_uploads_hold_p_q_a_b_and_the_sanitised_gradient_and_nothing_else(after_one_round):
+    worker, _, _, results, _ = after_one_round
+    sent = results[2].upload.tensors
+    co_layers = co_lora_layers(6, 4)
+    for name in sent:
+        if name == "gradient":
+            continue
+        layer, letter = int(name.split(".")[0]), name[-1]
+        assert (layer in co_layers) == (letter in "PQ")
+    anchor = worker.backbone("llama-4").model.config.text_config
+    assert sent["gradient"].shape == (round(0.4 * anchor.hidden_size), anchor.intermediate_size)
+
+
+def test_the_download_is_what_customise_says(after_one_round):
+    _, _, _, results, downloads = after_one_round
+    others = [results[0].upload.tensors, results[1].upload.tensors]
+    name = "0.mlp.up_proj.P"
+    low, high = (torch.minimum, torch.maximum)
+    assert (downloads[2].tensors[name] >= low(others[0][name], others[1][name]) - 1e-7).all()
+    assert (downloads[2].tensors[name] <= high(others[0][name], others[1][name]) + 1e-7).all()
+    peer = "1.mlp.up_proj.A" if 1 not in co_lora_layers(4, 4) else None
+    assert peer is None or torch.equal(downloads[0].tensors[peer], results[1].upload.tensors[peer])
+
+
+def test_clients_of_one_architecture_share_one_resident_model(after_one_round):
+    worker, federation, _, _, _ = after_one_round
+    assert worker.model(federation.clients[0]) is worker.model(federation.clients[1])
