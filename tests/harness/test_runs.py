@@ -1,0 +1,180 @@
+"""Whole runs on micro backbones: what a user gets, the same bits again, and going on after a stop."""
+
+import json
+
+import pytest
+import torch
+
+from drake.benchmark import load as load_data
+from drake.errors import DrakeError
+from drake.federation.settings import preset
+from drake.harness import Reporter, Settings, Setup, evaluate
+from drake.results import load, read_predictions
+
+
+def settings(micro_backbones, micro_data, method="fedmosaic", **changes) -> Settings:
+    numbers = {"steps": 2, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
+    chosen = preset("quick").with_(**numbers | changes.pop("numbers", {}))
+    models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
+    return Settings(method, chosen, changes.pop("models", models), micro_data, **changes)
+
+
+def scores(results):
+    return [run.model_dump(include={"scores", "zero_shot", "unparsed", "summary", "train_loss", "traffic", "relevance"})
+            for run in results.runs]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(micro_backbones, micro_data, tmp_path_factory):
+    """(run folder, results) of an undisturbed FedMosaic run."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return out, evaluate(Setup(settings(micro_backbones, micro_data)), out)
+
+
+def test_a_run_leaves_results_predictions_and_a_picture(finished):
+    out, results = finished
+    assert load(out) == results
+    assert results.status == "complete"
+    assert results.runs[0].rounds == [1, 2, 3, 4]
+    assert [len(point) for point in results.runs[0].begun] == [10, 20, 30, 40]
+    assert (out / "curves.png").stat().st_size > 10_000
+    assert not (out / "checkpoints").exists()
+    rows = read_predictions(out / "predictions/seed-0/point-4.parquet")
+    assert len(rows) == 10 * 40 * 2
+    assert {row.round for row in rows} == {4}
+
+
+def test_every_client_answers_every_task_that_has_begun_and_no_other(finished):
+    _, results = finished
+    run = results.runs[0]
+    for begun, matrix in zip(run.begun, run.scores["official"], strict=True):
+        for row in matrix:
+            assert {task for task, score in zip(run.tasks, row, strict=True) if score is not None} == set(begun)
+
+
+def test_traffic_is_counted_for_every_client_round_and_direction(finished):
+    _, results = finished
+    run = results.runs[0]
+    assert {(row.round, row.client, row.direction) for row in run.traffic} == {
+        (round, client, direction) for round in range(1, 5) for client in range(10) for direction in ("up", "down")
+    }
+    assert {row.kind for row in run.traffic if row.direction == "up"} == {"A", "B", "P", "Q", "gradient"}
+    assert len(run.relevance) == 4
+    assert run.relevance[0][3][3] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_scores_to_the_last_digit(finished, micro_backbones, micro_data, tmp_path):
+    again = evaluate(Setup(settings(micro_backbones, micro_data)), tmp_path / "again")
+    assert scores(again) == scores(finished[1])
+    other = evaluate(Setup(settings(micro_backbones, micro_data, seeds=(1,))), tmp_path / "other")
+    assert scores(other)[0]["train_loss"] != scores(again)[0]["train_loss"]
+
+
+class _Stop(Reporter):
+    """Interrupts a run at a given moment."""
+
+    def __init__(self, event: str, after: int) -> None:
+        self.event, self.left = event, after
+
+    def _count(self, event: str) -> None:
+        self.left -= event == self.event
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+    def client_done(self, round, client, loss):
+        self._count("client")
+
+    def answered(self, count):
+        self._count("answers")
+
+    def round_done(self, rounds_done):
+        self._count("round")
+
+
+@pytest.mark.parametrize(("event", "after"), [("client", 13), ("answers", 5), ("round", 2)])
+def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro_data, tmp_path, event, after):
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Setup(settings(micro_backbones, micro_data)), out, reporter=_Stop(event, after))
+    assert load(out).status == "interrupted"
+    assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out)) == scores(finished[1])
+
+
+def test_a_complete_run_is_returned_without_being_run_again(finished, micro_backbones, micro_data):
+    out, results = finished
+    found = evaluate(Setup(settings(micro_backbones, micro_data)), out, reporter=_Stop("client", 0))
+    assert found == results
+
+
+def test_a_folder_of_another_run_is_refused_and_replaced_only_when_asked(micro_backbones, micro_data, tmp_path):
+    out = tmp_path / "run"
+    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out)
+    with pytest.raises(DrakeError, match=r"already holds another run \(it differs in .*seeds"):
+        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), out)
+    with pytest.raises(DrakeError, match="already holds this run"):
+        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out, "never")
+    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), out, "always")
+    assert json.loads((out / "config.json").read_text())["seeds"] == [5]
+
+
+def test_a_folder_that_is_no_run_is_left_alone(micro_backbones, micro_data, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(DrakeError, match="holds no run"):
+        evaluate(Setup(settings(micro_backbones, micro_data, "sft")), tmp_path, "always")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_static_split_has_begun_all_tasks_at_once(micro_backbones, micro_data, tmp_path):
+    asked = settings(micro_backbones, micro_data, "sft", split="static", rounds=2, eval_every=1)
+    results = evaluate(Setup(asked), tmp_path / "static")
+    assert results.runs[0].rounds == [1, 2]
+    assert all(len(begun) == 40 for begun in results.runs[0].begun)
+
+
+def test_two_seeds_give_a_mean_and_a_standard_error(micro_backbones, micro_data, tmp_path):
+    results = evaluate(Setup(settings(micro_backbones, micro_data, "sft", seeds=(0, 1), rounds=1)), tmp_path / "two")
+    first, second = (run.summary["official"].others_last for run in results.runs)
+    found = results.summary["official"]["others_last"]
+    assert found.mean == pytest.approx((first + second) / 2)
+    assert found.stderr == pytest.approx(abs(first - second) / 2)
+
+
+def test_sft_sends_nothing(micro_backbones, micro_data, tmp_path):
+    results = evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), tmp_path / "sft")
+    assert results.runs[0].traffic == []
+
+
+def test_bfloat16_runs_on_a_cpu_and_counts_half_the_bytes(micro_backbones, micro_data, tmp_path, finished):
+    results = evaluate(Setup(settings(micro_backbones, micro_data, dtype="bfloat16", rounds=1)), tmp_path / "bf16")
+    weight = lambda run: sum(r.bytes for r in run.traffic if r.round == 1 and r.kind == "A")  # noqa: E731
+    assert 2 * weight(results.runs[0]) == weight(finished[1].runs[0])
+
+
+def test_two_families_and_three_architectures_federate(micro_backbones, micro_data, tmp_path):
+    asked = settings(micro_backbones, micro_data, models=tuple(micro_backbones.values()), rounds=1)
+    results = evaluate(Setup(asked), tmp_path / "families")
+    assert len(results.models.names) == 3
+    assert len(results.runs[0].relevance[0]) == 10
+
+
+def test_the_plan_of_batches_depends_on_the_seed_and_the_client_alone(micro_backbones, micro_data):
+    setup = Setup(settings(micro_backbones, micro_data))
+    first, again = (setup.plan(0, setup.method()) for _ in range(2))
+    ids = lambda plan, client, round: [r["id"] for step in plan(client, round) for part in step for r in part]  # noqa: E731
+    assert ids(first, 7, 2) == ids(again, 7, 2)
+    assert ids(first, 7, 2) != ids(setup.plan(1, setup.method()), 7, 2)
+    own = set(load_data(micro_data).clients[7][:3])
+    assert {id.split("/")[0] for id in ids(first, 7, 2)} <= own
+
+
+def test_equal_compute_gives_fedmosaic_fewer_steps(micro_backbones, micro_data):
+    training = preset("paper").training
+    assert training.local_steps(1.0) == 100
+    assert training.local_steps(Setup(settings(micro_backbones, micro_data)).method().relative_cost) == 94
+
+
+def test_nan_uploads_are_refused_with_the_clients_number():
+    from drake.federation.loop import check_finite
+
+    with pytest.raises(DrakeError, match="client 3 uploaded NaN"):
+        check_finite(3, {"0.mlp.up_proj.P": torch.tensor([float("nan")])})
