@@ -70,7 +70,9 @@ def _fail(sentence: str) -> None:
     show_default=True,
     help="The schedule: dynamic, static, dirichlet or dirichlet-across; the first two are always stored.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write. [default: data/mini or data/release]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder to write. [default: data/mini or data/release]"
+)
 @click.option("--seed", default=0, show_default=True, help="Of the scenes, the order and the schedule.")
 @click.option("--train", default=400, show_default=True, help="Records per mini task to train on.")
 @click.option("--test", default=100, show_default=True, help="Records per mini task to test on.")
@@ -180,6 +182,68 @@ def evaluate(
         results = run(setup, folder, overwrite, reporter)
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")
+
+
+@drake.command()
+@click.option("--model", default="tiny-llama-s", show_default=True, help="The backbone to fine-tune.")
+@click.option("--method", default="sft", show_default=True, help="How to fine-tune: a method that needs no server.")
+@click.option("--preset", default="mini", show_default=True, help="Whose training numbers to use.")
+@click.option("--train", "train", help="Training tasks, comma-separated. [default: all, the unseen ones too]")
+@click.option("--test", "test", help="Test tasks, comma-separated. [default: all]")
+@click.option("--steps", type=int, help="Optimizer steps per task. [default: what a task gets in a run of the preset]")
+@click.option("--eval-records", type=int, help="Test records scored per task; 0 for all.")
+@click.option("--data", help="A dataset folder. [default: the mini suite]")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--threads", type=int, help="Threads PyTorch computes with. [default: all cores]")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for transfer.json and the picture.")
+def transfer(
+    model: str,
+    method: str,
+    preset: str,
+    train: str | None,
+    test: str | None,
+    steps: int | None,
+    eval_records: int | None,
+    data: str | None,
+    seed: int,
+    threads: int | None,
+    out: Path,
+) -> None:
+    """Fine-tune on one task, score it on others: a row for each training task, and one for no training.
+
+    \b
+    drake transfer --train NLVR2-0,NLVR2-1,VSR-0 --test NLVR2-0,NLVR2-1,VSR-0 --out runs/transfer
+    """
+    from drake.federation.settings import preset as preset_of
+
+    chosen = preset_of(preset)
+    if eval_records is not None:
+        chosen = chosen.with_(eval_records=eval_records)
+
+    import torch
+    from rich.console import Console
+    from transformers.utils import logging
+
+    from drake.harness.setup import open_data
+    from drake.harness.transfer import ZERO_SHOT, from_names
+    from drake.plots import heatmap
+
+    logging.disable_progress_bar()
+    if threads:
+        torch.set_num_threads(threads)
+    console = Console(stderr=True)
+    job = from_names(method, model, chosen, open_data(data, chosen), train, test, steps, seed)
+
+    def show(row: str, scores: dict[str, float]) -> None:
+        own = "" if row == ZERO_SHOT else f", itself {100 * scores[row]:.1f}" if row in scores else ""
+        console.print(f"{row}: mean {100 * sum(scores.values()) / len(scores):.1f}{own}")
+
+    rows = job.run(out, show)
+    matrix = [[scores[task] for task in job.test_tasks] for scores in rows.values()]
+    heatmap(
+        matrix, list(rows), job.test_tasks, out / "transfer.png", "fine-tuned on row, scored on column", percent=True
+    )
+    click.echo(f"{out}/transfer.json, {out}/transfer.png")
 
 
 @drake.command()

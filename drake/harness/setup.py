@@ -11,7 +11,7 @@ import torch
 from drake import backbones, catalog, stream
 from drake.benchmark import Benchmark, load
 from drake.build import cached_mini
-from drake.errors import DrakeError
+from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
 from drake.federation.engine import Records
 from drake.federation.method import Architecture, Client, Federation, Method
@@ -62,7 +62,7 @@ class Setup:
         catalog.assign(self.models)  # a wrong name must not cost the loading below
         self.device = resolve_device(settings.device)
 
-        self.benchmark = self._open_data()
+        self.benchmark = open_data(settings.data, self.preset, settings.split)
         self.assignment = catalog.assign(self.models, len(self.benchmark.clients))
         self.clients = tuple(
             Client(number, backbone, tuple(tasks))
@@ -171,12 +171,6 @@ class Setup:
             "evaluation_rounds": list(self.evaluation_rounds),
         }
 
-    def _open_data(self) -> Benchmark:
-        if self.settings.data is not None:
-            return load(self.settings.data)
-        sizes = {"train": self.preset.train, "test": self.preset.test, "public_per_world": self.preset.public}
-        return load(cached_mini(seed=DATA_SEED, **sizes))
-
     def _evaluation_rounds(self, phases: int) -> tuple[int, ...]:
         """The ends of the task phases, or every so many rounds; always the last round."""
         every = self.settings.eval_every
@@ -185,6 +179,15 @@ class Setup:
         else:
             found = set(range(every, self.rounds + 1, every))
         return tuple(sorted(found | {self.rounds}))
+
+
+def open_data(data: str | None, preset: Preset, split: str = "dynamic") -> Benchmark:
+    """The dataset at `data`, or the embedded mini suite in the sizes of the preset, built once and cached."""
+    if split not in stream.SPLITS:
+        raise UnknownName("split", split, list(stream.SPLITS))
+    if data is not None:
+        return load(data)
+    return load(cached_mini(DATA_SEED, train=preset.train, test=preset.test, public_per_world=preset.public))
 
 
 def check_numbers(settings: Settings) -> None:

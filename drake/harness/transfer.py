@@ -1,0 +1,156 @@
+"""`drake transfer`: fine-tune one client on one task, score it on many. Shows which tasks help each other.
+
+A row of the matrix is a training task, a column a test task. Every row is stored as soon as it is there, so a stopped
+run goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drake import backbones
+from drake.benchmark import Benchmark
+from drake.errors import DrakeError, UnknownName
+from drake.federation import registry
+from drake.federation.engine import Job, Worker
+from drake.federation.method import Architecture, Client, Federation, Method
+from drake.federation.settings import Preset
+from drake.files import replacing
+from drake.harness.folder import claim
+from drake.results import Prediction
+from drake.scoring.evaluate import answers
+from drake.scoring.rescore import answer_row, evaluated_questions, score_rows
+from drake.stream import memory_batches
+
+ZERO_SHOT = "zero-shot"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What to fine-tune and score. steps: optimizer steps on each training task."""
+
+    method: str
+    method_class: type[Method]
+    model: str
+    preset: Preset
+    benchmark: Benchmark
+    train_tasks: tuple[str, ...]
+    test_tasks: tuple[str, ...]
+    steps: int
+    seed: int = 0
+
+    def run(self, out: Path, done: Callable[[str, dict[str, float]], None] = lambda row, scores: None) -> dict:
+        """row -> test task -> official score, the first row being the bare backbone. Written to OUT/transfer.json."""
+        claim(out, self._config(), "only-missing")
+        backbone = backbones.load(self.model)
+        records = [r for task in self.test_tasks for r in self._test_records(task)]
+        limit = self.preset.eval_records
+        by_task = evaluated_questions(self.benchmark, self.test_tasks, limit)
+        questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
+
+        method = self.method_class(self.preset.training)
+        worker = Worker(method, lambda name: backbone)
+        architecture = Architecture(self.model, backbone.family, backbone.num_layers)
+        rows: dict[str, dict[str, float]] = {}
+        for task in (ZERO_SHOT, *self.train_tasks):
+            part = out / "rows" / f"{task}.json"
+            if not part.exists():
+                client = Client(0, self.model, (task,))
+                federation = Federation(
+                    (client,), {self.model: architecture}, self.seed, 1, self.preset.training, worker.backbone, _none
+                )
+                if task == ZERO_SHOT:
+                    model = backbone.model
+                else:
+                    method.prepare(federation)
+                    model = worker.model(client)
+                    result = worker.local_update(self._job(client, worker, federation), federation)
+                    method.for_inference(model, result.state, None)
+                scores = self._scores(backbone, model, records, questions)
+                with replacing(part) as temporary:
+                    temporary.write_text(json.dumps(scores, indent=1) + "\n")
+            rows[task] = json.loads(part.read_text())
+            done(task, rows[task])
+        with replacing(out / "transfer.json") as temporary:
+            temporary.write_text(json.dumps({"config": self._config(), "scores": rows}, indent=1) + "\n")
+        return rows
+
+    def _job(self, client: Client, worker: Worker, federation: Federation) -> Job:
+        table = self.benchmark.records(client.tasks[0], "train")
+        training = self.preset.training
+        size = training.micro_batch * training.accumulation
+        (drawn,) = memory_batches([range(len(table))], self.steps, size, self.seed, client.id)
+        steps = [
+            [
+                [table[row] for row in batch[start : start + training.micro_batch]]
+                for start in range(0, size, training.micro_batch)
+            ]
+            for batch in drawn
+        ]
+        return Job(client, 0, worker.initial_state(client, federation), None, steps)
+
+    def _test_records(self, task: str) -> list[dict[str, Any]]:
+        table = self.benchmark.records(task, "test")
+        return [table[row] for row in range(min(len(table), self.preset.eval_records or len(table)))]
+
+    def _scores(self, backbone: backbones.Backbone, model: Any, records: Sequence, questions: dict) -> dict[str, float]:
+        rows: list[Prediction] = []
+        preset, tokenizer = self.preset, backbone.tokenizer
+        for answer in answers(
+            backbone,
+            {0: lambda: model},
+            records,
+            token_budget=preset.eval_tokens,
+            max_new_tokens=preset.max_new_tokens,
+        ):
+            question = questions[answer.record["id"]]
+            gold = tokenizer(question.answer, add_special_tokens=False)["input_ids"] if question.open_ended else None
+            rows.append(answer_row(1, 1, 0, answer.record["id"], answer.text, question, answer.token_ids, gold))
+        return {task: score.official for (_, task), score in score_rows(rows, questions).items()}
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "model": self.model,
+            "preset": {key: value for key, value in self.preset.as_dict().items() if key != "method_options"},
+            "fingerprint": self.benchmark.fingerprint,
+            "train_tasks": list(self.train_tasks),
+            "test_tasks": list(self.test_tasks),
+            "steps": self.steps,
+            "seed": self.seed,
+        }
+
+
+def from_names(
+    method: str,
+    model: str,
+    preset: Preset,
+    benchmark: Benchmark,
+    train: str | None,
+    test: str | None,
+    steps: int | None,
+    seed: int,
+) -> Transfer:
+    """A Transfer from what a user types; task lists are comma-separated, None means all. DrakeError when wrong."""
+
+    def tasks(text: str | None) -> tuple[str, ...]:
+        names = tuple(benchmark.tasks) if text is None else tuple(part.strip() for part in text.split(","))
+        for name in names:
+            if name not in benchmark.tasks:
+                raise UnknownName("task", name, list(benchmark.tasks))
+        return names
+
+    if steps is None:
+        steps = round(preset.training.steps * preset.rounds_per_task)
+    if steps < 1:
+        raise DrakeError(f"--steps is {steps}; it must be more than zero.")
+    method_class = registry.find(method)
+    return Transfer(method, method_class, model, preset, benchmark, tasks(train), tasks(test), steps, seed)
+
+
+def _none(count: int, purpose: str) -> list:
+    return []
