@@ -1,0 +1,15 @@
+"""How the embedded tiny backbones are made: `drake backbones train NAME` calls this, and nothing else does.
+
+    tiny.py      shapes, tokenizers, chat templates, random models
+    vision.py    stage 1: a CLIP tower that names what pictures show; frozen, the same for all backbones
+    language.py  stage 2: projector and language model answer the public split, lesson by lesson
+    corpus.py    the public split as token ids and frozen features
+
+Only the `public` split's questions and answers are used; no task record is ever seen. One seed and one thread give the
+same bits.
+"""
+
+from .recipe import train
+from .tiny import SHAPES, Shape, new_model, new_processor, new_tokenizer
+
+__all__ = ["SHAPES", "Shape", "new_model", "new_processor", "new_tokenizer", "train"]
