@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from drake.errors import DrakeError
-from drake.pretrain import CHAT_TEMPLATES, new_processor, new_tokenizer
+from drake.pretrain import new_processor, new_tokenizer
+from drake.pretrain.tiny import CHAT_TEMPLATES
 from drake.prompts import Chat
 
 TEXTS = ["What colour is the shirt? Choice list:[red, light blue]. Your answer is:", "red", "light blue"]
