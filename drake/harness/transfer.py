@@ -31,7 +31,7 @@ ZERO_SHOT = "zero-shot"
 
 @dataclass(frozen=True)
 class Transfer:
-    """What to fine-tune and score. steps: optimizer steps on each training task."""
+    """What to fine-tune and score. steps: optimizer steps on each training task. own: score each on itself alone."""
 
     method: str
     method_class: type[Method]
@@ -42,14 +42,15 @@ class Transfer:
     test_tasks: tuple[str, ...]
     steps: int
     seed: int = 0
+    own: bool = False
 
     def run(self, out: Path, done: Callable[[str, dict[str, float]], None] = lambda row, scores: None) -> dict:
         """row -> test task -> official score, the first row being the bare backbone. Written to OUT/transfer.json."""
         claim(out, self._config(), "only-missing")
         backbone = backbones.load(self.model)
-        records = [r for task in self.test_tasks for r in self._test_records(task)]
+        records = {task: self._test_records(task) for task in dict.fromkeys((*self.test_tasks, *self.train_tasks))}
         limit = self.preset.eval_records
-        by_task = evaluated_questions(self.benchmark, self.test_tasks, limit)
+        by_task = evaluated_questions(self.benchmark, records, limit)
         questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
 
         method = self.method_class(self.preset.training)
@@ -70,7 +71,8 @@ class Transfer:
                     model = worker.model(client)
                     result = worker.local_update(self._job(client, worker, federation), federation)
                     method.for_inference(model, result.state, None)
-                scores = self._scores(backbone, model, records, questions)
+                asked = (task,) if self.own and task != ZERO_SHOT else self.test_tasks
+                scores = self._scores(backbone, model, [r for name in asked for r in records[name]], questions)
                 with replacing(part) as temporary:
                     temporary.write_text(json.dumps(scores, indent=1) + "\n")
             rows[task] = json.loads(part.read_text())
@@ -122,6 +124,7 @@ class Transfer:
             "test_tasks": list(self.test_tasks),
             "steps": self.steps,
             "seed": self.seed,
+            "own": self.own,
         }
 
 
@@ -134,6 +137,7 @@ def from_names(
     test: str | None,
     steps: int | None,
     seed: int,
+    own: bool,
 ) -> Transfer:
     """A Transfer from what a user types; task lists are comma-separated, None means all. DrakeError when wrong."""
 
@@ -149,7 +153,7 @@ def from_names(
     if steps < 1:
         raise DrakeError(f"--steps is {steps}; it must be more than zero.")
     method_class = registry.find(method)
-    return Transfer(method, method_class, model, preset, benchmark, tasks(train), tasks(test), steps, seed)
+    return Transfer(method, method_class, model, preset, benchmark, tasks(train), tasks(test), steps, seed, own)
 
 
 def _none(count: int, purpose: str) -> list:
