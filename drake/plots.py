@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from drake.errors import DrakeError
 from drake.files import replacing
-from drake.results import Protocol, Results
+from drake.results import Results
+from drake.scoring.answers import Protocol
 
 STYLE = {
     "font.size": 8,

@@ -1,10 +1,10 @@
-"""The results of a run: the one file that documents every key of `results.json` and of the prediction tables.
+"""The results of a run: the one file that documents every key of `results.json`.
 
 The harness writes them, the leaderboard and the plots read them; any room may call this one. Scores are fractions
 0..1, sizes are bytes, times are seconds. Null stands for "not measured", never for zero.
 
     RUN/results.json                            Results, below
-    RUN/predictions/seed-<s>/point-<t>.parquet  Prediction, below; one row per answer, t = 0 before training
+    RUN/predictions/seed-<s>/point-<t>.parquet  see `drake.predictions`; t = 0 before training
 
 Indices: t counts evaluation points, i clients, k tasks in the order of `SeedRun.tasks`. Evaluation point t >= 1 is
 `scores[...][t - 1]`; point 0 is `zero_shot` and part of no average.
@@ -14,30 +14,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from drake.errors import DrakeError
 from drake.files import replacing
+from drake.scoring.answers import PROTOCOLS, Protocol
 from drake.scoring.metrics import ScoreTable, over_seeds, summarise
 
 SCHEMA_VERSION = 1
 FILE = "results.json"
 
-Protocol = Literal["official", "strict"]
-"""How an answer is read; see `drake.scoring.answers`. The leaderboard ranks by `official`."""
-PROTOCOLS: tuple[Protocol, ...] = ("official", "strict")
 
 Score = Annotated[float, Field(ge=0)]
 """A fraction, 1 is best. No upper bound: the official F1 passes 1 on a handful of answers."""
@@ -420,149 +412,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_without_nan(part) for part in value]
     return None if math.isnan(value) else value
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Provenance
-
-PACKAGES = (
-    "drake-bench", "torch", "transformers", "tokenizers", "peft", "datasets", "numpy", "pyarrow", "pillow",
-    "safetensors",
-)  # fmt: skip
-"""Distributions whose version can change a result."""
-SOURCE_ROOMS = ("drake", "methods", "baselines")
-
-
-def environment(device: str, dtype: str) -> Environment:
-    """Versions, commit and machine of this process."""
-    import torch  # here: reading results must not cost seconds of start-up
-
-    commit, dirty = _git()
-    return Environment(
-        python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := _version(name)) is not None},
-        git_commit=commit,
-        git_dirty=dirty,
-        machine=Machine(cpu=_cpu_model(), cores=os.cpu_count() or 1, threads=torch.get_num_threads()),
-        device=device,
-        dtype=dtype,
-    )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _git() -> tuple[str | None, bool | None]:
-    """Commit and dirty flag of the tree this package lies in; (None, None) when it is no git checkout of drake."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return None, None
-    try:
-        commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
-        # Only the code: a stray note or a run folder in the checkout changes no result.
-        changes = _output("git", "-C", str(root), "status", "--porcelain", "--", *SOURCE_ROOMS)
-    except (OSError, subprocess.CalledProcessError):  # no git, or a repository without a commit
-        return None, None
-    return commit, bool(changes)
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Predictions
-
-
-class Prediction(NamedTuple):
-    """One answer: a row of RUN/predictions/seed-<s>/point-<t>.parquet. The question is looked up by `id`."""
-
-    point: int
-    """t: 0 before training, else the 1-based evaluation point."""
-    round: int
-    """Rounds finished then."""
-    client: int
-    """i, whose model answered."""
-    task: str
-    """The task of the question."""
-    id: str
-    """The record's id in the dataset."""
-    text: str
-    """What the model generated, decoded without special tokens."""
-    picked: str | None
-    """The choice the official matcher read in `text`; null: none, or an open-ended question."""
-    correct: bool | None
-    """Whether `picked` is the gold answer; null for open-ended questions."""
-    strict_correct: bool | None
-    """The same by protocol strict."""
-    predicted_ids: list[int] | None
-    """Token ids of `text`, for the official F1 of open-ended questions; null for choice questions."""
-    gold_ids: list[int] | None
-    """Token ids of `gold` by the same tokenizer; null for choice questions."""
-    gold: str
-    """The gold answer."""
-
-
-prediction_schema = pa.schema(
-    [
-        pa.field("point", pa.int32(), nullable=False),
-        pa.field("round", pa.int32(), nullable=False),
-        pa.field("client", pa.int32(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("picked", pa.string()),
-        pa.field("correct", pa.bool_()),
-        pa.field("strict_correct", pa.bool_()),
-        pa.field("predicted_ids", pa.list_(pa.int32())),
-        pa.field("gold_ids", pa.list_(pa.int32())),
-        pa.field("gold", pa.string(), nullable=False),
-    ]
-)
-
-
-def prediction_path(folder: Path | str, seed: int, point: int) -> Path:
-    """Where a run folder keeps the answers of one evaluation point."""
-    return Path(folder) / "predictions" / f"seed-{seed}" / f"point-{point}.parquet"
-
-
-def write_predictions(path: Path | str, rows: Iterable[Prediction]) -> None:
-    """Write rows in the order given; equal rows give equal bytes. DrakeError when a value does not fit the schema."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(prediction_schema)
-    try:
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, prediction_schema, strict=True)]
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        raise DrakeError(f"an answer for {path} does not fit the schema of predictions: {error}.") from error
-    for array, field in zip(arrays, prediction_schema, strict=True):
-        if array.null_count and not field.nullable:
-            raise DrakeError(f"an answer for {path} has no {field.name}; every answer needs one.")
-    table = pa.Table.from_arrays(arrays, schema=prediction_schema)
-    with replacing(Path(path)) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-
-
-def read_predictions(path: Path | str) -> list[Prediction]:
-    """The rows of a prediction file. DrakeError when missing, not Parquet or of another schema."""
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except FileNotFoundError:
-        raise DrakeError(f"the predictions {path} are missing; restore them or run again.") from None
-    except (OSError, pa.ArrowException) as error:
-        raise DrakeError(f"{path} is no Parquet file ({error}); restore it or run again.") from error
-    if not table.schema.equals(prediction_schema, check_metadata=False):
-        raise DrakeError(f"{path} does not have the columns of predictions; let `drake eval` write it.")
-    return [Prediction(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]

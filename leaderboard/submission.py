@@ -27,21 +27,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drake.errors import DrakeError
 from drake.files import replacing
-from drake.results import (
-    FILE,
-    PROTOCOLS,
-    Prediction,
-    Protocol,
-    Results,
-    ScoreMatrix,
-    SeedRun,
-    aggregate,
-    load,
-    prediction_path,
-    read_predictions,
-    score_table,
-    seed_summary,
-)
+from drake.predictions import Prediction, prediction_path, read_predictions
+from drake.results import FILE, Results, ScoreMatrix, SeedRun, aggregate, load, score_table, seed_summary
+from drake.scoring.answers import PROTOCOLS, Protocol
 from drake.scoring.rescore import Mark, Question, TaskScore, evaluated_questions, mark, score_rows, unparsed_rate
 
 from .tokens import TokenCheck

@@ -12,7 +12,7 @@ from typing import Any
 
 from drake.catalog import models as catalog_models
 from drake.errors import DrakeError
-from drake.results import Prediction
+from drake.predictions import Prediction
 
 
 class TokenCheck:

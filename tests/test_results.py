@@ -13,27 +13,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from drake.errors import DrakeError
+from drake.predictions import Prediction, prediction_path, prediction_schema, read_predictions, write_predictions
+from drake.provenance import environment
 from drake.results import (
     SCALARS,
     ClientInfo,
     DataInfo,
     MethodInfo,
     ModelsInfo,
-    Prediction,
     Results,
     SeedRun,
     Traffic,
     aggregate,
-    environment,
     estimate,
     load,
-    prediction_path,
-    prediction_schema,
-    read_predictions,
     save,
     score_table,
     seed_summary,
-    write_predictions,
 )
 from drake.scoring.rescore import Question, TaskScore, answer_row, score_matrix, score_rows, unparsed_rate
 

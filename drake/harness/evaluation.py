@@ -12,18 +12,9 @@ from drake.backbones import Backbone
 from drake.federation.checkpoint import Progress
 from drake.federation.engine import Worker
 from drake.federation.method import Client
-from drake.results import (
-    PROTOCOLS,
-    ClientInfo,
-    Prediction,
-    SeedRun,
-    Traffic,
-    prediction_path,
-    read_predictions,
-    score_table,
-    seed_summary,
-    write_predictions,
-)
+from drake.predictions import Prediction, prediction_path, read_predictions, write_predictions
+from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
+from drake.scoring.answers import PROTOCOLS
 from drake.scoring.evaluate import answers
 from drake.scoring.rescore import TaskScore, answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
 

@@ -16,6 +16,8 @@ from drake.federation.engine import Serial, Worker
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Method
 from drake.files import replacing
+from drake.predictions import prediction_path
+from drake.provenance import environment
 from drake.results import (
     FILE,
     ClientInfo,
@@ -26,9 +28,7 @@ from drake.results import (
     SeedRun,
     SeedSummary,
     aggregate,
-    environment,
     load,
-    prediction_path,
 )
 from drake.results import save as save_results
 

@@ -21,7 +21,7 @@ from drake.federation.method import Architecture, Client, Federation, Method
 from drake.federation.settings import Preset
 from drake.files import replacing
 from drake.harness.folder import claim
-from drake.results import Prediction
+from drake.predictions import Prediction
 from drake.scoring.evaluate import answers
 from drake.scoring.rescore import answer_row, evaluated_questions, score_rows
 from drake.stream import memory_batches

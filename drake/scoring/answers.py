@@ -15,7 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Protocol = Literal["official", "strict"]
+"""How an answer is read. The leaderboard ranks by `official`."""
+PROTOCOLS: tuple[Protocol, ...] = ("official", "strict")
 
 _LIST = re.compile(r"choice lists?\s*:\s*\[+([^\]]*)\]", re.IGNORECASE)
 _NUMBERED = re.compile(r"answer id\s*\(([\d\s,]+)\)", re.IGNORECASE)

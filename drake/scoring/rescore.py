@@ -16,7 +16,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drake.errors import DrakeError
-from drake.results import Prediction, Protocol, ScoreMatrix
+from drake.predictions import Prediction
+from drake.scoring.answers import Protocol
 
 from .answers import score_official, score_strict
 from .metrics import official_f1, token_f1
@@ -165,7 +166,7 @@ def _task_score(rows: Sequence[Prediction], questions: Mapping[str, Question]) -
 
 def score_matrix(
     scores: Mapping[tuple[int, str], TaskScore], clients: int, tasks: Sequence[str], protocol: Protocol
-) -> ScoreMatrix:
+) -> list[list[float | None]]:
     """[N][K] of one protocol, None where nothing was asked."""
     return [
         [getattr(scores[client, task], protocol) if (client, task) in scores else None for task in tasks]

@@ -9,7 +9,8 @@ from drake.benchmark import load as load_data
 from drake.errors import DrakeError
 from drake.federation.settings import preset
 from drake.harness import Reporter, Settings, Setup, evaluate
-from drake.results import load, read_predictions
+from drake.predictions import read_predictions
+from drake.results import load
 
 
 def settings(micro_backbones, micro_data, method="fedmosaic", **changes) -> Settings:

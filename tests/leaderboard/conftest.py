@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from drake.predictions import prediction_path, write_predictions
 from drake.results import (
-    PROTOCOLS,
     ClientInfo,
     DataInfo,
     Environment,
@@ -21,12 +21,11 @@ from drake.results import (
     SeedRun,
     Traffic,
     aggregate,
-    prediction_path,
     save,
     score_table,
     seed_summary,
-    write_predictions,
 )
+from drake.scoring.answers import PROTOCOLS
 from drake.scoring.rescore import answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
 
 CLIENTS = (("Colour-0", "Colour-1"), ("Shape-0", "Words-0"))

@@ -15,19 +15,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
 from drake.errors import DrakeError
-from drake.results import (
-    PROTOCOLS,
-    Prediction,
-    Results,
-    aggregate,
-    load,
-    prediction_path,
-    read_predictions,
-    save,
-    score_table,
-    seed_summary,
-    write_predictions,
-)
+from drake.predictions import Prediction, prediction_path, read_predictions, write_predictions
+from drake.results import Results, aggregate, load, save, score_table, seed_summary
+from drake.scoring.answers import PROTOCOLS
 
 Fabricate = Callable[..., Path]
 

@@ -31,7 +31,8 @@ def blank(background: str | tuple[int, int, int] = (128, 128, 128)) -> tuple[Ima
 
 
 def cell(column: int, row: int, jitter: tuple[int, int] = (0, 0), margin: int = 1) -> tuple[int, int, int, int]:
-    """The box (left, top, right, bottom), inclusive, of a cell of the 3 x 3 grid, shrunk by `margin`, moved by `jitter`."""
+    """The box (left, top, right, bottom), inclusive, of a cell of the 3 x 3 grid, shrunk by `margin` and moved by
+    `jitter`."""
     left, top = column * CELL + margin + jitter[0], row * CELL + margin + jitter[1]
     side = CELL - 1 - 2 * margin
     return left, top, left + side, top + side

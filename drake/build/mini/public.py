@@ -40,7 +40,9 @@ def _letter(world: World, attribute: Attribute, rng: Random) -> Draft:
     value = rng.choice(attribute.values)
     options = _options(attribute, rng, value, 5)
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    prompt = f"<image>\n{attribute.question}\n{listed}\nAnswer with the option's letter from the given choices directly."
+    prompt = (
+        f"<image>\n{attribute.question}\n{listed}\nAnswer with the option's letter from the given choices directly."
+    )
     letters = tuple(LETTERS[: len(options)])
     return Draft(prompt, (world.picture(rng, **{attribute.name: value}),), letters[options.index(value)], letters)
 
@@ -51,8 +53,7 @@ def _number(world: World, attribute: Attribute, rng: Random) -> Draft:
     numbers = tuple(str(number + 1) for number in range(len(options)))
     listed = "\n".join(f"{number}. {option}" for number, option in zip(numbers, options, strict=True))
     prompt = (
-        f"<image>\n{attribute.question}\n{listed}\n"
-        f"Print only the answer with a single answer id ({','.join(numbers)})."
+        f"<image>\n{attribute.question}\n{listed}\nPrint only the answer with a single answer id ({','.join(numbers)})."
     )
     return Draft(prompt, (world.picture(rng, **{attribute.name: value}),), numbers[options.index(value)], numbers)
 
@@ -96,7 +97,9 @@ def _same(world: World, attribute: Attribute, rng: Random) -> Draft:
     values = [rng.choice(attribute.values)] * count
     if truth == "No":
         values[rng.randrange(count)] = other(rng, attribute.values, values[0])
-    prompt = f"{'<image>' * count}\nIs the {attribute.name} the same in all images?\nChoice list:[Yes, No]. Your answer is:"
+    prompt = (
+        f"{'<image>' * count}\nIs the {attribute.name} the same in all images?\nChoice list:[Yes, No]. Your answer is:"
+    )
     return Draft(prompt, tuple(world.picture(rng, **{attribute.name: v}) for v in values), truth, ("Yes", "No"))
 
 
