@@ -1,9 +1,9 @@
 """Stage 2: projector and language model learn to answer the public split about frozen pictures.
 
-Naming what a picture shows is learned from the first step on. Comparing it with a word of the question (is it red? which
-option is it? in which image?) is not: over all worlds and forms at once a tiny model stays at chance for thousands of
-steps. So the lessons go one new form at a time on a few worlds, where each is learned in a few hundred steps, and widen
-afterwards. A lesson ends when all its forms are answered, or after its most steps.
+Naming what a picture shows is learned from the first step on. Comparing it with a word of the question (is it red?
+which option is it? in which image?) is not: over all worlds and forms at once a tiny model stays at chance for
+thousands of steps. So the lessons go one new form at a time on a few worlds, where each is learned in some hundred
+steps, and widen afterwards. A lesson ends when all its forms are answered, or after its most steps.
 """
 
 from __future__ import annotations

@@ -60,13 +60,19 @@ SPECIAL_TOKENS = {
     "llama": ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<image>", "<|pad|>"],
     "qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"],
 }
+_PARTS = (
+    "{%- else %}{%- for part in message['content'] %}"
+    "{{- '<image>' if part['type'] == 'image' else part['text'] }}{%- endfor %}\n"
+)
 CHAT_TEMPLATES = {
     "llama": """\
 {{- bos_token }}
 {%- for message in messages %}
 {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
 {%- if message['content'] is string %}{{- message['content'] }}
-{%- else %}{%- for part in message['content'] %}{{- '<image>' if part['type'] == 'image' else part['text'] }}{%- endfor %}
+"""
+    + _PARTS
+    + """\
 {%- endif %}
 {{- '<|eot_id|>' }}
 {%- endfor %}
@@ -76,7 +82,9 @@ CHAT_TEMPLATES = {
 {%- for message in messages %}
 {{- '<|im_start|>' + message['role'] + '\\n' }}
 {%- if message['content'] is string %}{{- message['content'] }}
-{%- else %}{%- for part in message['content'] %}{{- '<image>' if part['type'] == 'image' else part['text'] }}{%- endfor %}
+"""
+    + _PARTS
+    + """\
 {%- endif %}
 {{- '<|im_end|>\\n' }}
 {%- endfor %}

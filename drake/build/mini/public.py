@@ -40,9 +40,8 @@ def _letter(world: World, attribute: Attribute, rng: Random) -> Draft:
     value = rng.choice(attribute.values)
     options = _options(attribute, rng, value, 5)
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    prompt = (
-        f"<image>\n{attribute.question}\n{listed}\nAnswer with the option's letter from the given choices directly."
-    )
+    instruction = "Answer with the option's letter from the given choices directly."
+    prompt = f"<image>\n{attribute.question}\n{listed}\n{instruction}"
     letters = tuple(LETTERS[: len(options)])
     return Draft(prompt, (world.picture(rng, **{attribute.name: value}),), letters[options.index(value)], letters)
 
