@@ -30,7 +30,7 @@ def train(
     *,
     seed: int = 0,
     vision_steps: int = 2500,
-    final_steps: int = 2500,
+    final_steps: int = 2400,
     per_world: int = 2500,
     held_out: int = 40,
     vision: Path | None = None,
@@ -48,9 +48,8 @@ def train(
     shape, worlds, began = SHAPES[name], list(all_worlds().values()), time.monotonic()
     tower = _tower(vision, worlds, vision_steps, seed, log)
 
-    texts = [
-        text for world in worlds for _, d in public_drafts(world, 300, seed, "train") for text in (d.prompt, d.answer)
-    ]
+    drafts = [draft for world in worlds for _, draft in public_drafts(world, 500, seed, "train")]
+    texts = [text for draft in drafts for text in (draft.prompt, draft.answer)]
     tokenizer = new_tokenizer(shape.family, texts)
     processor = new_processor(shape.family, tokenizer)
     model = new_model(shape, tokenizer, seed)

@@ -1,7 +1,8 @@
 """The `public` split: general questions over the same worlds, the stand-in for LLaVA-Instruct.
 
 It names what is visible, in every answer format the tasks use (choice list, letter, number, True/False, Yes/No, Image
-A..D, one word), for every world alike, and never a convention that the tasks rest on.
+A..D, one word), for every world alike, and never a convention that the tasks rest on. One form has words of a task's
+choices repeated, whatever the picture shows: a backbone must be able to say a word before it can learn what it means.
 """
 
 from random import Random
@@ -9,6 +10,7 @@ from random import Random
 from .world import Attribute, Draft, World, choice_list, other
 
 LETTERS = "ABCDE"
+ORDINALS = ("first", "second", "third", "fourth")
 
 
 def public_draft(world: World, rng: Random) -> Draft:
@@ -82,10 +84,9 @@ def _of_which(world: World, attribute: Attribute, rng: Random) -> Draft:
     count = rng.choice((2, 3))
     values = [rng.choice(attribute.values) for _ in range(count)]
     asked = rng.randrange(count)
-    word = ("first", "second", "third")[asked]
     options = _options(attribute, rng, values[asked])
     prompt = (
-        f"{'<image>' * count}\nLook at the {word} image. {attribute.question}"
+        f"{'<image>' * count}\nLook at the {ORDINALS[asked]} image. {attribute.question}"
         f"\nChoice list:[{', '.join(options)}]. Your answer is:"
     )
     return Draft(prompt, tuple(world.picture(rng, **{attribute.name: v}) for v in values), values[asked], options)
@@ -102,5 +103,21 @@ def _same(world: World, attribute: Attribute, rng: Random) -> Draft:
     return Draft(prompt, tuple(world.picture(rng, **{attribute.name: v}) for v in values), truth, ("Yes", "No"))
 
 
-FORMS = {_name: 4, _open: 3, _letter: 2, _number: 2, _verify: 3, _select: 4, _of_which: 2, _same: 4}
+def _repeat(world: World, attribute: Attribute, rng: Random) -> Draft:
+    words = _said_in(world, rng)
+    asked = rng.randrange(len(words))
+    prompt = f"<image>\nRepeat the {ORDINALS[asked]} choice.\nChoice list:[{', '.join(words)}]. Your answer is:"
+    return Draft(prompt, (world.picture(rng),), words[asked], words)
+
+
+def _said_in(world: World, rng: Random) -> tuple[str, ...]:
+    """Two to four answers that tasks of the world give in words; attribute values where they give letters alone."""
+    answers = [rng.choice(list(world.tasks.values()))(rng, rng.randrange(60)) for _ in range(4)]
+    words = dict.fromkeys(word for draft in answers for word in (*draft.choices, draft.answer) if len(word) > 1)
+    if len(words) < 2:
+        words = dict.fromkeys(rng.choice(world.attributes).values)
+    return tuple(rng.sample(list(words), min(len(words), rng.choice((2, 3, 4)))))
+
+
+FORMS = {_name: 4, _open: 3, _letter: 2, _number: 2, _verify: 3, _select: 2, _of_which: 2, _same: 2, _repeat: 4}
 """Question forms and how often each is drawn."""
