@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
+from drake.errors import DrakeError
 from drake.federation import adapters
 
 LOCAL, GLOBAL = "local", "global"
@@ -31,7 +32,7 @@ def co_lora_layers(num_layers: int, num_blocks: int) -> list[int]:
     [3, 7, 11, 15]
     """
     if not 1 <= num_blocks <= num_layers:
-        raise ValueError(f"{num_layers} layers cannot be cut into {num_blocks} blocks")
+        raise DrakeError(f"{num_layers} layers cannot be cut into {num_blocks} blocks; set num_blocks from 1 to that.")
     size = num_layers // num_blocks
     return [k * size - 1 for k in range(1, num_blocks)] + [num_layers - 1]
 
@@ -39,7 +40,9 @@ def co_lora_layers(num_layers: int, num_blocks: int) -> list[int]:
 def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
     """A random matrix [rows, columns] with orthonormal rows (rows <= columns), from the QR of a Gaussian one."""
     if rows > columns:
-        raise ValueError(f"{rows} rows of length {columns} cannot be orthonormal; the rank exceeds the layer's width")
+        raise DrakeError(
+            f"rank {rows} exceeds the width {columns} of a layer that carries Co-LoRA; choose a lower --rank."
+        )
     q, r = torch.linalg.qr(torch.randn(columns, rows, generator=rng, dtype=torch.float64))
     return (q * r.diagonal().sign()).T.float().contiguous()
 

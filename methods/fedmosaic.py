@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from drake.backbones import Backbone
+from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.client import LocalOptimizer, task_loss
 from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Step, Upload
@@ -87,10 +88,19 @@ class FedMosaic(Method):
         kept: float = 0.4
         sigma: float = 1e-4
 
+        def __post_init__(self) -> None:
+            if not (self.temperature > 0 and self.gradient_every >= 1 and 0 < self.kept <= 1 and self.sigma >= 0):
+                raise DrakeError(
+                    "fedmosaic needs temperature > 0, gradient_every >= 1, kept in (0, 1] and sigma >= 0, not "
+                    f"{self.temperature}, {self.gradient_every}, {self.kept} and {self.sigma}."
+                )
+
     def prepare(self, federation: Federation) -> None:
         self.federation = federation
+        self._has_peers: dict[nn.Module, bool] = {}
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
+        self._has_peers[backbone.model] = len(self.federation.peers(client.id)) > 1
         places = co_lora_layers(backbone.num_layers, self.options.num_blocks)
         return attach(backbone.model, self.training, places)
 
@@ -135,9 +145,11 @@ class FedMosaic(Method):
             gradient = (state["gradient"] + gradient) / 2
         module = adapters.read(model, LOCAL)
         kept = adapters.prefixed("gate", {place: beta.detach().clone() for place, beta in betas.items()})
+        letters = "PQAB" if self._has_peers[model] else "PQ"
+        sent = {name: module[name] for name in module if name[-1] in letters and name not in frozen}
         return LocalResult(
             state=adapters.prefixed(LOCAL, module) | kept | {"gradient": gradient},
-            upload=Upload({name: module[name] for name in module if name not in frozen} | {"gradient": gradient}),
+            upload=Upload(sent | {"gradient": gradient}),
             stats={"loss": sum(losses) / len(losses)},
         )
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from drake.backbones import Backbone
+from drake.federation import adapters
 from drake.federation.checkpoint import Progress
 from drake.federation.engine import Worker
 from drake.federation.method import Client
@@ -38,6 +39,7 @@ class Evaluation:
         """The bare backbones' answers to every task, once each; clients of one backbone share them."""
         rows: list[Prediction] = []
         for name, backbone in self.setup.backbones.items():
+            adapters.activate(backbone.model)
             mine = [client.id for client in self.setup.clients if client.backbone == name]
             first = self._answers(backbone, {mine[0]: lambda model=backbone.model: model}, self.setup.tasks, 0, 0)
             for row in first:

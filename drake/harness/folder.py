@@ -19,6 +19,8 @@ from drake.files import replacing
 
 Overwrite = Literal["only-missing", "never", "always"]
 OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)
+OWNED = ".drake-run"
+"""Marks a folder as a run's own: nothing else is ever deleted, whatever config.json it holds."""
 
 
 def claim(folder: Path, config: dict[str, Any], overwrite: Overwrite) -> None:
@@ -29,13 +31,15 @@ def claim(folder: Path, config: dict[str, Any], overwrite: Overwrite) -> None:
     """
     path = folder / "config.json"
     try:
+        if folder.exists() and any(folder.iterdir()) and not (folder / OWNED).exists():
+            raise DrakeError(f"{folder} is not empty and holds no run; choose another --out.")
         if path.exists() and overwrite == "always":
             shutil.rmtree(folder)
         if path.exists():
             _refuse_unless_same(path, config, overwrite)
             return
-        if folder.exists() and any(folder.iterdir()):
-            raise DrakeError(f"{folder} is not empty and holds no run; choose another --out.")
+        with replacing(folder / OWNED) as temporary:
+            temporary.write_text("A folder of drake; --overwrite always may replace it.\n")
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(config, indent=2) + "\n")
     except OSError as error:

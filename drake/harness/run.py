@@ -11,12 +11,13 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from drake.errors import DrakeError
 from drake.federation.checkpoint import Progress, load_progress, save_progress
 from drake.federation.engine import Serial, Worker
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Method
 from drake.files import replacing
-from drake.predictions import prediction_path
+from drake.predictions import prediction_path, read_predictions, write_predictions
 from drake.provenance import environment
 from drake.results import (
     FILE,
@@ -91,6 +92,7 @@ def evaluate(
     claim(out, setup.config(), overwrite)
     before = load(out) if (out / FILE).exists() else None
     if before is not None and before.status == "complete":
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)  # a kill may have come between the two
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     reporter.started(setup)
@@ -98,15 +100,16 @@ def evaluate(
     try:
         for seed in setup.settings.seeds:
             runs.append(_run_seed(setup, out, seed, runs, reporter, clock))
-    except KeyboardInterrupt:
-        _store(setup, out, runs, "interrupted", clock)
+    except (KeyboardInterrupt, DrakeError):
+        save_results(_results(setup, runs, "interrupted", clock), out)
         raise
-    results = _store(setup, out, runs, "complete", clock)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
     from drake.plots import curves  # here: a run that fails early should not wait for matplotlib
 
+    results = _results(setup, runs, "complete", clock)
     curves([results], out / "curves.png")
+    save_results(results, out)  # last: whoever reads "complete" finds everything
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return results
 
 
@@ -118,12 +121,16 @@ def _run_seed(
     progress = load_progress(checkpoint, setup.device) if checkpoint.exists() else Progress()
     reporter.seed_started(seed, progress.rounds_done)
     if not prediction_path(out, seed, 0).exists():
-        reporter.evaluating(0, evaluation.answer_count(0))
-        evaluation.zero_shot()
-        reporter.evaluated(0, None)
+        first = prediction_path(out, setup.settings.seeds[0], 0)
+        if first.exists():  # before training all seeds are the same
+            write_predictions(prediction_path(out, seed, 0), read_predictions(first))
+        else:
+            reporter.evaluating(0, evaluation.answer_count(0))
+            evaluation.zero_shot()
+            reporter.evaluated(0, None)
 
     method = setup.method()
-    worker = Worker(method, setup.load_backbone)
+    worker = Worker(method, setup.backbones.__getitem__)
     federation = setup.federation(seed, worker.backbone)
     method.prepare(federation)
 
@@ -132,7 +139,7 @@ def _run_seed(
         evaluation.point(round, worker, progress)
         done = [point for point in setup.evaluation_rounds if point <= round]
         partial = evaluation.seed_run(progress, done)
-        _store(setup, out, [*before, partial], "running", clock)
+        save_results(_results(setup, [*before, partial], "running", clock), out)
         reporter.evaluated(round, partial.summary["official"])
 
     run_rounds(
@@ -162,11 +169,11 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _store(setup: Setup, out: Path, runs: Sequence[SeedRun], status: str, clock: _Clock) -> Results:
+def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock) -> Results:
     training, cost = setup.preset.training, setup.method_class.relative_cost
     config = json.loads(json.dumps(setup.config()))
     benchmark = setup.benchmark
-    results = Results(
+    return Results(
         status=status,
         method=MethodInfo(
             name=setup.settings.method,
@@ -200,5 +207,3 @@ def _store(setup: Setup, out: Path, runs: Sequence[SeedRun], status: str, clock:
         finished=_now() if status == "complete" else None,
         seconds=clock.seconds(),
     )
-    save_results(results, out)
-    return results

@@ -125,6 +125,16 @@ def test_a_folder_that_is_no_run_is_left_alone(micro_backbones, micro_data, tmp_
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_checkpoint_folder_with_a_config_of_its_own_is_never_deleted(micro_backbones, micro_data, tmp_path):
+    import shutil
+
+    precious = tmp_path / "checkpoint"
+    shutil.copytree(micro_backbones["llama-4"], precious)
+    with pytest.raises(DrakeError, match="holds no run"):
+        evaluate(Setup(settings(micro_backbones, micro_data, "sft")), precious, "always")
+    assert (precious / "model.safetensors").exists()
+
+
 def test_static_split_has_begun_all_tasks_at_once(micro_backbones, micro_data, tmp_path):
     asked = settings(micro_backbones, micro_data, "sft", split="static", rounds=2, eval_every=1)
     results = evaluate(Setup(asked), tmp_path / "static")

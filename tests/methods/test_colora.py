@@ -14,6 +14,7 @@ from drake_methods.colora import (
 )
 
 from drake import backbones
+from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.settings import preset
 
@@ -27,14 +28,14 @@ def test_last_layer_of_each_block():
 
 @pytest.mark.parametrize("blocks", [0, 5])
 def test_impossible_numbers_of_blocks_are_refused(blocks):
-    with pytest.raises(ValueError, match="blocks"):
+    with pytest.raises(DrakeError, match="blocks"):
         co_lora_layers(4, blocks)
 
 
 def test_orthonormal_rows():
     a = orthonormal(6, 20, torch.Generator().manual_seed(0)).double()
     torch.testing.assert_close(a @ a.T, torch.eye(6, dtype=torch.float64), atol=1e-6, rtol=0)
-    with pytest.raises(ValueError, match="rank"):
+    with pytest.raises(DrakeError, match="rank 6 exceeds the width 5"):
         orthonormal(6, 5, torch.Generator())
 
 

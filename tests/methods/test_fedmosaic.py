@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from drake import backbones
 from drake.benchmark import load
+from drake.errors import DrakeError
 from drake.federation.engine import Job, Serial, Worker
 from drake.federation.method import Architecture, Client, Federation
 from drake.federation.settings import preset
@@ -73,7 +74,7 @@ def after_one_round(micro_backbones, micro_data):
     training = preset("quick").with_(steps=3, micro_batch=2).training
     names = ["llama-4", "llama-4", "llama-6"]
     clients = tuple(Client(i, name, ("NLVR2-0",)) for i, name in enumerate(names))
-    method = FedMosaic(training, {"gradient_every": "2"})
+    method = FedMosaic(training, {"gradient_every": "2", "num_blocks": "3"})
     worker = Worker(method, lambda name: backbones.load(micro_backbones[name]))
     architectures = {
         name: Architecture(name, "llama", worker.backbone(name).num_layers) for name in dict.fromkeys(names)
@@ -104,34 +105,41 @@ def test_local_module_and_gates_train(after_one_round):
     _, _, states, results, _ = after_one_round
     moved = {name for name, tensor in states[2].items() if not torch.equal(tensor, results[2].state[name])}
     assert "local.5.self_attn.q_proj.P" in moved
-    assert "local.3.mlp.up_proj.B" in moved
+    assert "local.2.mlp.up_proj.B" in moved
     assert "local.5.self_attn.q_proj.A" not in moved
 
 
 def test_uploads_hold_p_q_a_b_and_the_sanitised_gradient_and_nothing_else(after_one_round):
     worker, _, _, results, _ = after_one_round
+    co_layers = {0: co_lora_layers(4, 3), 2: co_lora_layers(6, 3)}
+    letters = {client: set() for client in co_layers}
+    for client, places in co_layers.items():
+        for name in results[client].upload.tensors:
+            if name != "gradient":
+                assert (int(name.split(".")[0]) in places) == (name[-1] in "PQ")
+                letters[client].add(name[-1])
+    assert letters == {0: set("PQAB"), 2: set("PQ")}  # client 2 is the only one of its architecture
     sent = results[2].upload.tensors
-    co_layers = co_lora_layers(6, 4)
-    for name in sent:
-        if name == "gradient":
-            continue
-        layer, letter = int(name.split(".")[0]), name[-1]
-        assert (layer in co_layers) == (letter in "PQ")
     anchor = worker.backbone("llama-4").model.config.text_config
     assert sent["gradient"].shape == (round(0.4 * anchor.hidden_size), anchor.intermediate_size)
 
 
 def test_the_download_is_what_customise_says(after_one_round):
     _, _, _, results, downloads = after_one_round
-    others = [results[0].upload.tensors, results[1].upload.tensors]
-    name = "0.mlp.up_proj.P"
+    others = [{name.replace("3.", "5.", 1): t for name, t in results[i].upload.tensors.items()} for i in (0, 1)]
+    assert torch.equal(downloads[0].tensors["2.mlp.up_proj.A"], results[1].upload.tensors["2.mlp.up_proj.A"])
+    name = "5.mlp.up_proj.P"
     low, high = (torch.minimum, torch.maximum)
     assert (downloads[2].tensors[name] >= low(others[0][name], others[1][name]) - 1e-7).all()
     assert (downloads[2].tensors[name] <= high(others[0][name], others[1][name]) + 1e-7).all()
-    peer = "1.mlp.up_proj.A" if 1 not in co_lora_layers(4, 4) else None
-    assert peer is None or torch.equal(downloads[0].tensors[peer], results[1].upload.tensors[peer])
 
 
 def test_clients_of_one_architecture_share_one_resident_model(after_one_round):
     worker, federation, _, _, _ = after_one_round
     assert worker.model(federation.clients[0]) is worker.model(federation.clients[1])
+
+
+@pytest.mark.parametrize("option", [{"temperature": "0"}, {"kept": "2"}, {"sigma": "-1"}, {"gradient_every": "0"}])
+def test_impossible_options_are_refused(option):
+    with pytest.raises(DrakeError, match="fedmosaic needs"):
+        FedMosaic(preset("quick").training, option)
