@@ -123,7 +123,7 @@ def build(**options: Any) -> None:
 @click.option("--eval-every", type=int, help="Rounds between evaluation points. [default: the ends of the tasks]")
 @click.option("--alpha", default=0.5, show_default=True, help="Of Dirichlet splits.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
-@click.option("--dtype", default="float32", show_default=True, help="float32 or bfloat16.")
+@click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
 @click.option("--threads", type=int, help="Threads PyTorch computes with. [default: all cores]")
 def evaluate(
     method: str,

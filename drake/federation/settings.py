@@ -44,7 +44,7 @@ class Preset:
     rounds_per_task: rounds a task lasts in the dynamic stream; rounds = tasks per client x rounds_per_task.
     train, test: records per task of the mini suite; eval_records: test records scored per task (0: all).
     max_new_tokens: longest answer generated; eval_tokens: padded tokens in an evaluation batch.
-    public: public records kept per world. models: the default backbones.
+    public: public records kept per world. dtype: of the backbones' weights. models: the default backbones.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Preset:
     eval_records: int
     max_new_tokens: int
     eval_tokens: int
+    dtype: str
     models: tuple[str, ...]
     method_options: dict[str, dict[str, Any]]
     training: Training

@@ -202,7 +202,7 @@ def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock) 
         clients=[ClientInfo(id=c.id, model=c.backbone, tasks=list(c.tasks)) for c in setup.clients],
         runs=list(runs),
         summary=aggregate(runs),
-        environment=environment(setup.device, setup.settings.dtype),
+        environment=environment(setup.device, setup.dtype),
         started=clock.started,
         finished=_now() if status == "complete" else None,
         seconds=clock.seconds(),

@@ -18,7 +18,7 @@ from drake.federation.method import Architecture, Client, Federation, Method
 from drake.federation.settings import Preset
 from drake.seeds import python_random
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DATA_SEED = 0
 """The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
 
@@ -30,7 +30,7 @@ class Settings:
     models: empty for the preset's. data: a built dataset, None for the embedded mini suite. options: of the method, as
     text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
     None for what the preset's rounds per task make. alpha: of Dirichlet splits.
-    device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+    device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: of the weights, None for the preset's.
     """
 
     method: str
@@ -41,7 +41,7 @@ class Settings:
     seeds: tuple[int, ...] = (0,)
     options: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str | None = None
     eval_every: int | None = None
     rounds: int | None = None
     alpha: float = 0.5
@@ -54,13 +54,14 @@ class Setup:
         check_numbers(settings)
         self.settings, self.preset = settings, settings.preset
         self.method_class = registry.find(settings.method)
-        name = settings.method.rsplit(":", 1)[-1].lower()
-        preset_options = {key: str(value) for key, value in self.preset.method_options.get(name, {}).items()}
+        of_preset = self.preset.method_options.get(settings.method, {})
+        preset_options = {key: str(value) for key, value in of_preset.items()}
         self._options = preset_options | dict(settings.options)
         self.options = asdict(self.method().options)
         self.models = settings.models or self.preset.models
         catalog.assign(self.models)  # a wrong name must not cost the loading below
         self.device = resolve_device(settings.device)
+        self.dtype = settings.dtype or self.preset.dtype
 
         self.benchmark = open_data(settings.data, self.preset, settings.split)
         self.assignment = catalog.assign(self.models, len(self.benchmark.clients))
@@ -85,7 +86,7 @@ class Setup:
 
     def load_backbone(self, name: str) -> backbones.Backbone:
         """A bare backbone: no adapter of any method on it."""
-        return backbones.load(name, device=self.device, dtype=DTYPES[self.settings.dtype])
+        return backbones.load(name, device=self.device, dtype=DTYPES[self.dtype])
 
     def federation(self, seed: int, backbone: Callable[[str], backbones.Backbone]) -> Federation:
         """What the participants of one seed may know."""
@@ -167,7 +168,7 @@ class Setup:
             "alpha": self.settings.alpha,
             "seeds": list(self.settings.seeds),
             "device": self.device,
-            "dtype": self.settings.dtype,
+            "dtype": self.dtype,
             "evaluation_rounds": list(self.evaluation_rounds),
         }
 
@@ -216,7 +217,7 @@ def check_numbers(settings: Settings) -> None:
         raise DrakeError(f"seed {min(settings.seeds)} is negative; seeds are whole numbers from zero.")
     if len(set(settings.seeds)) < len(settings.seeds):
         raise DrakeError(f"a seed is named twice in {', '.join(map(str, settings.seeds))}; name each once.")
-    if settings.dtype not in DTYPES:
+    if (settings.dtype or preset.dtype) not in DTYPES:
         raise DrakeError(f"unknown dtype {settings.dtype!r}; known: {', '.join(DTYPES)}.")
 
 
