@@ -294,18 +294,26 @@ def list_backbones() -> None:
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write. [default: backbones/NAME]")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--vision", type=click.Path(path_type=Path), help="The trained vision tower, or where to keep it.")
+@click.option(
+    "--vision", type=click.Path(dir_okay=False, path_type=Path), help="The trained vision tower, or where to keep it."
+)
 def train_backbone(name: str, out: Path | None, seed: int, vision: Path | None) -> None:
     """Make a tiny backbone from the public split of the mini suite; takes a quarter to half an hour.
 
     \b
     drake backbones train tiny-llama-s --vision backbones/vision.safetensors
     """
+    from drake.files import check_folder
+
+    target = out or Path("backbones") / name
+    check_folder(target)
+    if vision is not None:
+        check_folder(vision.parent)
+
     from transformers.utils import logging
 
     from drake.pretrain import train
 
     logging.disable_progress_bar()
-    target = out or Path("backbones") / name
     folder = train(name, target, seed=seed, vision=vision, log=lambda line: click.echo(line, err=True))
     click.echo(f"{folder} is ready: drake eval --models {folder}")

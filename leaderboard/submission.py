@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from drake.errors import DrakeError
-from drake.files import replacing
+from drake.files import check_folder, replacing, writing
 from drake.predictions import Prediction, prediction_path, read_predictions
 from drake.results import FILE, Results, ScoreMatrix, SeedRun, aggregate, load, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS, Protocol
@@ -55,14 +55,16 @@ def submit(run: Path | str, out: Path | str, data: Path | str | None = None) -> 
     """Write the submission folder `out` of a run folder and return its path.
 
     data: the dataset folder or repository; default: what the results name (a mini suite is built again).
-    Raises DrakeError when `out` exists or `verify` finds fault with the run; then nothing is written.
+    Raises DrakeError, having written nothing, when `out` exists or cannot be made, or `verify` finds fault.
     """
     run, out = Path(run), Path(out)
+    check_folder(out.parent)
     if out.exists():
         raise DrakeError(f"{out} exists; name a new folder with --out.")
     results, answers, unchecked = verify(run, data)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         folder = Path(scratch) / "submission"
         folder.mkdir()
         files = [Path(FILE), *(_relative(run, results))]

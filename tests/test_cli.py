@@ -115,6 +115,32 @@ def test_run_folder_without_write_permission(tmp_path, micro_data, micro_backbon
     assert "cannot be written (Permission denied)" in complaint(result)
 
 
+WRITERS = {
+    "build": ("build", "--train", "1", "--test", "1", "--public-per-world", "0", "--out"),
+    "leaderboard": ("leaderboard", "--format", "csv", "--out"),
+    "submit": ("submit", "some-run", "--out"),
+    "backbones train": ("backbones", "train", "tiny-llama-s", "--out"),
+}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_file_where_a_folder_is_needed(tmp_path, command):
+    (tmp_path / "file").write_text("years of work")
+    said = complaint(drake(*WRITERS[command], str(tmp_path / "file" / "new")))
+    assert f"{tmp_path / 'file'}" in said
+    assert "cannot be written" in said
+    assert (tmp_path / "file").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere: the permission was NOT checked")
+def test_a_folder_without_write_permission(tmp_path, command):
+    tmp_path.chmod(0o500)
+    said = complaint(drake(*WRITERS[command], str(tmp_path / "new")))
+    assert said.startswith(str(tmp_path))
+    assert "cannot be written (Permission denied)" in said
+
+
 def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_backbones):
     """What a user does, on one micro backbone."""
     small = ("--models", micro_backbones["llama-4"], "--data", micro_data, "--rounds", "1", "--steps", "1")

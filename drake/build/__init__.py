@@ -13,7 +13,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,7 +131,7 @@ def cached_mini(
     key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), _code("record.py", "writer.py")])
     folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if not folder.exists():
-        with suppress(FileExistsError):  # another process was faster, and made the same
+        try:
             build(
                 "mini",
                 split,
@@ -143,6 +142,9 @@ def cached_mini(
                 alpha=alpha,
                 progress=progress,
             )
+        except DrakeError:
+            if not folder.exists():  # else another process was faster, and made the same
+                raise
     return folder
 
 

@@ -55,7 +55,10 @@ def release_revision(folder: Path) -> str:
     files."""
     dataset = _dataset_folder(Path(folder))
     files = sorted(path for splits in release_files(folder).values() for path in splits.values())
-    lines = "\n".join(f"{path.relative_to(dataset).as_posix()} {sha256(path)}" for path in files)
+    try:
+        lines = "\n".join(f"{path.relative_to(dataset).as_posix()} {sha256(path)}" for path in files)
+    except OSError as error:
+        raise DrakeError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 

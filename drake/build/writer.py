@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
 from ..errors import DrakeError
+from ..files import check_folder, writing
 from ..stream import federation_schedule
 from . import card
 from .manifest import (
@@ -108,12 +109,12 @@ def write_dataset(
 
     Records are streamed: what is held is at most MOST_BUFFERED bytes of them and the ids of the train splits.
     `overwrite` replaces an earlier built dataset, and nothing else.
-    Raises DrakeError when the target is in the way, when a record is inconsistent or repeated, and when a
-    client's task has no train or no test records.
+    Raises DrakeError when the target is in the way or cannot be written, when a record is inconsistent or
+    repeated, and when a client's task has no train or no test records.
     """
     folder = Path(folder)
     check_target(folder, overwrite)
-    with _temporary_sibling(folder) as temporary:
+    with writing(folder), _temporary_sibling(folder) as temporary:
         contents = _write_records(temporary, records)
         if not contents.tasks:
             raise DrakeError(f"nothing to write to {folder}: the source {provenance.source!r} holds no record.")
@@ -152,6 +153,7 @@ def write_dataset(
 
 def check_target(folder: Path, overwrite: bool) -> None:
     """Raise DrakeError when a dataset cannot be put at `folder`; called early, before the work is done."""
+    check_folder(folder.parent)
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -318,8 +320,7 @@ def _temporary_sibling(folder: Path) -> Iterator[Path]:
 
 
 def _publish(temporary: Path, folder: Path, overwrite: bool) -> None:
-    """Make `temporary` durable and give it its name; FileExistsError when a dataset appeared there
-    meanwhile."""
+    """Make `temporary` durable and give it its name; DrakeError when something appeared there meanwhile."""
     for path in (*temporary.rglob("*"), temporary):
         _fsync(path)
     if overwrite and (folder / MANIFEST).is_file():  # the old dataset steps aside, then goes
@@ -332,7 +333,9 @@ def _publish(temporary: Path, folder: Path, overwrite: bool) -> None:
             os.rename(temporary, folder)  # takes the place of an empty folder, never of a full one
         except OSError as error:
             if folder.exists():
-                raise FileExistsError(f"{folder} appeared while it was being built") from error
+                raise DrakeError(
+                    f"{folder} appeared while it was being built; choose another --out, or pass --overwrite."
+                ) from error
             raise
     _fsync(folder.parent)
 

@@ -141,7 +141,7 @@ def test_the_loser_of_a_race_uses_the_winners(tmp_path, monkeypatch):
 
     def late(source, split, folder, *arguments, **options):
         real(source, split, folder, *arguments, **options)
-        raise FileExistsError(folder)
+        raise DrakeError(f"{folder} appeared while it was being built.")
 
     monkeypatch.setattr(drake.build, "build", late)
     assert json.loads((cached_mini(0, **SIZES) / "manifest.json").read_text())["seed"] == 0
