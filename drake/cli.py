@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from drake.errors import DrakeError
+from drake.federation import registry
+from drake.federation.settings import positive
+from drake.federation.settings import preset as preset_of
 
 
 class _Commands(click.Group):
@@ -26,6 +30,16 @@ class _Commands(click.Group):
         if name in self.commands:
             return self.commands[name]
         return next((entry.load() for entry in entry_points(group="drake.commands", name=name)), None)
+
+
+class _Resumable(click.Command):
+    """A command that stores what it has done and goes on from there."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort("Stopped. The same command goes on where it was.") from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -52,8 +66,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("Stopped. The same command goes on where it was.", err=True)
+    except (KeyboardInterrupt, click.Abort) as stopped:
+        click.echo(str(stopped) or "Stopped.", err=True)
         sys.exit(130)
 
 
@@ -80,13 +94,21 @@ def _fail(sentence: str) -> None:
 @click.option("--rounds-per-task", default=5.0, show_default=True, help="Rounds a task lasts.")
 @click.option("--alpha", default=0.5, show_default=True, help="Of the Dirichlet distribution.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
-def build(**options: Any) -> None:
+@click.pass_context
+def build(ctx: click.Context, **options: Any) -> None:
     """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.
 
     \b
     drake build --split dynamic --out data/mini
     drake build --source ~/drake-release --split static --out data/drake
     """
+    positive("--seed", options["seed"], zero=True)
+    if options["source"] != "mini":
+        for name in ("train", "test", "public_per_world"):
+            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = "--" + name.replace("_", "-")
+                raise DrakeError(f"{option} is for the mini suite only; a release is taken whole: leave it out.")
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -102,7 +124,7 @@ def build(**options: Any) -> None:
     click.echo(f"{folder} is ready: datasets.load_dataset({str(folder)!r}), or drake eval --data {folder}")
 
 
-@drake.command("eval")
+@drake.command("eval", cls=_Resumable)
 @click.option("--method", required=True, help='A name of `drake methods`, or "module:Class".')
 @click.option("--preset", default="mini", show_default=True, help="quick, mini or paper: all the numbers at once.")
 @click.option("--models", help="Backbones, comma-separated: names of `drake backbones list` or checkpoint folders.")
@@ -143,7 +165,7 @@ def evaluate(
     drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
     drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
     """
-    from drake.federation.settings import preset as preset_of
+    from drake import catalog
 
     numbers = {
         name: value
@@ -151,6 +173,12 @@ def evaluate(
         if (value := options.pop(name)) is not None
     }
     chosen = preset_of(preset).with_(**numbers)
+    # A wrong name must not wait for torch and transformers.
+    registry.check(method)
+    named = tuple(part.strip() for part in (models or "").split(",") if part.strip())
+    catalog.assign(named or chosen.models)
+    if threads is not None:
+        positive("--threads", threads)
 
     import torch
     from rich.console import Console
@@ -158,18 +186,16 @@ def evaluate(
 
     from drake.harness import Settings, Setup
     from drake.harness import evaluate as run
-    from drake.harness.setup import models_from, options_from, seeds_from
+    from drake.harness.setup import options_from, seeds_from
     from drake.terminal import Live, duration, summary_table
 
     logging.disable_progress_bar()
     if threads is not None:
-        if threads < 1:
-            raise DrakeError(f"--threads is {threads}; it must be more than zero.")
         torch.set_num_threads(threads)
     settings = Settings(
         method=method,
         preset=chosen,
-        models=models_from(models),
+        models=named,
         seeds=seeds_from(seeds),
         options=options_from(pairs, method),
         **options,
@@ -184,7 +210,7 @@ def evaluate(
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")
 
 
-@drake.command()
+@drake.command(cls=_Resumable)
 @click.option("--model", default="tiny-llama-s", show_default=True, help="The backbone to fine-tune.")
 @click.option("--method", default="sft", show_default=True, help="How to fine-tune: a method that needs no server.")
 @click.option("--preset", default="mini", show_default=True, help="Whose training numbers to use.")
@@ -216,11 +242,17 @@ def transfer(
     \b
     drake transfer --train NLVR2-0,NLVR2-1,VSR-0 --test NLVR2-0,NLVR2-1,VSR-0 --out runs/transfer
     """
-    from drake.federation.settings import preset as preset_of
+    from drake import catalog
 
     chosen = preset_of(preset)
     if eval_records is not None:
+        positive("--eval-records", eval_records, zero=True)
         chosen = chosen.with_(eval_records=eval_records)
+    registry.check(method)
+    catalog.assign([model])
+    positive("--seed", seed, zero=True)
+    if threads is not None:
+        positive("--threads", threads)
 
     import torch
     from rich.console import Console
@@ -231,7 +263,7 @@ def transfer(
     from drake.plots import heatmap
 
     logging.disable_progress_bar()
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)
     console = Console(stderr=True)
     job = from_names(method, model, chosen, open_data(data, chosen), train, test, steps, seed, own)
@@ -241,6 +273,9 @@ def transfer(
         console.print(f"{row}: mean {100 * sum(scores.values()) / len(scores):.1f}{own}")
 
     rows = job.run(out, show)
+    if own:  # each row holds its own task alone: there is no matrix to draw
+        click.echo(f"{out}/transfer.json")
+        return
     matrix = [[scores[task] for task in job.test_tasks] for scores in rows.values()]
     heatmap(
         matrix, list(rows), job.test_tasks, out / "transfer.png", "fine-tuned on row, scored on column", percent=True
@@ -258,18 +293,21 @@ def methods() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from drake.federation.registry import find, names
-
     table = Table("name", "sends", "cost of a step", "reference")
-    for name in names():
-        found = find(name)
+    for name in registry.names():
+        found = registry.find(name)
         table.add_row(name, found.sends, f"{found.relative_cost:.2f}", found.reference)
     Console().print(table)
 
 
 @drake.group()
 def backbones() -> None:
-    """List the backbones, or make the tiny ones."""
+    """List the backbones, or make the tiny ones.
+
+    \b
+    drake backbones list
+    drake backbones train tiny-llama-s
+    """
 
 
 @backbones.command("list")
@@ -305,6 +343,7 @@ def train_backbone(name: str, out: Path | None, seed: int, vision: Path | None) 
     """
     from drake.files import check_folder
 
+    positive("--seed", seed, zero=True)
     target = out or Path("backbones") / name
     check_folder(target)
     if vision is not None:

@@ -17,8 +17,17 @@ def names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
+def check(name: str) -> None:
+    """UnknownName for a name that nobody registered, without importing anything; "module:Class" paths are not looked
+    at."""
+    if ":" not in name and name not in names():
+        raise UnknownName("method", name, names())
+
+
 def find(name: str) -> type:
     """The Method class behind a registered name or a "module:Class" path; UnknownName or DrakeError otherwise."""
+    check(name)
+
     from drake.federation.method import Method
 
     if ":" in name:
@@ -30,10 +39,8 @@ def find(name: str) -> type:
         except (ImportError, AttributeError) as error:
             raise DrakeError(f"method {name!r} cannot be imported: {error}.") from error
     else:
-        matches = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-        if not matches:
-            raise UnknownName("method", name, names())
-        found = matches[0].load()
+        (entry, *_) = entry_points(group=GROUP, name=name)
+        found = entry.load()
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise DrakeError(f"method {name!r} is no subclass of drake.federation.method.Method.")
     return found
