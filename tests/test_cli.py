@@ -1,14 +1,20 @@
 """The command line: help that helps, and one clear sentence with exit code 2 for whatever is wrong."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from PIL import Image
+
+from drake import cli
 
 DRAKE = str(Path(sys.executable).with_name("drake"))
 
@@ -33,19 +39,36 @@ def complaint(result: subprocess.CompletedProcess) -> str:
 
 
 def test_help_is_instant():
-    drake("--help")  # compile
-    started = time.perf_counter()
-    result = drake("--help")
-    assert result.returncode == 0
-    assert "leaderboard" in result.stdout
-    assert time.perf_counter() - started < 0.6  # 0.15 s on an idle machine; imports of torch alone take longer
+    seconds = []
+    for _ in range(5):  # the best, because the machine may be busy with something else
+        started = time.perf_counter()
+        result = drake("--help")
+        seconds.append(time.perf_counter() - started)
+        assert result.returncode == 0
+        assert "leaderboard" in result.stdout
+    assert min(seconds) < 0.3
 
 
-@pytest.mark.parametrize("command", ["build", "eval", "leaderboard", "submit", "methods", "backbones list"])
-def test_every_command_has_help_with_an_example(command):
-    result = drake(*command.split(), "--help")
-    assert result.returncode == 0
-    assert f"drake {command}" in result.stdout.split("Options:")[0].split("\n", 1)[1]
+def commands(command: click.Command, name: str = "drake") -> Iterator[tuple[str, click.Command]]:
+    """(what a user types, command) of `command` and all below it."""
+    yield name, command
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for below in command.list_commands(ctx):
+            yield from commands(command.get_command(ctx, below), f"{name} {below}")
+
+
+TREE = dict(commands(cli.drake))
+
+
+def test_the_tree_of_commands_is_walked_to_its_leaves():
+    assert {"drake", "drake eval", "drake submit", "drake backbones", "drake backbones train"} <= TREE.keys()
+
+
+@pytest.mark.parametrize("typed", TREE)
+def test_every_command_has_help_with_an_example(typed):
+    lines = [line.strip() for line in TREE[typed].get_help(click.Context(TREE[typed], info_name=typed)).splitlines()]
+    assert any(line.startswith(f"{typed} ") or line == typed for line in lines), lines
 
 
 def test_methods_are_listed_with_what_they_send():
@@ -73,10 +96,118 @@ EVAL = ("eval", "--method", "sft", "--preset", "quick")
         (("leaderboard", "no-such-run"), "no-such-run"),
         (("submit", "no-such-run"), "no-such-run"),
         (("build", "--source", "no-such-folder", "--out", "x"), "no-such-folder"),
+        (("build", "--seed", "-1"), "--seed is -1; it must be zero or more."),
+        (("build", "--source", "a-release", "--train", "5"), "--train is for the mini suite only"),
+        (("build", "--source", "a-release", "--public-per-world", "400"), "--public-per-world is for the mini suite"),
+        (("transfer", "--out", "x", "--seed", "-1"), "--seed is -1; it must be zero or more."),
+        (("transfer", "--out", "x", "--threads", "0"), "--threads is 0; it must be more than zero."),
+        (("transfer", "--out", "x", "--eval-records", "-1"), "--eval-records is -1; it must be zero or more."),
+        (("transfer", "--out", "x", "--model", "tiny-lama-s"), "unknown model 'tiny-lama-s'; did you mean"),
+        (("backbones", "train", "tiny-llama-s", "--seed", "-1"), "--seed is -1; it must be zero or more."),
+        ((*EVAL, "--threads", "0"), "--threads is 0; it must be more than zero."),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_2(arguments, sentence):
     assert sentence in complaint(drake(*arguments))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["--method=fedmosiac", "--method=sft --models=llama1c", "--method=sft --preset=papper"]
+)
+def test_wrong_names_do_not_wait_for_torch(wrong):
+    code = f"""
+import sys
+from drake import cli
+sys.argv = ["drake", "eval", *{wrong!r}.split()]
+try:
+    cli.main()
+finally:
+    print(sorted({{"torch", "transformers"}} & sys.modules.keys()))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "did you mean" in complaint(result)
+    assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("eval --method sft", "Stopped. The same command goes on where it was."),
+        ("transfer --out x", "Stopped. The same command goes on where it was."),
+        ("build", "Stopped."),
+        ("backbones train tiny-llama-s", "Stopped."),
+    ],
+)
+def test_a_stopped_command_promises_no_more_than_it_keeps(monkeypatch, capsys, typed, said):
+    def stopped(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TREE[f"drake {typed.split(' --')[0].removesuffix(' tiny-llama-s')}"], "callback", stopped)
+    monkeypatch.setattr(sys, "argv", ["drake", *typed.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == said
+
+
+def tiny_release(folder: Path) -> Path:
+    """The official layout with one task of two train records and one test record; returns the train file."""
+    dataset = folder / "dataset" / "Pets"
+    (dataset / "images").mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (6, 6), (80 * number, 9, 9)).save(dataset / "images" / f"{number}.png")
+    row = {"id": "0", "image": "dataset/Pets/images/0.png"}
+    talk = [("human", "<image>\nWho?\nChoice list:[cat, dog]. Your answer is:"), ("gpt", "cat")]
+    row["conversations"] = [{"from": who, "value": text} for who, text in talk]
+    for split, numbers in (("train", (0, 1)), ("test", (2,))):
+        (dataset / split).mkdir()
+        rows = [row | {"image": f"dataset/Pets/images/{number}.png"} for number in numbers]
+        (dataset / split / "dataset-0.json").write_text(json.dumps(rows))
+    return dataset / "train" / "dataset-0.json"
+
+
+def no_picture(train: Path) -> None:
+    (train.parents[1] / "images" / "1.png").unlink()
+
+
+def another_mark(train: Path) -> None:
+    rows = json.loads(train.read_text())
+    rows[1]["conversations"][0]["value"] = "<image>" + rows[1]["conversations"][0]["value"]
+    train.write_text(json.dumps(rows))
+
+
+def half_a_picture(train: Path) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(buffer, "PNG")
+    (train.parents[1] / "images" / "1.png").write_bytes(buffer.getvalue()[:2000])
+
+
+def no_list(train: Path) -> None:
+    train.write_text('{"0": []}')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (no_picture, "{train}, record 1 (counted from 0): its image dataset/Pets/images/1.png is missing"),
+        (another_mark, "{train}, record 1 (counted from 0): the prompt has 2 <image> for 1 images."),
+        (half_a_picture, "{train}, record 1 (counted from 0): its image dataset/Pets/images/1.png cannot be decoded"),
+        (no_list, "{train} holds a JSON dict where a list of records belongs."),
+    ],
+)
+def test_a_wrong_release_is_one_sentence_and_leaves_nothing(tmp_path, spoil, sentence):
+    train = tiny_release(tmp_path / "release")
+    spoil(train)
+    said = complaint(drake("build", "--source", str(tmp_path / "release"), "--out", str(tmp_path / "out")))
+    assert sentence.format(train=train) in said
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
+def test_a_right_release_is_built(tmp_path):
+    tiny_release(tmp_path / "release")
+    result = drake("build", "--source", str(tmp_path / "release"), "--out", str(tmp_path / "out"))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out/manifest.json").is_file()
 
 
 def test_hub_model_without_network_or_cache(tmp_path, micro_data):
