@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -59,7 +60,7 @@ class Live(Reporter):
         steps = training.local_steps(setup.method_class.relative_cost)
         self._console.print(
             f"{setup.settings.method}: {len(setup.clients)} clients, {len(setup.tasks)} tasks, {setup.rounds} rounds "
-            f"of {steps} steps x {training.micro_batch * training.accumulation} records on {names}"
+            f"of {steps:.3g} steps x {training.micro_batch * training.accumulation} records on {names}"
         )
 
     def seed_started(self, seed: int, rounds_done: int) -> None:
@@ -76,13 +77,13 @@ class Live(Reporter):
         )
         self._answer_bar = self._bars.add_task("answers", total=None, visible=False, note="")
 
-    def client_done(self, round: int, client: int, loss: float) -> None:
+    def client_done(self, round: int, client: int, loss: float | None) -> None:
         self._pace["train"].done(1)
-        self._bars.update(self._round_bar, advance=1, note=f"loss {loss:.3f}, {self._left()}")
+        self._bars.update(self._round_bar, advance=1, note=f"loss {loss:.3f}{self._left('train')}")
 
     def round_done(self, rounds_done: int) -> None:
         if not self._console.is_terminal:
-            self._console.print(f"seed {self._seed}: round {rounds_done} of {self._setup.rounds}, {self._left()}")
+            self._console.print(f"seed {self._seed}: round {rounds_done} of {self._setup.rounds}{self._left('train')}")
 
     def evaluating(self, round: int, total: int) -> None:
         self._pace["eval"].left = total
@@ -94,7 +95,7 @@ class Live(Reporter):
 
     def answered(self, count: int) -> None:
         self._pace["eval"].done(count)
-        self._bars.update(self._answer_bar, advance=count)
+        self._bars.update(self._answer_bar, advance=count, note=self._left("eval").removeprefix(", "))
 
     def evaluated(self, round: int, summary: SeedSummary | None) -> None:
         self._bars.update(self._answer_bar, visible=False)
@@ -105,9 +106,11 @@ class Live(Reporter):
                 f"Others {percent(summary.others_last)}"
             )
 
-    def _left(self) -> str:
-        seconds = self._pace["train"].seconds_left()
-        return "" if seconds is None else f"about {duration(seconds)} of training left"
+    def _left(self, work: Literal["train", "eval"]) -> str:
+        """ ", about 3 min 05 s of training left"; empty before anything is measured."""
+        seconds = self._pace[work].seconds_left()
+        named = {"train": "training", "eval": "this evaluation"}[work]
+        return "" if seconds is None else f", about {duration(seconds)} of {named} left"
 
 
 class _Pace:
