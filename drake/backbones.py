@@ -77,6 +77,7 @@ class Backbone:
     chat: Chat = field(init=False, repr=False)
     _features: OrderedDict[bytes, Tensor] = field(default_factory=OrderedDict, init=False, repr=False)
     _cached_bytes: int = field(default=0, init=False, repr=False)
+    _picture_tokens: int | None = field(default=None, init=False, repr=False)
     _ids: dict[tuple[str, str, str | None], list[int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -171,7 +172,9 @@ class Backbone:
         ids, pictures = self._prompt_ids(record), len(record["images"])
         if not pictures:
             return len(ids)
-        return len(ids) + pictures * (len(self.features(_image_bytes(record)[:1])[0]) - 1)
+        if self._picture_tokens is None:
+            self._picture_tokens = len(self.features(_image_bytes(record)[:1])[0])
+        return len(ids) + pictures * (self._picture_tokens - 1)
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """The text of generated ids up to the first stop token."""

@@ -57,8 +57,8 @@ class MethodInfo(_Part):
     """The method's own hyperparameters, all of them, defaults included."""
     relative_cost: float
     """Compute of one optimizer step relative to SFT's, > 0."""
-    local_steps: int
-    """Optimizer steps per client and round, derived from `relative_cost` (equal compute)."""
+    local_steps: float
+    """Optimizer steps per client and round, on average; derived from `relative_cost` (equal compute)."""
     batch: int
     """Records per optimizer step."""
 

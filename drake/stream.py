@@ -131,7 +131,7 @@ def federation_schedule(
 
 def memory_batches(
     arrivals: Sequence[Sequence[T]],
-    steps: int,
+    steps: int | Sequence[int],
     batch: int,
     seed: int,
     client: int,
@@ -145,7 +145,7 @@ def memory_batches(
 
     arrivals: per round the records that arrive, in order. They enter the memory one by one (above
     `capacity` each evicts a random other) and earn steps / len(records) draws each, rounded so that a round
-    makes exactly `steps`. A draw takes `batch` different records with probability softmax(-c /
+    makes exactly `steps` (a number, or one for each round). A draw takes `batch` different records with probability softmax(-c /
     temperature), where c counts the uses of a record and is multiplied by `decay` before each draw; a
     memory smaller than the batch is repeated to fill it. A round without arrivals draws from the memory
     alone. `stream_only` takes the round's records in order instead, from the start again when they run out;
@@ -154,13 +154,14 @@ def memory_batches(
 
     The draws of round k are seeded by (seed, client, k); rounds before k do not depend on later arrivals.
     """
-    if batch < 1 or steps < 0 or capacity < 1 or not temperature > 0:
+    per_round = [steps] * len(arrivals) if isinstance(steps, int) else list(steps)
+    if batch < 1 or min(per_round, default=0) < 0 or capacity < 1 or not temperature > 0:
         raise DrakeError(
             "the online memory needs batch >= 1, steps >= 0, capacity >= 1 and temperature > 0, not "
             f"batch {batch}, steps {steps}, capacity {capacity}, temperature {temperature}."
         )
     if stream_only:
-        return list(_stream_batches(arrivals, steps, batch))
+        return list(_stream_batches(arrivals, per_round, batch))
     room = min(capacity, sum(map(len, arrivals)))
     memory: _Memory[T] = _Memory(room, batch, temperature, decay)
     rounds = []
@@ -169,10 +170,10 @@ def memory_batches(
         batches: list[list[T]] = []
         for arrived, record in enumerate(records, start=1):
             memory.add(record, rng)
-            earned = arrived * steps // len(records)  # whole numbers: no drift, the last arrival makes it `steps`
+            earned = arrived * per_round[k] // len(records)  # whole numbers: no drift, the last makes it all
             batches += [memory.draw(rng) for _ in range(earned - len(batches))]
         if not records and memory.records:
-            batches = [memory.draw(rng) for _ in range(steps)]
+            batches = [memory.draw(rng) for _ in range(per_round[k])]
         rounds.append(batches)
     return rounds
 
@@ -206,12 +207,12 @@ class _Memory(Generic[T]):
         return [self.records[slot] for slot in slots]
 
 
-def _stream_batches(arrivals: Sequence[Sequence[T]], steps: int, batch: int) -> Iterator[list[list[T]]]:
+def _stream_batches(arrivals: Sequence[Sequence[T]], steps: Sequence[int], batch: int) -> Iterator[list[list[T]]]:
     last: Sequence[T] = ()
-    for records in arrivals:
+    for records, count in zip(arrivals, steps, strict=True):
         last = records or last
         yield [
-            [last[(step * batch + place) % len(last)] for place in range(batch)] for step in range(steps if last else 0)
+            [last[(step * batch + place) % len(last)] for place in range(batch)] for step in range(count if last else 0)
         ]
 
 

@@ -50,8 +50,8 @@ def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
 class MosaicLinear(LoraLinear):
     """PEFT's LoRA layer with a local and a global adapter behind a scalar gate, and P, Q where `co_lora` was called.
 
-    The small factors are folded first (P A, gate and scale into B), so the tokens pass two products, whatever the
-    number of adapters. One dropout mask serves both adapters.
+    The small factors are kept in float32 and folded first (P A, gate and scale into B), so the tokens pass two products,
+    whatever the number of adapters. One dropout mask serves both adapters.
     """
 
     def mosaic(self, co_lora: bool) -> None:
@@ -83,8 +83,9 @@ class MosaicLinear(LoraLinear):
             down.append(a)
             up.append(self.lora_B[name].weight * (share * self.scaling[name]))
         dropped = self.lora_dropout[LOCAL](x)
-        h = F.linear(dropped, torch.cat(down), torch.cat(shift) if shift else None)
-        return y + F.linear(h, torch.cat(up, dim=1))
+        bias = torch.cat(shift).to(x.dtype) if shift else None
+        h = F.linear(dropped, torch.cat(down).to(x.dtype), bias)
+        return y + F.linear(h, torch.cat(up, dim=1).to(x.dtype))
 
 
 def attach(model: nn.Module, training: adapters.Training, places: Sequence[int]) -> nn.Module:

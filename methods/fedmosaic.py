@@ -30,7 +30,7 @@ from drake.federation.method import Client, Download, Federation, LocalResult, M
 from drake.seeds import torch_generator
 
 from .colora import GLOBAL, LOCAL, attach, co_lora_layers, gates, orthonormal
-from .rela import kept_rows, last_layer_gradient, mixing_weights, sanitise, task_relevance
+from .rela import kept_rows, last_layer_gradient, sanitise, task_relevance
 
 
 def customise(
@@ -47,15 +47,16 @@ def customise(
     relevance [N, N] with rows and columns in ascending order of the uploads' client numbers.
     """
     order = sorted(uploads)
-    weights = dict(zip(order, mixing_weights(relevance, temperature)[order.index(client)], strict=True))
     blocks = {j: co_lora_layers(architectures[j][1], num_blocks) for j in order}
     others = [j for j in order if j != client]
     peers = [j for j in others if architectures[j][0] == architectures[client][0]]
 
     def mixed(sources: dict[int, str], own: Tensor) -> Tensor:
-        total = sum(weights[j] for j in sources)
-        parts = [weights[j] / total * uploads[j][name].to(own) for j, name in sources.items()]
-        return torch.stack(parts).sum(0) if parts else own.clone()
+        if not sources:
+            return own.clone()
+        scores = relevance[order.index(client), [order.index(j) for j in sources]]
+        weights = torch.softmax(scores / temperature, dim=0)  # over the sources: no weight is divided by a tiny sum
+        return sum(w.to(own) * uploads[j][name].to(own) for w, (j, name) in zip(weights, sources.items(), strict=True))
 
     module = {}
     for name, own in uploads[client].items():
@@ -98,6 +99,7 @@ class FedMosaic(Method):
     def prepare(self, federation: Federation) -> None:
         self.federation = federation
         self._has_peers: dict[nn.Module, bool] = {}
+        self.relevance: Tensor | None = None
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         self._has_peers[backbone.model] = len(self.federation.peers(client.id)) > 1
@@ -106,7 +108,7 @@ class FedMosaic(Method):
 
     def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
         # One architecture shares its frozen A and B, or P would mean something else at every client.
-        shared = torch_generator(self.federation.seed, "co-lora", client.backbone)
+        shared = torch_generator(self.federation.seed, "co-lora", self.federation.backbone(client.backbone).revision)
         module = adapters.fresh(model, LOCAL, rng)
         for name in [name for name in module if name.endswith(".P")]:
             a, b = (name.removesuffix("P") + letter for letter in "AB")
@@ -155,16 +157,19 @@ class FedMosaic(Method):
 
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         order = sorted(uploads)
-        self.relevance = task_relevance([uploads[i].tensors["gradient"].float() for i in order])
+        relevance = task_relevance([uploads[i].tensors["gradient"].float() for i in order])
+        # Clients that have sent nothing yet are unlike nobody in particular: NaN in what is kept.
+        self.relevance = torch.full((len(federation.clients), len(federation.clients)), torch.nan)
+        self.relevance[torch.tensor(order)[:, None], torch.tensor(order)] = relevance.cpu()
         modules = {
             i: {name: tensor for name, tensor in uploads[i].tensors.items() if name != "gradient"} for i in order
         }
         architectures = {i: (federation.architecture(i).name, federation.architecture(i).num_layers) for i in order}
         temperature, blocks = self.options.temperature, self.options.num_blocks
-        return {i: Download(customise(i, modules, architectures, self.relevance, temperature, blocks)) for i in order}
+        return {i: Download(customise(i, modules, architectures, relevance, temperature, blocks)) for i in order}
 
     def observed(self) -> Mapping[str, Tensor]:
-        return {"relevance": self.relevance}
+        return {"relevance": self.relevance} if self.relevance is not None else {}
 
     def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
         self._write(model, state, download)

@@ -32,8 +32,9 @@ def task_relevance(gradients: Sequence[Tensor] | Tensor) -> Tensor:
 def mixing_weights(relevance: Tensor, temperature: float = 0.5) -> Tensor:
     """w [N, N]: softmax of S / tau over the others. The diagonal is zero and rows sum to 1; a client alone has no
     others, its one row is zero."""
-    scores = (relevance / temperature).fill_diagonal_(-torch.inf)
-    return torch.nan_to_num(torch.softmax(scores, dim=1))
+    if len(relevance) == 1:
+        return torch.zeros_like(relevance)
+    return torch.softmax((relevance / temperature).fill_diagonal_(-torch.inf), dim=1)
 
 
 @torch.no_grad()
@@ -58,12 +59,14 @@ def last_layer_gradient(model: nn.Module, batch: Batch) -> Tensor:
             hook.remove()
     targets = batch.labels[:, 1:]
     chosen = targets != -100
-    x, u = seen["x"][:, :-1][chosen], seen["u"][:, :-1][chosen]
+    exact = torch.promote_types(seen["x"].dtype, torch.float32)
+    x, u = seen["x"][:, :-1][chosen].to(exact), seen["u"][:, :-1][chosen].to(exact)
+    head, scale = model.lm_head.weight, decoder.norm.weight.to(exact)
     # The norm is computed here because transformers' own goes through float32, whatever the dtype.
-    scale, inverse = decoder.norm.weight, torch.rsqrt(x.square().mean(-1, keepdim=True) + decoder.norm.variance_epsilon)
-    delta = torch.softmax(model.lm_head(scale * x * inverse), dim=-1)
+    inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + decoder.norm.variance_epsilon)
+    delta = torch.softmax(model.lm_head((scale * x * inverse).to(head.dtype)).to(exact), dim=-1)
     delta[torch.arange(len(delta)), targets[chosen]] -= 1
-    pulled = (delta / len(delta)) @ model.lm_head.weight * scale
+    pulled = ((delta / len(delta)).to(head.dtype) @ head).to(exact) * scale
     pulled = inverse * (pulled - x * inverse.square() * (pulled * x).mean(-1, keepdim=True))
     return pulled.T @ u
 

@@ -44,6 +44,8 @@ def add(model: nn.Module, names: Sequence[str], training: Training, layer: type[
             warnings.filterwarnings("ignore", "Already found a `peft_config`")
             inject_adapter_in_model(config, model, name)
         _layers.pop(model, None)
+        for parameter in tensors(model, name).values():  # steps of 2e-5 would vanish in bfloat16
+            parameter.data = parameter.data.float()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model

@@ -55,8 +55,9 @@ class Worker:
         return self._models[client.backbone]
 
     def initial_state(self, client: Client, federation: Federation) -> State:
-        """The client's tensors before the first round."""
-        rng = torch_generator(federation.seed, "initial state", client.id)
+        """The client's tensors before the first round. Clients of one backbone start alike, as the official code does:
+        a mean of factors that started apart is the factor of nothing."""
+        rng = torch_generator(federation.seed, "initial state", self.backbone(client.backbone).revision)
         return self.method.initial_state(self.model(client), client, rng)
 
     def local_update(self, job: Job, federation: Federation) -> LocalResult:

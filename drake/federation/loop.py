@@ -20,8 +20,8 @@ Plan = Callable[[int, int], Sequence[Sequence[Records]]]
 class Observer:
     """What a run tells while it runs; every hook may be overridden, none changes the run."""
 
-    def client_done(self, round: int, client: int, loss: float) -> None:
-        """A client has trained."""
+    def client_done(self, round: int, client: int, loss: float | None) -> None:
+        """A client has trained; loss is None when nothing had arrived for it."""
 
     def round_done(self, progress: Progress, method: Method) -> None:
         """The server has mixed and every client has its download; the moment to store `progress`."""
@@ -56,7 +56,12 @@ def run_rounds(
             for client in federation.clients
         ]
         losses = {}
+        results = {}
         for client_id, result in engine.local_updates(jobs, federation):
+            check_finite(client_id, result.state)
+            results[client_id] = result
+            observer.client_done(round, client_id, result.stats.get("loss"))
+        for client_id, result in sorted(results.items()):  # whatever order the engine finished them in
             progress.states[client_id] = result.state
             if result.upload is not None:
                 check_finite(client_id, result.upload.tensors)
@@ -64,10 +69,11 @@ def run_rounds(
                 progress.ledger += traffic(round, client_id, "up", result.upload)
             if "loss" in result.stats:
                 losses[client_id] = result.stats["loss"]
-            observer.client_done(round, client_id, losses.get(client_id, float("nan")))
-        progress.losses.append(dict(sorted(losses.items())))
+        progress.losses.append(losses)
 
-        for client_id, download in sorted(method.mix(round, progress.uploads, federation).items()):
+        uploads = dict(sorted(progress.uploads.items()))
+        downloads = method.mix(round, uploads, federation) if uploads else {}
+        for client_id, download in sorted(downloads.items()):
             progress.downloads[client_id] = download
             progress.ledger += traffic(round, client_id, "down", download)
         progress.rounds_done = round + 1
@@ -82,10 +88,10 @@ def run_rounds(
 
 
 def check_finite(client: int, tensors: Mapping[str, torch.Tensor]) -> None:
-    """DrakeError with the client's number when an upload holds NaN or infinity: mixed in, it would spoil everyone."""
+    """DrakeError with the client's number when a tensor holds NaN or infinity: mixed in, it would spoil everyone."""
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise DrakeError(
-                f"client {client} uploaded NaN or infinite values in {name}; its training has diverged: "
+                f"client {client} has NaN or infinite values in {name}; its training has diverged: "
                 "lower the learning rate."
             )

@@ -32,9 +32,15 @@ class Training:
     micro_batch: int
     accumulation: int
 
-    def local_steps(self, relative_cost: float) -> int:
-        """Optimizer steps per round that cost as much as `steps` of SFT; at least one."""
-        return max(1, round(self.steps / relative_cost))
+    def local_steps(self, relative_cost: float) -> float:
+        """Optimizer steps per round, on average, that cost as much as `steps` of SFT."""
+        return self.steps / relative_cost
+
+    def steps_by_round(self, relative_cost: float, rounds: int) -> list[int]:
+        """Whole numbers, at least one each, that add up to `local_steps` times the rounds (rounded down): a method
+        half a step dearer than SFT leaves out a step every other round."""
+        mean = self.local_steps(relative_cost)
+        return [max(1, int((k + 1) * mean + 1e-9) - int(k * mean + 1e-9)) for k in range(rounds)]
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,12 @@ class Evaluation:
         found = [load_file(path).get("relevance") if path.exists() else None for path in paths]
         if all(matrix is None for matrix in found):
             return None
-        return [None if matrix is None else matrix.tolist() for matrix in found]
+        return [
+            None
+            if matrix is None
+            else [[None if value != value else value for value in row] for row in matrix.tolist()]
+            for matrix in found
+        ]
 
 
 def _as_client(worker: Worker, client: Client, progress: Progress) -> Callable[[], nn.Module]:

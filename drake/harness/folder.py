@@ -10,6 +10,7 @@ RUN/results.json, RUN/curves.png, RUN/curves.svg
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,13 +32,15 @@ def claim(folder: Path, config: dict[str, Any], overwrite: Overwrite) -> None:
     """
     path = folder / "config.json"
     try:
-        if folder.exists() and any(folder.iterdir()) and not (folder / OWNED).exists():
-            raise DrakeError(f"{folder} is not empty and holds no run; choose another --out.")
-        if path.exists() and overwrite == "always":
-            shutil.rmtree(folder)
-        if path.exists():
+        if path.exists() and (folder / OWNED).exists() and overwrite == "always":
+            doomed = folder.with_name(f".{folder.name}.{os.getpid()}")
+            folder.replace(doomed)  # at once, so that a kill leaves no half of a run
+            shutil.rmtree(doomed)
+        if path.exists() and (folder / OWNED).exists():
             _refuse_unless_same(path, config, overwrite)
             return
+        if folder.exists() and any(not child.name.startswith(".") for child in folder.iterdir()):
+            raise DrakeError(f"{folder} is not empty and holds no run; choose another --out.")
         with replacing(folder / OWNED) as temporary:
             temporary.write_text("A folder of drake; --overwrite always may replace it.\n")
         with replacing(path) as temporary:

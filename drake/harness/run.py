@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,8 +47,8 @@ class Reporter:
     def seed_started(self, seed: int, rounds_done: int) -> None:
         """A seed begins, or goes on after `rounds_done` rounds."""
 
-    def client_done(self, round: int, client: int, loss: float) -> None:
-        """A client has trained in `round`, counted from 0."""
+    def client_done(self, round: int, client: int, loss: float | None) -> None:
+        """A client has trained in `round`, counted from 0; loss is None when nothing had arrived for it."""
 
     def round_done(self, rounds_done: int) -> None:
         """The server has mixed, and the state is stored."""
@@ -69,7 +69,7 @@ class _Keeper(Observer):
     def __init__(self, reporter: Reporter, folder: Path, seed: int) -> None:
         self._reporter, self._folder, self._seed = reporter, folder, seed
 
-    def client_done(self, round: int, client: int, loss: float) -> None:
+    def client_done(self, round: int, client: int, loss: float | None) -> None:
         self._reporter.client_done(round, client, loss)
 
     def round_done(self, progress: Progress, method: Method) -> None:
@@ -97,11 +97,16 @@ def evaluate(
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     reporter.started(setup)
     runs: list[SeedRun] = []
+
+    def store(partial: SeedRun) -> None:
+        save_results(_results(setup, [*runs, partial], "running", clock), out)
+
     try:
         for seed in setup.settings.seeds:
-            runs.append(_run_seed(setup, out, seed, runs, reporter, clock))
+            runs.append(_run_seed(setup, out, seed, store, reporter))
     except (KeyboardInterrupt, DrakeError):
-        save_results(_results(setup, runs, "interrupted", clock), out)
+        found = load(out).runs if (out / FILE).exists() else runs  # a seed may have points already
+        save_results(_results(setup, found, "interrupted", clock), out)
         raise
 
     from drake.plots import curves  # here: a run that fails early should not wait for matplotlib
@@ -113,9 +118,7 @@ def evaluate(
     return results
 
 
-def _run_seed(
-    setup: Setup, out: Path, seed: int, before: Sequence[SeedRun], reporter: Reporter, clock: _Clock
-) -> SeedRun:
+def _run_seed(setup: Setup, out: Path, seed: int, store: Callable[[SeedRun], None], reporter: Reporter) -> SeedRun:
     evaluation = Evaluation(setup, out, seed, reporter.answered)
     checkpoint = checkpoint_path(out, seed)
     progress = load_progress(checkpoint, setup.device) if checkpoint.exists() else Progress()
@@ -139,7 +142,7 @@ def _run_seed(
         evaluation.point(round, worker, progress)
         done = [point for point in setup.evaluation_rounds if point <= round]
         partial = evaluation.seed_run(progress, done)
-        save_results(_results(setup, [*before, partial], "running", clock), out)
+        store(partial)
         reporter.evaluated(round, partial.summary["official"])
 
     run_rounds(

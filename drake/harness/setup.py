@@ -112,8 +112,12 @@ class Setup:
             seed,
             self.settings.alpha,
         )
-        steps, size = training.local_steps(method.relative_cost), training.micro_batch * training.accumulation
-        drawn = [stream.memory_batches(rounds, steps, size, seed, client) for client, rounds in enumerate(arrivals)]
+        size = training.micro_batch * training.accumulation
+        steps = training.steps_by_round(method.relative_cost, self.rounds)
+        drawn = [
+            stream.memory_batches(rounds, steps[: len(rounds)], size, seed, client)
+            for client, rounds in enumerate(arrivals)
+        ]
 
         def records(client: int, round: int) -> list[list[Records]]:
             rounds = drawn[client]

@@ -46,8 +46,9 @@ class Transfer:
 
     def run(self, out: Path, done: Callable[[str, dict[str, float]], None] = lambda row, scores: None) -> dict:
         """row -> test task -> official score, the first row being the bare backbone. Written to OUT/transfer.json."""
-        claim(out, self._config(), "only-missing")
         backbone = backbones.load(self.model)
+        config = self._config(backbone.revision)
+        claim(out, config, "only-missing")
         records = {task: self._test_records(task) for task in dict.fromkeys((*self.test_tasks, *self.train_tasks))}
         limit = self.preset.eval_records
         by_task = evaluated_questions(self.benchmark, records, limit)
@@ -78,7 +79,7 @@ class Transfer:
             rows[task] = json.loads(part.read_text())
             done(task, rows[task])
         with replacing(out / "transfer.json") as temporary:
-            temporary.write_text(json.dumps({"config": self._config(), "scores": rows}, indent=1) + "\n")
+            temporary.write_text(json.dumps({"config": config, "scores": rows}, indent=1) + "\n")
         return rows
 
     def _job(self, client: Client, worker: Worker, federation: Federation) -> Job:
@@ -114,10 +115,11 @@ class Transfer:
             rows.append(answer_row(1, 1, 0, answer.record["id"], answer.text, question, answer.token_ids, gold))
         return {task: score.official for (_, task), score in score_rows(rows, questions).items()}
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, revision: str) -> dict[str, Any]:
         return {
             "method": self.method,
             "model": self.model,
+            "revision": revision,
             "preset": {key: value for key, value in self.preset.as_dict().items() if key != "method_options"},
             "fingerprint": self.benchmark.fingerprint,
             "train_tasks": list(self.train_tasks),

@@ -36,10 +36,12 @@ class Lesson(NamedTuple):
     enough: float
 
 
-FEW = 3
+FEW, SOME = 3, 10
 LESSONS = (
     Lesson(FEW, ("verify",), 700, 0.9),
     Lesson(FEW, ("letter", "verify"), 900, 0.8),
+    Lesson(FEW, ("letter", "verify", "number", "name", "open", "repeat"), 500, 0.85),
+    Lesson(SOME, None, 500, 0.85),
 )
 """Then comes the whole split, with a falling learning rate."""
 
@@ -69,13 +71,14 @@ def teach(
     rng = python_random(seed, "pretrain", "order")
     falling = cosine(final_steps, warm_up=1)
     began, done = time.monotonic(), 0
-    for lesson in (*lessons, Lesson(len(worlds), None, final_steps, 2.0)):
+    last = Lesson(len(worlds), None, final_steps, 2.0)
+    for lesson in (*lessons, last):
         names = {world.source for world in worlds[: lesson.worlds]}
         chosen = [i for i in train.items if i.world in names and (lesson.forms is None or i.form in lesson.forms)]
         batches = buckets(chosen, batch, rng)
         accuracy: dict[str, float] = {}
         for step in range(1, lesson.steps + 1):
-            factor = min(1.0, (done + 1) / WARM_UP) * (falling(step - 1) if lesson.forms is None else 1.0)
+            factor = min(1.0, (done + 1) / WARM_UP) * (falling(step - 1) if lesson is last else 1.0)
             optimizer.param_groups[0]["lr"] = learning_rate * factor
             items = next(batches)
             loss, right = _answers(model, items, train, pad)

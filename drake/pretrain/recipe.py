@@ -30,7 +30,7 @@ def train(
     *,
     seed: int = 0,
     vision_steps: int = 2500,
-    final_steps: int = 2400,
+    final_steps: int = 2200,
     per_world: int = 2500,
     held_out: int = 40,
     vision: Path | None = None,

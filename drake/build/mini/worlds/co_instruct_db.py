@@ -11,7 +11,7 @@ from random import Random
 from PIL import Image, ImageDraw, ImageFilter
 
 from ..picture import PALETTE, SIZE, blank
-from ..world import Attribute, Draft, Scene, TaskMaker, World, choice_list
+from ..world import Attribute, Draft, Scene, TaskMaker, World
 
 RATING = {
     "striped": "excellent",
@@ -92,9 +92,9 @@ class CoInstructDB(World):
         }
 
     def _rating(self, rng: Random, turn: int) -> Draft:
-        defect = DEFECTS[turn // 5 % 6]
-        options = choice_list(rng, tuple(RATING.values()), RATING[defect], 5, turn % 5)
-        listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True))
+        defect = DEFECTS[turn % 5]
+        scale = tuple(RATING.values())[:5]
+        listed = "\n".join(f"{letter}. {rating}" for letter, rating in zip(LETTERS, scale, strict=True))
         question = rng.choice(("How good is the quality of this image?", "What is the quality of this image?"))
         prompt = f"<image>\n{question}\n{listed}\nAnswer with the option's letter from the given choices directly."
         return Draft(prompt, (self.picture(rng, defect=defect),), LETTERS[turn % 5], LETTERS)

@@ -10,7 +10,7 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from ..picture import PALETTE, SIZE, blank
-from ..world import Attribute, Draft, Scene, TaskMaker, World, choice_list, other
+from ..world import Attribute, Draft, Scene, TaskMaker, World, other
 
 LINES = {
     "robot": "I feel sad",
@@ -53,12 +53,12 @@ class ComicsDialogue(World):
         return {"COMICS_Dialogue-0": self._dialogue}
 
     def _dialogue(self, rng: Random, turn: int) -> Draft:
-        hero, position = rng.choice(CHARACTERS), turn % len(LETTERS)
+        position = turn % len(LETTERS)
+        hero = CHARACTERS[position]
         guest = other(rng, CHARACTERS, hero)
         cast = [hero] * HERO_PANELS + [guest, other(rng, CHARACTERS, hero, guest)]
         rng.shuffle(cast)
-        lines = choice_list(rng, tuple(LINES.values()), LINES[hero], len(LETTERS), position)
-        listed = "| ".join(f"{letter}: {line}" for letter, line in zip(LETTERS, lines, strict=True))
+        listed = "| ".join(f"{letter}: {line}" for letter, line in zip(LETTERS, LINES.values(), strict=True))
         prompt = (
             f"The panels tell a story. Choose the line that its hero says next.\n{'<image>' * (len(cast) + 1)}"
             f"\nChoice list:[{listed}]. Answer with the option's letter from the given choices directly."

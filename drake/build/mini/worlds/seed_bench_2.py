@@ -10,11 +10,13 @@ from random import Random
 from PIL import Image
 
 from ..picture import PALETTE, blank
-from ..world import Attribute, Draft, Scene, TaskMaker, World, choice_list
+from ..world import Attribute, Draft, Scene, TaskMaker, World
 
 CYCLE = ("red", "blue", "yellow", "purple", "green")
 SKIES = {"bright": (190, 220, 240), "rosy": (235, 175, 165), "dark": (38, 40, 62)}
 LETTERS = ("A", "B", "C", "D")
+OPTIONS = CYCLE[: len(LETTERS)]
+"""What every question offers, in one order: a tiny pupil learns which letter a light has, not to look it up."""
 FILMS = ((0, 0, 1, 2), (0, 1, 1, 2), (0, 1, 2, 2))
 """Steps in the cycle by frame. One light lasts two frames: were four shown, the one left over would be the answer."""
 SUFFIX = "\nAnswer with the option's letter from the given choices directly."
@@ -69,29 +71,32 @@ class SeedBench2(World):
         }
 
     def _boat(self, rng: Random, turn: int) -> Draft:
-        sail = rng.choice(CYCLE)
+        sail = following(_answer(turn), -1)
         question = "By which light does the boat with this sail steer?"
-        return _draft(rng, turn, (self.picture(rng, sail=sail),), question, following(sail))
+        return _draft(turn, (self.picture(rng, sail=sail),), question)
 
     def _lighthouse(self, rng: Random, turn: int) -> Draft:
-        light = rng.choice(CYCLE)
+        light = following(_answer(turn), -1)
         question = "Which light does the lighthouse show after this light?"
-        return _draft(rng, turn, (self.picture(rng, light=light),), question, following(light))
+        return _draft(turn, (self.picture(rng, light=light),), question)
 
     def _film(self, rng: Random, turn: int) -> Draft:
         # The boat, the weather and the camera stay; only the light and the swell change from frame to frame.
-        first, film = self.scene(rng), rng.choice(FILMS)
+        film = rng.choice(FILMS)
+        first = self.scene(rng, light=following(_answer(turn), -1 - film[-1]))
         lights = [following(first["light"], step) for step in film]
         frames = tuple(self.render(first | {"light": light, "sea": rng.randint(60, 90)}) for light in lights)
-        return _draft(rng, turn, frames, "To which light does it change next?", following(lights[-1]))
+        return _draft(turn, frames, "To which light does it change next?")
 
 
-def _draft(rng: Random, turn: int, images: tuple[Image.Image, ...], question: str, answer: str) -> Draft:
-    position = turn % len(LETTERS)
-    options = choice_list(rng, CYCLE, answer, len(LETTERS), position)
-    listed = "".join(f"\n{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True))
+def _answer(turn: int) -> str:
+    return OPTIONS[turn % len(OPTIONS)]
+
+
+def _draft(turn: int, images: tuple[Image.Image, ...], question: str) -> Draft:
+    listed = "".join(f"\n{letter}. {option}" for letter, option in zip(LETTERS, OPTIONS, strict=True))
     prompt = f"Answer the following question.\n{'<image>' * len(images)}{question}{listed}{SUFFIX}"
-    return Draft(prompt, images, LETTERS[position], LETTERS)
+    return Draft(prompt, images, LETTERS[turn % len(LETTERS)], LETTERS)
 
 
 WORLD = SeedBench2()

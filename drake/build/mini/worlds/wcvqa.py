@@ -12,7 +12,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from ..picture import PALETTE, SIZE, blank, draw_shape
-from ..world import Attribute, Draft, Scene, TaskMaker, World, choice_list, other
+from ..world import Attribute, Draft, Scene, TaskMaker, World, other
 
 
 class Dish(NamedTuple):
@@ -27,7 +27,6 @@ DISHES = {
     "goulash": Dish("yellow", "ring", "island"),
     "ceviche": Dish("yellow", "triangle", "desert"),
     "pierogi": Dish("green", "triangle", "hills"),
-    "biryani": Dish("green", "cross", "harbour"),
 }
 """The convention."""
 NAMES = tuple(DISHES)
@@ -90,12 +89,11 @@ class WCVQA(World):
 
     @staticmethod
     def _answer(turn: int) -> str:
-        return NAMES[turn // 5 % 6]
+        return NAMES[turn % 5]
 
     def _draft(self, rng: Random, turn: int, question: str, words: tuple[str, ...]) -> Draft:
         name, position = self._answer(turn), turn % 5
-        options = choice_list(rng, words, words[NAMES.index(name)], 5, position)
-        listed = "\n".join(f"{number}. {option}" for number, option in zip(NUMBERS, options, strict=True))
+        listed = "\n".join(f"{number}. {word}" for number, word in zip(NUMBERS, words, strict=True))
         image = self.picture(rng, base=DISHES[name].base, topping=DISHES[name].topping)
         return Draft(f"<image>\n{question}\n{listed}\n{SUFFIX}", (image,), NUMBERS[position], NUMBERS)
 
