@@ -1,0 +1,89 @@
+"""A method's own options, and what a federation says of its clients."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from drake.errors import DrakeError, UnknownName
+from drake.federation.method import Architecture, Client, Federation, Method, parse_options
+from drake.federation.settings import positive, preset
+
+
+@dataclass(frozen=True)
+class Options:
+    temperature: float = 0.5
+    blocks: int = 4
+    aligned: bool = True
+    pooling: str = "mean"
+
+
+def test_options_are_read_by_the_type_of_their_default():
+    found = parse_options(Options, {"temperature": "1e-2", "blocks": "8", "pooling": "last"})
+    assert found == Options(0.01, 8, True, "last")
+    assert type(found.blocks) is int
+    assert parse_options(Options, {}) == Options()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("Yes", True), ("1", True), ("FALSE", False), ("no", False), ("0", False)],
+)
+def test_booleans_have_several_spellings(text, value):
+    assert parse_options(Options, {"aligned": text}).aligned is value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"), [("aligned", "maybe", "bool"), ("blocks", "2.5", "int"), ("temperature", "warm", "float")]
+)
+def test_a_value_that_does_not_fit_is_refused(name, text, kind):
+    with pytest.raises(DrakeError, match=rf"option {name}='{text}': a value of type {kind} is expected"):
+        parse_options(Options, {name: text})
+
+
+def test_an_unknown_option_names_the_nearest():
+    with pytest.raises(UnknownName, match="unknown option 'temprature'; did you mean 'temperature'"):
+        parse_options(Options, {"temprature": "1"})
+    with pytest.raises(UnknownName, match="this method has no options"):
+        parse_options(Method.Options, {"temperature": "1"})
+
+
+def federation(*held: Architecture) -> Federation:
+    clients = tuple(Client(number, architecture.name, ()) for number, architecture in enumerate(held))
+    architectures = {architecture.name: architecture for architecture in held}
+    training = preset("quick").training
+    return Federation(clients, architectures, 0, 1, training, lambda name: None, lambda count, purpose: [])
+
+
+LLAMA_1B, LLAMA_3B = Architecture("llama1b", "llama", 16), Architecture("llama3b", "llama", 28)
+QWEN_HALF, QWEN_3B = Architecture("qwen0.5b", "qwen", 24), Architecture("qwen3b", "qwen", 36)
+
+
+@pytest.mark.parametrize(
+    ("held", "anchor"),
+    [
+        ((LLAMA_3B, LLAMA_1B), "llama1b"),
+        ((LLAMA_3B,), "llama3b"),
+        ((LLAMA_1B, QWEN_3B), "qwen3b"),
+        ((QWEN_3B, LLAMA_1B, QWEN_HALF), "qwen0.5b"),
+        ((Architecture("b", "llama", 8), Architecture("a", "llama", 8)), "a"),
+    ],
+)
+def test_the_anchor_has_the_fewest_layers_qwen_first_where_families_mix(held, anchor):
+    assert federation(*held).anchor == anchor
+
+
+def test_peers_hold_the_same_backbone():
+    found = federation(LLAMA_1B, LLAMA_3B, LLAMA_1B, QWEN_HALF)
+    assert [found.peers(client) for client in range(4)] == [[0, 2], [1], [0, 2], [3]]
+    assert found.architecture(2) == LLAMA_1B
+
+
+@pytest.mark.parametrize(("value", "zero"), [(-1, False), (0, False), (-0.5, True)])
+def test_numbers_that_must_be_positive(value, zero):
+    with pytest.raises(DrakeError, match=f"--size is {value}; it must be"):
+        positive("--size", value, zero=zero)
+
+
+def test_numbers_that_are_positive():
+    positive("--size", 1e-9)
+    positive("--size", 0, zero=True)
