@@ -16,7 +16,8 @@ class Model:
     """A backbone a user can name.
 
     hub_id: repository on the Hugging Face hub, None for the embedded ones. embedded: ships with the package.
-    family: whose tokenizer and layers. anchor_order: a federation's anchor is its model of the lowest order.
+    family: whose tokenizer and layers. anchor_order: where the name stands when models are put in order to be dealt to
+    clients, small before large; the anchor is found from the architectures (`Federation.anchor`).
     """
 
     name: str
@@ -46,7 +47,7 @@ def models() -> dict[str, Model]:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Catalog models by anchor order, checkpoints of the user's own after them by path."""
+    """Catalog models by their order, checkpoints of the user's own after them by path."""
     known = _all_models()
     return (known[name].anchor_order if name in known else len(known), name)
 

@@ -40,7 +40,7 @@ def test_notes_are_appended_and_strange_ones_refused(tmp_path):
     (tmp_path / "notes" / "VSR.md").write_text("A remark.\n")
     main([str(tmp_path)])
     assert (tmp_path / "VSR.md").read_text().endswith("## Notes\n\nA remark.\n")
-    assert not list(tmp_path.glob(".*.tmp"))
+    assert not list(tmp_path.glob(".*"))
     (tmp_path / "notes" / "Nowhere.md").write_text("About nothing.\n")
     with pytest.raises(DrakeError, match="Nowhere"):
         pages(tmp_path)

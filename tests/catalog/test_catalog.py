@@ -101,7 +101,7 @@ def test_hub_backbones_have_an_address_and_embedded_ones_none():
     assert all((model.hub_id is None) == model.embedded for model in models().values())
 
 
-def test_anchor_orders_are_distinct_and_go_from_small_to_large():
+def test_orders_of_names_are_distinct_and_go_from_small_to_large():
     ordered = sorted(models().values(), key=lambda model: model.anchor_order)
     assert len({model.anchor_order for model in ordered}) == len(ordered)
     names = [model.name for model in ordered]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 
+from drake.files import replacing
 from drake.scoring.answers import match_choice, parse_choices
 from drake.seeds import torch_generator
 
@@ -227,13 +227,8 @@ def read_statistics() -> dict[str, TaskStatistics]:
 
 def write_statistics(found: Mapping[str, TaskStatistics]) -> None:
     """Replace the committed statistics; a reader sees the old file or the new one, never a part."""
-    temporary = STATISTICS_FILE.with_suffix(".tmp")
-    with temporary.open("w") as file:
-        json.dump({task: row._asdict() for task, row in sorted(found.items())}, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(STATISTICS_FILE)
+    with replacing(STATISTICS_FILE) as temporary:
+        temporary.write_text(json.dumps({task: row._asdict() for task, row in sorted(found.items())}, indent=1) + "\n")
 
 
 def main() -> int:
