@@ -137,7 +137,7 @@ class Backbone:
         try:
             features = iter(self.features([data for row in images for data in row]))
         except DrakeError as error:
-            raise DrakeError(f"{error}; it is in {_first_unreadable(records, images)}") from error
+            raise DrakeError(f"{_first_unreadable(records, images)}: {error}") from error
         rows: list[tuple[list[int], list[Tensor], int]] = []
         for record in records:
             pictures = [next(features) for _ in record["images"]]
@@ -290,12 +290,12 @@ def _locate(name: str, revision: str | None) -> tuple[Path, str | None]:
     if name in models:
         hub_id = models[name].hub_id
         if hub_id is None:
-            raise DrakeError(f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench")
+            raise DrakeError(f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench.")
         return _fetch(hub_id, revision)
     if name.count("/") == 1 and name[0] not in "./~":
         return _fetch(name, revision)
     if "/" in name:
-        raise DrakeError(f"there is no folder {name!r}; give a checkpoint folder or a model's name")
+        raise DrakeError(f"there is no folder {name!r}; give a checkpoint folder or a model's name.")
     raise UnknownName("model", name, sorted({*embedded(), *models}))
 
 
@@ -312,15 +312,15 @@ def _fetch(hub_id: str, revision: str | None) -> tuple[Path, str]:
     try:
         folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(HUB_FILES)))
     except GatedRepoError:
-        raise DrakeError(f"{hub_id} wants its terms accepted on the hub, then `hf auth login`") from None
+        raise DrakeError(f"{hub_id} wants its terms accepted on the hub, then `hf auth login`.") from None
     except RepositoryNotFoundError:
-        raise DrakeError(f"the hub has no {hub_id!r}; if it is private, `hf auth login`") from None
+        raise DrakeError(f"the hub has no {hub_id!r}; if it is private, `hf auth login`.") from None
     except RevisionNotFoundError:
-        raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}") from None
+        raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}; name another.") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise DrakeError(
             f"{hub_id} is not in the local cache and the hub cannot be reached ({type(error).__name__}); "
-            "connect to the network once, or give the path of a downloaded folder"
+            "connect to the network once, or give the path of a downloaded folder."
         ) from error
     return folder, folder.name
 
@@ -333,11 +333,11 @@ def _check_checkpoint(folder: Path) -> Literal["llama", "qwen"]:
         config = {}
     if config.get("model_type") != "llava" or not any(folder.glob("*.safetensors")):
         raise DrakeError(
-            f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors"
+            f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors."
         )
     text = config.get("text_config", {}).get("model_type", "llama")  # transformers' default for LLaVA
     if text not in FAMILIES:
-        raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}")
+        raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}.")
     return FAMILIES[text]
 
 
@@ -357,7 +357,9 @@ def _image_bytes(record: Record) -> list[bytes]:
         if data is None:
             path = Path(image["path"])
             if not path.is_file():
-                raise DrakeError(f"record {record['id']!r}: there is no picture {path}")
+                raise DrakeError(
+                    f"record {record['id']!r}: there is no picture {path}; restore it or build the dataset again."
+                )
             data = path.read_bytes()
         found.append(data)
     return found
@@ -367,7 +369,7 @@ def _picture(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data)).convert("RGB")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise DrakeError(f"a picture cannot be read: {error}") from error
+        raise DrakeError(f"a picture cannot be read ({error}).") from error
 
 
 def _first_unreadable(records: Sequence[Record], images: list[list[bytes]]) -> str:
@@ -385,7 +387,8 @@ def _expand(ids: list[int], image_token: int, lengths: list[int], record: Record
     """`ids` with the k-th image token repeated `lengths[k]` times."""
     if ids.count(image_token) != len(lengths):
         raise DrakeError(
-            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} image tokens"
+            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} image tokens; "
+            "they must be as many."
         )
     left = iter(lengths)
     return [token for id_ in ids for token in ([id_] * next(left) if id_ == image_token else [id_])]

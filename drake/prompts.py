@@ -64,7 +64,7 @@ class Chat:
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
         self._template = processor.chat_template or self.tokenizer.chat_template
         if self._template is None:
-            raise DrakeError(f"{name} has no chat template; add a chat_template.jinja to its folder")
+            raise DrakeError(f"{name} has no chat template; add a chat_template.jinja to its folder.")
         self._content = self._way_that_keeps_places(name)
         self._glue, self.end_of_turn = self._answer_frame(name)
 
@@ -77,7 +77,7 @@ class Chat:
         if placeholders != pictures:
             raise DrakeError(
                 f"record {record.get('id', '?')!r}: the prompt holds {placeholders} {PLACEHOLDER} "
-                f"but the record has {pictures} pictures; they must be as many"
+                f"but the record has {pictures} pictures; they must be as many."
             )
         return self._turns(record["prompt"])
 
@@ -119,7 +119,7 @@ class Chat:
                 continue
             if f"alpha{self.image_token}omega" in rendered and rendered.count(self.image_token) == 1:
                 return way
-        raise DrakeError(f"the chat template of {name} does not keep a user's text and pictures in place")
+        raise DrakeError(f"the chat template of {name} does not keep a user's text and pictures in place; correct it.")
 
     def _answer_frame(self, name: str) -> tuple[str, int]:
         """What stands between a prompt and its answer, and the token after the answer."""
@@ -127,11 +127,11 @@ class Chat:
         whole = self._render(self._turns("alpha", "omega"))
         head, found, tail = whole.partition("omega")
         if not found:
-            raise DrakeError(f"the chat template of {name} does not write the assistant's answer")
+            raise DrakeError(f"the chat template of {name} does not write the assistant's answer; correct it.")
         glue = head[len(prompt) :] if head.startswith(prompt) else ""
         special = set(self.tokenizer.all_special_ids)
         ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
         end = next((id_ for id_ in ids if id_ in special), self.tokenizer.eos_token_id)
         if end is None:
-            raise DrakeError(f"{name} has no token that ends an answer; set eos_token in its tokenizer")
+            raise DrakeError(f"{name} has no token that ends an answer; set eos_token in its tokenizer.")
         return glue, end

@@ -50,8 +50,8 @@ def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
 class MosaicLinear(LoraLinear):
     """PEFT's LoRA layer with a local and a global adapter behind a scalar gate, and P, Q where `co_lora` was called.
 
-    The small factors are kept in float32 and folded first (P A, gate and scale into B), so the tokens pass two products,
-    whatever the number of adapters. One dropout mask serves both adapters.
+    The small factors are kept in float32 and folded first (P A, gate and scale into B), so the tokens pass two
+    products, whatever the number of adapters. One dropout mask serves both adapters.
     """
 
     def mosaic(self, co_lora: bool) -> None:

@@ -187,13 +187,13 @@ def test_rows_of_a_dataset_hold_pictures_as_bytes_or_paths(backbone, tmp_path):
 
 def test_a_broken_picture_names_its_record(backbone):
     broken = RECORDS[1] | {"images": [RECORDS[1]["images"][0], b"no picture"]}
-    with pytest.raises(DrakeError, match=r"record 'test/000001', picture 1"):
+    with pytest.raises(DrakeError, match=r"record 'test/000001', picture 1: .*\.$"):
         backbone.batch([RECORDS[0], broken], answers=False)
 
 
 def test_a_missing_picture_file_names_its_record(backbone, tmp_path):
     missing = RECORDS[0] | {"images": [{"bytes": None, "path": str(tmp_path / "gone.png")}]}
-    with pytest.raises(DrakeError, match=r"'test/000000'.*gone\.png"):
+    with pytest.raises(DrakeError, match=r"'test/000000'.*gone\.png.*\.$"):
         backbone.batch([missing], answers=False)
 
 
@@ -203,15 +203,15 @@ def test_an_unknown_name_gets_the_nearest_one():
 
 
 def test_a_path_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(DrakeError, match="there is no folder"):
+    with pytest.raises(DrakeError, match=r"there is no folder.*\.$"):
         load(tmp_path / "nothing")
 
 
 def test_a_folder_without_llava_says_what_is_missing(folder, tmp_path):
-    with pytest.raises(DrakeError, match="no LLaVA checkpoint"):
+    with pytest.raises(DrakeError, match=r"no LLaVA checkpoint.*\.$"):
         load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with pytest.raises(DrakeError, match="no LLaVA checkpoint"):
+    with pytest.raises(DrakeError, match=r"no LLaVA checkpoint.*\.$"):
         load(tmp_path)
     # Pickled weights are not read even where the configuration fits.
     shutil.copy(folder / "config.json", tmp_path)
@@ -227,7 +227,7 @@ def test_a_hub_model_without_network_says_what_to_do(monkeypatch):
         raise LocalEntryNotFoundError("offline")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(DrakeError, match=r"thkim0305/llama3\.2_1B_vl is not in the local cache"):
+    with pytest.raises(DrakeError, match=r"thkim0305/llama3\.2_1B_vl is not in the local cache.*\.$"):
         load("llama1b")
 
 

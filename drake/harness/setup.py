@@ -30,7 +30,7 @@ class Settings:
     models: empty for the preset's. data: a built dataset, None for the embedded mini suite. options: of the method, as
     text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
     None for what the preset's rounds per task make. alpha: of Dirichlet splits.
-    device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: of the weights, None for the preset's.
+    device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: None for the preset's.
     """
 
     method: str

@@ -99,7 +99,7 @@ def _world_records(seed: int, sizes: _Sizes, source: str) -> _WorldRecords:
     of_tasks: list[tuple[str, Record]] = []
     for task, make in world.tasks.items():
         if task not in known:
-            raise DrakeError(f"the mini world {source} makes {task!r}, a task the catalog does not hold")
+            raise DrakeError(f"the mini world {source} makes {task!r}, a task the catalog does not hold.")
         seen: set[_Content] = set()
         for split, count in (("train", sizes.train), ("test", sizes.test)):
             drafts = [_fresh_draft(make, seed, (task, split), index, seen) for index in range(count)]
@@ -148,7 +148,7 @@ def _fresh_draft(
             return draft, images
     raise DrakeError(
         f"the mini suite found no new record for {of[0]} ({of[1]} {index}) in {MOST_REDRAWS} redraws; "
-        "ask for fewer records, or let its world vary more"
+        "ask for fewer records, or let its world vary more."
     )
 
 
