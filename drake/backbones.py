@@ -387,8 +387,8 @@ def _expand(ids: list[int], image_token: int, lengths: list[int], record: Record
     """`ids` with the k-th image token repeated `lengths[k]` times."""
     if ids.count(image_token) != len(lengths):
         raise DrakeError(
-            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} image tokens; "
-            "they must be as many."
+            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} image "
+            "tokens; they must be as many."
         )
     left = iter(lengths)
     return [token for id_ in ids for token in ([id_] * next(left) if id_ == image_token else [id_])]
