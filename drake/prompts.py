@@ -46,6 +46,16 @@ def _as_string(text: str, image_token: str) -> Any:
     return text.replace(PLACEHOLDER, image_token)
 
 
+def gold_ids(tokenizer: Any, answer: str) -> list[int]:
+    """Token ids of a gold answer as a model writes it, at the start of a line; what the official F1 compares with the
+    generated ids. A tokenizer may give a word other ids elsewhere."""
+    line = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    ids = tokenizer("\n" + answer, add_special_tokens=False)["input_ids"]
+    if ids[: len(line)] == line:
+        return ids[len(line) :]
+    return tokenizer(answer, add_special_tokens=False)["input_ids"]
+
+
 class Chat:
     """How one processor's chat template writes turns.
 

@@ -13,6 +13,7 @@ from typing import Any
 from drake.catalog import models as catalog_models
 from drake.errors import DrakeError
 from drake.predictions import Prediction
+from drake.prompts import gold_ids
 
 
 class TokenCheck:
@@ -42,7 +43,7 @@ class TokenCheck:
             self.unchecked.add(model)
         else:
             text = tokenizer.decode(predicted, skip_special_tokens=True).strip()
-            ids = tuple(tokenizer(row.gold, add_special_tokens=False)["input_ids"])
+            ids = tuple(gold_ids(tokenizer, row.gold))
         if text != row.text:
             raise DrakeError(f"{where}: the token ids say {text!r}, the text is {row.text!r}.")
         if ids != gold:

@@ -7,7 +7,7 @@ import pytest
 from drake.errors import DrakeError
 from drake.pretrain import new_processor, new_tokenizer
 from drake.pretrain.tiny import CHAT_TEMPLATES
-from drake.prompts import Chat
+from drake.prompts import Chat, gold_ids
 
 TEXTS = ["What colour is the shirt? Choice list:[red, light blue]. Your answer is:", "red", "light blue"]
 RECORD = {
@@ -124,3 +124,11 @@ def test_a_checkpoint_without_chat_template_says_what_to_add(processor):
 def test_a_template_that_drops_pictures_is_refused(processor):
     with pytest.raises(DrakeError, match=r"in place.*\.$"):
         Chat(with_template(processor, "{% for m in messages %}text{% endfor %}"))
+
+
+def test_gold_ids_are_the_ids_a_model_is_taught_to_write():
+    tokenizer = new_tokenizer("llama", ["What is it?\nChoice list:[Ann, Leo]. Your answer is:", "Ann", "Leo"])
+    chat = Chat(new_processor("llama", tokenizer))
+    record = {"id": "x", "prompt": "Who?", "images": [], "answer": "Leo"}
+    assert gold_ids(tokenizer, "Leo") == chat.answer_ids(record)[:-1]
+    assert tokenizer.decode(gold_ids(tokenizer, "Leo")).strip() == "Leo"

@@ -14,6 +14,7 @@ from drake.federation.checkpoint import Progress
 from drake.federation.engine import Worker
 from drake.federation.method import Client
 from drake.predictions import Prediction, prediction_path, read_predictions, write_predictions
+from drake.prompts import gold_ids
 from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS
 from drake.scoring.evaluate import answers
@@ -106,7 +107,7 @@ class Evaluation:
         ):
             id = answer.record["id"]
             question = self._questions[id]
-            gold = tokenizer(question.answer, add_special_tokens=False)["input_ids"] if question.open_ended else None
+            gold = gold_ids(tokenizer, question.answer) if question.open_ended else None
             yield answer_row(point, round, answer.client, id, answer.text, question, answer.token_ids, gold)
 
     def _store(self, rows: list[Prediction], point: int) -> None:

@@ -22,6 +22,7 @@ from drake.federation.settings import Preset
 from drake.files import replacing
 from drake.harness.folder import claim
 from drake.predictions import Prediction
+from drake.prompts import gold_ids
 from drake.scoring.evaluate import answers
 from drake.scoring.rescore import answer_row, evaluated_questions, score_rows
 from drake.stream import memory_batches
@@ -111,7 +112,7 @@ class Transfer:
             max_new_tokens=preset.max_new_tokens,
         ):
             question = questions[answer.record["id"]]
-            gold = tokenizer(question.answer, add_special_tokens=False)["input_ids"] if question.open_ended else None
+            gold = gold_ids(tokenizer, question.answer) if question.open_ended else None
             rows.append(answer_row(1, 1, 0, answer.record["id"], answer.text, question, answer.token_ids, gold))
         return {task: score.official for (_, task), score in score_rows(rows, questions).items()}
 
