@@ -146,9 +146,9 @@ def memory_batches(
     arrivals: per round the records that arrive, in order. They enter the memory one by one (above
     `capacity` each evicts a random other) and earn steps / len(records) draws each, rounded so that a round
     makes exactly `steps` (a number, or one for each round). A draw takes `batch` different records with
-    probability softmax(-c / temperature), where c counts the uses of a record and is multiplied by `decay` before each draw; a
-    memory smaller than the batch is repeated to fill it. A round without arrivals draws from the memory
-    alone. `stream_only` takes the round's records in order instead, from the start again when they run out;
+    probability softmax(-c / temperature), where c counts the uses of a record and is multiplied by `decay` before
+    each draw; a memory smaller than the batch is repeated to fill it. A round without arrivals draws from the
+    memory alone. `stream_only` takes the round's records in order instead, from the start again when they run out;
     a round without any repeats the last one that had some.
     As long as nothing at all has arrived there is nothing to train on: such a round is an empty list.
 
