@@ -5,8 +5,9 @@
     language.py  stage 2: projector and language model answer the public split, lesson by lesson
     corpus.py    the public split as token ids and frozen features
 
-Only the `public` split's questions and answers are used; no task record is ever seen. One seed and one thread give the
-same bits.
+Only the public split's question forms are used, drawn anew from the same worlds; the vision tower learns from the
+answers to its naming questions. No task's question is ever seen, only the words that tasks answer with. One seed and
+one thread give the same bits.
 """
 
 from .recipe import train

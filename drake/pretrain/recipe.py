@@ -111,7 +111,8 @@ pipeline_tag: image-text-to-text
 # {name}
 
 A tiny LLaVA for the mini suite of DRAKE: {shape.layers} {shape.family} layers of width {shape.width}, pictures of
-36 x 36 pixels as 9 tokens. Made from the `public` split alone; it has never seen a task.
+36 x 36 pixels as 9 tokens. Made from questions of the `public` split's forms, drawn anew: it knows the words that
+answer the tasks, and has never seen a task's question. Stored in float16.
 
     drake backbones train {name} --seed {seed}
 
