@@ -28,7 +28,11 @@ def percent(value: float) -> str:
 def command(config: dict) -> str:
     """The flags of `drake transfer` that a run was made with."""
     records = config["preset"]["eval_records"]
-    return f"--model {config['model']} --steps {config['steps']} --eval-records {records} --seed {config['seed']}"
+    rate = config["preset"]["training"]["learning_rate"]
+    return (
+        f"--model {config['model']} --steps {config['steps']} --learning-rate {rate} "
+        f"--eval-records {records} --seed {config['seed']}"
+    )
 
 
 def per_task(scores: dict[str, dict[str, float]]) -> list[str]:

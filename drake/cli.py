@@ -218,6 +218,7 @@ def evaluate(
 @click.option("--test", "test", help="Test tasks, comma-separated. [default: all]")
 @click.option("--own", is_flag=True, help="Score each on its own training task alone.")
 @click.option("--steps", type=int, help="Optimizer steps per task. [default: what a task gets in a run of the preset]")
+@click.option("--learning-rate", type=float, help="Of A and B. [default: the preset's]")
 @click.option("--eval-records", type=int, help="Test records scored per task; 0 for all.")
 @click.option("--data", help="A dataset folder. [default: the mini suite]")
 @click.option("--seed", default=0, show_default=True)
@@ -231,6 +232,7 @@ def transfer(
     test: str | None,
     own: bool,
     steps: int | None,
+    learning_rate: float | None,
     eval_records: int | None,
     data: str | None,
     seed: int,
@@ -248,6 +250,9 @@ def transfer(
     if eval_records is not None:
         positive("--eval-records", eval_records, zero=True)
         chosen = chosen.with_(eval_records=eval_records)
+    if learning_rate is not None:
+        positive("--learning-rate", learning_rate)
+        chosen = chosen.with_(learning_rate=learning_rate)
     registry.check(method)
     catalog.assign([model])
     positive("--seed", seed, zero=True)
