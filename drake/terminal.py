@@ -79,7 +79,8 @@ class Live(Reporter):
 
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         self._pace["train"].done(1)
-        self._bars.update(self._round_bar, advance=1, note=f"loss {loss:.3f}{self._left('train')}")
+        shown = "nothing has arrived" if loss is None else f"loss {loss:.3f}"
+        self._bars.update(self._round_bar, advance=1, note=f"{shown}{self._left('train')}")
 
     def round_done(self, rounds_done: int) -> None:
         if not self._console.is_terminal:
