@@ -183,8 +183,20 @@ class Backbone:
         end = next((position for position, id_ in enumerate(ids) if id_ in stops), len(ids))
         return self.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
 
-    @torch.no_grad()
     def _encode(self, pictures: list[Image.Image]) -> list[Tensor]:
+        """Features of pictures, the same bits in any company: with several threads a CPU cuts its products by their
+        size, and a picture encoded with others would differ in the last digit."""
+        if self.device.type != "cpu":
+            return self._encoded(pictures)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self._encoded(pictures)
+        finally:
+            torch.set_num_threads(threads)
+
+    @torch.no_grad()
+    def _encoded(self, pictures: list[Image.Image]) -> list[Tensor]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
         output = self.model.get_image_features(
             pixel_values=pixels.to(self.device, self.dtype),

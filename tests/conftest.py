@@ -1,8 +1,12 @@
 """Shared by all rooms: micro backbones (ordinary checkpoint folders) and a small built dataset, made once."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Micro models gain nothing from a second thread and lose much to it on a busy machine; commands inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 
