@@ -255,11 +255,6 @@ def seeds_from(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def models_from(text: str | None) -> tuple[str, ...]:
-    """ "a,b" -> ("a", "b"); empty for none."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
 def options_from(pairs: Sequence[str], method: str) -> dict[str, str]:
     """["fedmosaic.kept=0.2"] -> {"kept": "0.2"}. DrakeError for another shape or another method's option."""
     found = {}
