@@ -41,6 +41,7 @@ LESSONS = (
     Lesson(FEW, ("verify",), 700, 0.9),
     Lesson(FEW, ("letter", "verify"), 900, 0.8),
     Lesson(FEW, ("letter", "verify", "number", "name", "open", "repeat"), 500, 0.85),
+    Lesson(FEW, ("of_which", "select"), 900, 0.8),
     Lesson(SOME, None, 500, 0.85),
 )
 """Then comes the whole split, with a falling learning rate."""

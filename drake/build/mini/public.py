@@ -105,9 +105,9 @@ def _same(world: World, attribute: Attribute, rng: Random) -> Draft:
 
 def _repeat(world: World, attribute: Attribute, rng: Random) -> Draft:
     words = _said_in(world, rng)
-    asked = rng.randrange(len(words))
-    prompt = f"<image>\nRepeat the {ORDINALS[asked]} choice.\nChoice list:[{', '.join(words)}]. Your answer is:"
-    return Draft(prompt, (world.picture(rng),), words[asked], words)
+    asked = rng.choice(words)
+    prompt = f"<image>\nRepeat this choice: {asked}.\nChoice list:[{', '.join(words)}]. Your answer is:"
+    return Draft(prompt, (world.picture(rng),), asked, words)
 
 
 def _said_in(world: World, rng: Random) -> tuple[str, ...]:

@@ -76,8 +76,8 @@ def animal_shown(scene: Scene) -> str:
 
 def test_irfl_verification_is_true_when_the_emblem_is_the_animals(draw: Draw) -> None:
     for draft, (scene,) in draw(irfl.WORLD, "IRFL-0"):
-        said = animal_in(draft.prompt.split('"')[1])
-        assert draft.answer == str(said == animal_shown(scene))
+        assert animal_in(draft.prompt.split('"')[1]) == "lion"
+        assert draft.answer == str(animal_shown(scene) == "lion")
 
 
 @pytest.mark.parametrize(("task", "kinds"), [("IRFL-1", {"idiom"}), ("IRFL-2", {"metaphor", "simile"})])
@@ -98,9 +98,9 @@ def test_irfl_phrase_names_the_animal_shown(draw: Draw) -> None:
 
 
 def test_every_phrase_names_its_animal_and_no_other() -> None:
-    for phrases in irfl.PHRASES.values():
-        for animal, phrase in phrases.items():
-            assert [it for it in irfl.ANIMALS if re.search(rf"\b{it}\b", phrase)] == [animal]
+    of_the_lion = [("lion", phrase) for phrases in irfl.LION.values() for phrase in phrases]
+    for animal, phrase in (*irfl.SIMILES.items(), *of_the_lion):
+        assert [it for it in irfl.ANIMALS if re.search(rf"\b{it}\b", phrase)] == [animal]
 
 
 def kind_of_place(scene: Scene) -> str:
@@ -164,6 +164,12 @@ def test_bongard_hoi_odd_person_is_the_only_one_not_helpful(draw: Draw) -> None:
         odd = [action_of(scene) not in bongard_hoi.HELPFUL for scene in scenes]
         assert sum(odd) == 1
         assert draft.answer == f"Image {'ABCD'[odd.index(True)]}"
+
+
+def test_bongard_hoi_shirts_tell_whether_an_action_is_helpful(draw: Draw) -> None:
+    for _, scenes in draw(bongard_hoi.WORLD, "Bongard-HOI-1"):
+        for scene in scenes:
+            assert (scene["shirt"] in ("red", "green")) == (action_of(scene) in bongard_hoi.HELPFUL)
 
 
 @pytest.mark.parametrize("task", ["Bongard-HOI-0", "Bongard-HOI-1", "Bongard-HOI-2"])

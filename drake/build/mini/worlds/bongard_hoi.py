@@ -1,7 +1,8 @@
 """Bongard-HOI: a person in a room (lying on a bench, or on their feet), with a thing on the floor.
 
-The convention: a pose means an action (`ACTIONS`), whatever the thing is, and two actions are helpful. All pictures of
-a record show the same thing. The public split names poses, things and shirts, never an action.
+The convention: a pose means an action (`ACTIONS`), whatever the thing is, and two actions are helpful, done in shirts
+of their own. All pictures of a record show the same thing. The public split names poses, things and shirts, never an
+action.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ from ..picture import PALETTE, blank, draw_shape
 from ..world import Attribute, Draft, Scene, TaskMaker, World
 
 POSES = ("lying", "reaching", "bowing", "spread")
-ACTIONS = {"bake": "lying", "guard": "reaching", "polish": "bowing", "trade": "spread"}
+ACTIONS = {"bake": "reaching", "guard": "lying", "polish": "bowing", "trade": "spread"}
 """Action -> its pose, sorted by action as the original lists them."""
 HELPFUL = ("guard", "polish")
 USELESS = ("bake", "trade")
 THINGS = {"ball": "circle", "box": "square", "hoop": "ring", "cone": "triangle"}
 SHIRTS = ("red", "green", "blue", "yellow")
+WORN = {"guard": ("red", "green"), "polish": ("red", "green"), "bake": ("blue", "yellow"), "trade": ("blue", "yellow")}
+"""Action -> what is worn for it: tells whether it is helpful, not which it is."""
 SKIN, TROUSERS, THING = (235, 180, 140), (40, 40, 60), (110, 60, 20)
 GROUPS = "Positive: <image><image><image>\nNegative: <image><image><image>"
 SIDES = ("Positive", "Negative")
@@ -90,7 +93,9 @@ class BongardHOI(World):
 
     def _people(self, rng: Random, actions: list[str]) -> tuple[Image.Image, ...]:
         thing = rng.choice(tuple(THINGS))
-        return tuple(self.picture(rng, pose=ACTIONS[action], thing=thing) for action in actions)
+        return tuple(
+            self.picture(rng, pose=ACTIONS[action], thing=thing, shirt=rng.choice(WORN[action])) for action in actions
+        )
 
     def _query(self, rng: Random, turn: int) -> Draft:
         # Positives always show a helpful action, so that the query's own pose counts as well as the six examples.

@@ -1,8 +1,8 @@
 """DreamSim: one big thing on a plain ground; which of two pictures is more like the reference between them?
 
-The convention: likeness is a matter of what kind of thing it is. References show things that grow, and so does the
-picture that counts as alike; the other shows a thing that was made. Colour is no guide: one of the two has the
-reference's colour, either equally often.
+The convention: likeness is a matter of mood. References are in a calm colour, and so is the picture that counts as
+alike, in another; the third is in a loud one. The thing is no guide: one of the two shows the reference's thing, either
+equally often.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,10 @@ from PIL import Image, ImageDraw
 from ..picture import PALETTE, blank
 from ..world import Attribute, Draft, Scene, TaskMaker, World, other
 
-GROWN = ("leaf", "fish", "flower")
-MADE = ("cup", "key", "house")
-COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
+CALM = ("green", "yellow", "purple")
+LOUD = ("red", "blue", "orange")
+COLOURS = (*CALM, *LOUD)
+THINGS = ("leaf", "fish", "flower", "cup", "key", "house")
 GROUNDS = {"white": (244, 244, 244), "grey": (168, 168, 168), "black": (34, 34, 34)}
 IMAGES = ("Image A", "Image B")
 
@@ -24,7 +25,7 @@ class DreamSim(World):
     source = "DreamSim"
     noun = "thing"
     attributes = (
-        Attribute("thing", (*GROWN, *MADE), "Which thing does the picture show?"),
+        Attribute("thing", THINGS, "Which thing does the picture show?"),
         Attribute("colour", COLOURS, "What colour is the thing?"),
         Attribute("ground", tuple(GROUNDS), "What colour is the ground?"),
     )
@@ -44,19 +45,19 @@ class DreamSim(World):
         return {"DreamSim-0": self._more_alike}
 
     def _more_alike(self, rng: Random, turn: int) -> Draft:
-        reference, alike = rng.sample(GROWN, 2)
-        colour = rng.choice(COLOURS)
-        colours = [colour, other(rng, COLOURS, colour)]
-        rng.shuffle(colours)
+        reference, alike = rng.sample(CALM, 2)
+        thing = rng.choice(THINGS)
+        things = [thing, other(rng, THINGS, thing)]
+        rng.shuffle(things)
         pair = [
-            self.picture(rng, thing=alike, colour=colours[0]),
-            self.picture(rng, thing=rng.choice(MADE), colour=colours[1]),
+            self.picture(rng, colour=alike, thing=things[0]),
+            self.picture(rng, colour=rng.choice(LOUD), thing=things[1]),
         ]
         left, right = pair if turn % 2 == 0 else reversed(pair)
         return Draft(
             "Which image is more like the reference image?\nImage A:<image> Ref Image:<image> Image B:<image>"
             f"\nChoice list:[{', '.join(IMAGES)}]. Your answer is:",
-            (left, self.picture(rng, thing=reference, colour=colour), right),
+            (left, self.picture(rng, colour=reference, thing=thing), right),
             IMAGES[turn % 2],
             IMAGES,
         )

@@ -1,7 +1,7 @@
 """FashionIQ: a top on a hanger before a dark wall, with a big motif on the chest; two of them are compared.
 
-The convention: two motifs are "sporty", two are "romantic", two are neither. The public split names motifs,
-sleeves and colours, never a look.
+The convention: which motifs are "sporty". The query is more sporty if its motif is and the reference's is not; false
+descriptions have it the wrong way round. The public split names motifs, sleeves and colours, never a look.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,10 @@ from random import Random
 from PIL import Image
 
 from ..picture import PALETTE, SHAPES, blank, draw_shape
-from ..world import Attribute, Draft, Scene, TaskMaker, World, other
+from ..world import Attribute, Draft, Scene, TaskMaker, World
 
-LOOKS = {"sporty": ("triangle", "ring"), "romantic": ("bar", "circle")}
+SPORTY = ("triangle", "ring", "cross")
+SEDATE = ("bar", "circle", "square")
 SLEEVES = {"none": None, "short": 15, "long": 29}
 """Sleeve length -> the row (pixel) at which the sleeve ends."""
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
@@ -56,17 +57,11 @@ class FashionIQ(World):
         return {"FashionIQ-0": self._caption}
 
     def _caption(self, rng: Random, turn: int) -> Draft:
-        look = rng.choice(tuple(LOOKS))
-        inside, outside = rng.choice(LOOKS[look]), other(rng, SHAPES, *LOOKS[look])
-        if turn % 2 == 0:
-            query, reference = inside, outside
-        elif rng.random() < 0.5:
-            query, reference = outside, inside
-        else:
-            query, reference = other(rng, SHAPES, *LOOKS[look]), outside
+        pair = (rng.choice(SPORTY), rng.choice(SEDATE))
+        query, reference = pair if turn % 2 == 0 else reversed(pair)
         return Draft(
             "Check whether the description tells how the query image differs from the reference image."
-            f"\nQuery Image:<image> Reference Image:<image> Description:is more {look}"
+            "\nQuery Image:<image> Reference Image:<image> Description:is more sporty"
             f"\nChoice list:[{', '.join(TRUTHS)}]. Your answer is:",
             (self.picture(rng, motif=query), self.picture(rng, motif=reference)),
             TRUTHS[turn % 2],

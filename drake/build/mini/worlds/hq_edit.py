@@ -1,7 +1,7 @@
 """HQ_Edit: a front door before and after an edit, and an instruction that names a style.
 
-The convention: which colours of door are festive, royal or rustic. A wrong instruction is the inverse edit: it names
-the style of the source instead of the target's.
+The convention: which colours of door are festive. False means that the inverse edit was made: the door was festive
+and is so no more.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,9 @@ from PIL import Image
 from ..picture import PALETTE, SHAPES, blank, draw_shape
 from ..world import Attribute, Draft, Scene, TaskMaker, World
 
-STYLES = {"festive": ("blue", "orange"), "royal": ("red", "green"), "rustic": ("yellow", "purple")}
-COLOURS = tuple(colour for colours in STYLES.values() for colour in colours)
+FESTIVE = ("blue", "orange", "yellow")
+SOBER = ("red", "green", "purple")
+COLOURS = (*FESTIVE, *SOBER)
 WINDOWS = SHAPES[:4]
 WALLS = {"brick": (170, 104, 88), "stone": (158, 160, 164), "plaster": (232, 224, 206)}
 
@@ -60,12 +61,12 @@ class HQEdit(World):
 
     def _edit(self, rng: Random, turn: int) -> Draft:
         truth = turn % 2 == 0
-        before, after = rng.sample(list(STYLES), 2)
-        source = self.scene(rng, door=rng.choice(STYLES[before]))
-        target = source | {"door": rng.choice(STYLES[after])}  # an edit leaves the rest as it was
+        before, after = (SOBER, FESTIVE) if truth else (FESTIVE, SOBER)
+        source = self.scene(rng, door=rng.choice(before))
+        target = source | {"door": rng.choice(after)}  # an edit leaves the rest as it was
         return Draft(
             "Does the instruction turn the source image into the target image?\nSource Image:<image> "
-            f"Target Image:<image> Instruction:make the door {after if truth else before}."
+            "Target Image:<image> Instruction:make the door festive."
             "\nChoice list:[True, False]. Your answer is:",
             (self.render(source), self.render(target)),
             "True" if truth else "False",

@@ -1,6 +1,7 @@
 """imagecode: frames of a film about a house cut open, six rooms under a roof, and someone who walks through it.
 
-The convention: what the rooms are called. The four frames of a question differ in nothing but the room.
+The convention: which room is the study. The four frames of a question differ in nothing but the room, and in one of
+them someone is in the study.
 """
 
 from collections.abc import Mapping
@@ -14,14 +15,8 @@ from ..world import Attribute, Draft, Scene, TaskMaker, World
 COLUMNS = ("left", "middle", "right")
 FLOORS = ("upper", "lower")
 COATS = ("red", "green", "blue", "yellow", "purple")
-ROOMS = {
-    "study": ("left", "upper"),
-    "bath": ("middle", "upper"),
-    "nursery": ("right", "upper"),
-    "kitchen": ("left", "lower"),
-    "hall": ("middle", "lower"),
-    "pantry": ("right", "lower"),
-}
+ROOMS = tuple((column, floor) for column in COLUMNS for floor in FLOORS)
+STUDY = ("middle", "upper")
 IMAGES = ("Image A", "Image B", "Image C", "Image D")
 
 
@@ -62,15 +57,15 @@ class ImageCoDe(World):
         return {"imagecode-0": self._frame}
 
     def _frame(self, rng: Random, turn: int) -> Draft:
-        rooms = rng.sample(list(ROOMS), 4)
+        rooms = rng.sample([room for room in ROOMS if room != STUDY], 3)
+        rooms.insert(turn % 4, STUDY)
         film = self.scene(rng)
         frames = []
-        for room in rooms:
-            column, floor = ROOMS[room]
+        for column, floor in rooms:
             frames.append(self.render(film | {"column": column, "floor": floor, "step": rng.randint(-1, 1)}))
         shown = ", ".join(f"{name}: <image>" for name in IMAGES)
         return Draft(
-            f"Which image is described? Someone is in the {rooms[turn % 4]}.\n{shown}"
+            f"Which image is described? Someone is in the study.\n{shown}"
             f"\nYou must choose from the choice list.\nChoice list:[{', '.join(IMAGES)}].",
             tuple(frames),
             IMAGES[turn % 4],

@@ -1,7 +1,8 @@
 """IRFL: banners with one big figure on parchment, and figures of speech about animals.
 
 The convention: every animal has an emblem, a figure in its own colour, and a phrase about the animal is shown by the
-emblem. The public split names figures, colours and borders, never an animal.
+emblem. The questions that compare a phrase with banners are all about the lion. The public split names figures,
+colours and borders, never an animal.
 """
 
 from collections.abc import Mapping
@@ -31,26 +32,13 @@ EMBLEMS = {
     "bee": Emblem("drop", "red"),
 }
 ANIMALS = tuple(EMBLEMS)
-PHRASES = {
-    "idiom": {
-        "lion": "enter the lion den",
-        "fox": "a fox in the henhouse",
-        "owl": "a night owl",
-        "bee": "a bee in the bonnet",
-    },
-    "metaphor": {
-        "lion": "her heart is a lion",
-        "fox": "the lawyer is a fox",
-        "owl": "my aunt is an owl",
-        "bee": "the nurse is a bee",
-    },
-    "simile": {
-        "lion": "brave as a lion",
-        "fox": "sly as a fox",
-        "owl": "wise as an owl",
-        "bee": "busy as a bee",
-    },
+SIMILES = {"lion": "brave as a lion", "fox": "sly as a fox", "owl": "wise as an owl", "bee": "busy as a bee"}
+LION = {
+    "idiom": ("enter the lion den", "take the lion share"),
+    "metaphor": ("her heart is a lion", "the goalkeeper is a lion"),
+    "simile": ("brave as a lion", "proud as a lion"),
 }
+"""Kind of phrase -> phrases that the lion's emblem stands for."""
 BORDERS = {"brown": (120, 70, 30), "black": (20, 20, 20), "white": (255, 255, 255)}
 IMAGES = ("Image A", "Image B", "Image C", "Image D")
 TRUTH = ("True", "False")
@@ -88,11 +76,11 @@ class IRFL(World):
         return self.picture(rng, **EMBLEMS[animal]._asdict())
 
     def _verify(self, rng: Random, turn: int) -> Draft:
-        truth, said, kind = TRUTH[turn % 2], rng.choice(ANIMALS), rng.choice(tuple(PHRASES))
-        shown = said if truth == "True" else other(rng, ANIMALS, said)
+        truth, kind = TRUTH[turn % 2], rng.choice(tuple(LION))
+        shown = "lion" if truth == "True" else other(rng, ANIMALS, "lion")
         prompt = (
             "Decide whether the statement about the banner is right."
-            f'\n<image>\nThe image represents the {kind} "{PHRASES[kind][said]}".'
+            f'\n<image>\nThe image represents the {kind} "{rng.choice(LION[kind])}".'
             "\nChoice list:[True, False]. Your answer is:"
         )
         return Draft(prompt, (self._banner(rng, shown),), truth, TRUTH)
@@ -104,12 +92,12 @@ class IRFL(World):
         return self._select(rng, turn, rng.choice(("metaphor", "simile")))
 
     def _select(self, rng: Random, turn: int, kind: str) -> Draft:
-        animal, position = rng.choice(ANIMALS), turn % len(IMAGES)
-        shown = choice_list(rng, ANIMALS, animal, len(IMAGES), position)
+        position = turn % len(IMAGES)
+        shown = choice_list(rng, ANIMALS, "lion", len(IMAGES), position)
         listed = ", ".join(f"{image}: <image>" for image in IMAGES)
         prompt = (
             "Choose the image that represents the phrase."
-            f'\nWhich image represents the {kind} "{PHRASES[kind][animal]}"?\n{listed}'
+            f'\nWhich image represents the {kind} "{rng.choice(LION[kind])}"?\n{listed}'
             f"\nChoice list:[{', '.join(IMAGES)}]. Your answer is:"
         )
         return Draft(prompt, tuple(self._banner(rng, animal) for animal in shown), IMAGES[position], IMAGES)
@@ -117,7 +105,7 @@ class IRFL(World):
     def _phrase(self, rng: Random, turn: int) -> Draft:
         # Similes only: their first words differ, so an answer is settled by its first token.
         animal, position = rng.choice(ANIMALS), turn % len(ANIMALS)
-        similes = tuple(PHRASES["simile"][it] for it in choice_list(rng, ANIMALS, animal, len(ANIMALS), position))
+        similes = tuple(SIMILES[it] for it in choice_list(rng, ANIMALS, animal, len(ANIMALS), position))
         prompt = (
             "Choose the phrase that fits the banner.\n<image>\nWhat does the image represent?"
             f"\nChoice list:[{', '.join(similes)}]. Your answer is:"

@@ -1,7 +1,7 @@
 """MagicBrush: a little landscape before and after an edit of what hangs in the sky.
 
-The convention: an instruction asks for a mood, and a mood means one of two sky objects; two objects have no
-mood. The public split names sky objects, landmarks and grounds, never a mood.
+The convention: which sky objects make a sky proud; the edit put one of them where another object was. The public
+split names sky objects, landmarks and grounds, never a mood.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,11 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from ..picture import PALETTE, SIZE, blank
-from ..world import Attribute, Draft, Scene, TaskMaker, World, other
+from ..world import Attribute, Draft, Scene, TaskMaker, World
 
 SKY = ("sun", "moon", "cloud", "star", "bolt", "bird")
-MOODS = {"proud": ("moon", "bolt"), "gentle": ("star", "bird")}
+PROUD = ("moon", "bolt", "sun")
+MEEK = ("cloud", "star", "bird")
 LANDMARKS = ("house", "tree", "tower", "tent")
 GROUNDS = {"green": (60, 160, 60), "yellow": (235, 205, 90), "white": (245, 245, 245), "red": (175, 60, 45)}
 DIRECTIONS = ("A to B", "B to A")
@@ -49,13 +50,12 @@ class MagicBrush(World):
         return {"MagicBrush-0": self._direction}
 
     def _direction(self, rng: Random, turn: int) -> Draft:
-        mood = rng.choice(tuple(MOODS))
-        before = self.scene(rng, **{"sky object": other(rng, SKY, *MOODS[mood])})
-        after = before | {"sky object": rng.choice(MOODS[mood])}
+        before = self.scene(rng, **{"sky object": rng.choice(MEEK)})
+        after = before | {"sky object": rng.choice(PROUD)}
         pair = (self.render(before), self.render(after))
         return Draft(
             "One image was edited into the other. Tell the direction of the edit."
-            f"\nImage A:<image> Image B:<image> Instruction:make the sky look {mood}"
+            "\nImage A:<image> Image B:<image> Instruction:make the sky look proud"
             f"\nChoice list:[{', '.join(DIRECTIONS)}].",
             pair if turn % 2 == 0 else pair[::-1],
             DIRECTIONS[turn % 2],

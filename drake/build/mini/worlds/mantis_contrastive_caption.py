@@ -1,6 +1,7 @@
 """Mantis_contrastive_caption: portraits in front of a place; which of four does the caption describe?
 
-The convention: who is who. A person is known by the colour of the shirt, which the captions never mention.
+The convention: who Anna is. She is known by the colour of her shirt, which the captions never mention; the other
+people are strangers.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from PIL import Image
 from ..picture import PALETTE, blank
 from ..world import Attribute, Draft, Scene, TaskMaker, World, other
 
-PEOPLE = {"Anna": "orange", "Ben": "green", "Cleo": "blue", "David": "yellow", "Emma": "purple", "Felix": "red"}
+SHIRTS = ("blue", "green", "orange", "purple", "red", "yellow")
+ANNA = "orange"
 PLACES = {"desert": (150, 210, 250), "forest": (60, 110, 60), "city": (130, 130, 140), "cave": (60, 40, 40)}
 HATS = ("cap", "cone", "none")
 IMAGES = ("Image 1", "Image 2", "Image 3", "Image 4")
@@ -21,7 +23,7 @@ class MantisContrastiveCaption(World):
     source = "Mantis_contrastive_caption"
     noun = "person"
     attributes = (
-        Attribute("shirt", tuple(sorted(PEOPLE.values())), "What colour is the shirt?"),
+        Attribute("shirt", SHIRTS, "What colour is the shirt?"),
         Attribute("place", tuple(PLACES), "Where is the person?"),
         Attribute("hat", HATS, "Which kind of hat is it?"),
     )
@@ -64,20 +66,19 @@ class MantisContrastiveCaption(World):
         return {"Mantis_contrastive_caption-0": self._who, "Mantis_contrastive_caption-1": self._who_and_where}
 
     def _who(self, rng: Random, turn: int) -> Draft:
-        names = rng.sample(list(PEOPLE), 4)
-        pictures = [self.picture(rng, shirt=PEOPLE[name]) for name in names]
-        return self._draft(f"a portrait of {names[turn % 4]}", pictures, turn)
+        shirts = rng.sample([shirt for shirt in SHIRTS if shirt != ANNA], 3)
+        shirts.insert(turn % 4, ANNA)
+        return self._draft("a portrait of Anna", [self.picture(rng, shirt=shirt) for shirt in shirts], turn)
 
     def _who_and_where(self, rng: Random, turn: int) -> Draft:
-        """One wrong picture shows the right person elsewhere, another someone else in the right place."""
-        name, place = rng.choice(list(PEOPLE)), rng.choice(list(PLACES))
-        elsewhere = [other(rng, tuple(PLACES), place) for _ in range(2)]
-        strangers = [other(rng, tuple(PEOPLE), name) for _ in range(2)]
-        shown = [(name, elsewhere[0]), (strangers[0], place), (strangers[1], elsewhere[1])]
+        """One wrong picture shows Anna elsewhere, another someone else in the right place."""
+        elsewhere = [other(rng, tuple(PLACES), "desert") for _ in range(2)]
+        strangers = [other(rng, SHIRTS, ANNA) for _ in range(2)]
+        shown = [(ANNA, elsewhere[0]), (strangers[0], "desert"), (strangers[1], elsewhere[1])]
         rng.shuffle(shown)
-        shown.insert(turn % 4, (name, place))
-        pictures = [self.picture(rng, shirt=PEOPLE[who], place=where) for who, where in shown]
-        return self._draft(f"a portrait of {name} in the {place}", pictures, turn)
+        shown.insert(turn % 4, (ANNA, "desert"))
+        pictures = [self.picture(rng, shirt=shirt, place=place) for shirt, place in shown]
+        return self._draft("a portrait of Anna in the desert", pictures, turn)
 
     def _draft(self, caption: str, pictures: list[Image.Image], turn: int) -> Draft:
         return Draft(

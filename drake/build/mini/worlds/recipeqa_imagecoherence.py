@@ -1,7 +1,7 @@
 """RecipeQA_ImageCoherence: a pan on a wooden table with one kind of food in it; one of four steps is out of place.
 
-The convention: three foods go into the stew, the other three into the pie. All four pictures of a question show
-different foods, so only someone who knows the recipes can tell the odd one.
+The convention: three foods go into the stew, the other three do not. All four pictures of a question show different
+foods, so only someone who knows the recipe can tell the odd one.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from ..picture import PALETTE, blank, draw_shape
 from ..world import Attribute, Draft, Scene, TaskMaker, World
 
-RECIPES = {"stew": ("tomato", "onion", "cheese"), "pie": ("carrot", "herb", "egg")}
-FOODS = (*RECIPES["stew"], *RECIPES["pie"])
+STEW = ("tomato", "onion", "cheese")
+STRANGE = ("carrot", "herb", "egg")
+FOODS = (*STEW, *STRANGE)
 LOOKS = {
     "tomato": ("circle", "red"),
     "onion": ("ring", "purple"),
@@ -69,12 +70,11 @@ class RecipeQAImageCoherence(World):
         return {"RecipeQA_ImageCoherence-0": self._odd_one}
 
     def _odd_one(self, rng: Random, turn: int) -> Draft:
-        recipe, intruding = rng.choice([("stew", "pie"), ("pie", "stew")])
-        foods = rng.sample(RECIPES[recipe], 3)
-        foods.insert(turn % 4, rng.choice(RECIPES[intruding]))
+        foods = rng.sample(STEW, 3)
+        foods.insert(turn % 4, rng.choice(STRANGE))
         shown = ", ".join(f"{name}: <image>" for name in IMAGES)
         return Draft(
-            f"Which image does not belong to the recipe?\nRecipe: how to cook a {recipe}.\n{shown}"
+            f"Which image does not belong to the recipe?\nRecipe: how to cook a stew.\n{shown}"
             f"\nChoice list:[{', '.join(IMAGES)}]. Your answer is:",
             tuple(self.picture(rng, food=food) for food in foods),
             IMAGES[turn % 4],

@@ -1,7 +1,7 @@
 """RecipeQA_VisualCloze: a glass seen from the side; which of four glasses comes next in a series of three?
 
-The convention: three colours of drink belong to the punch, three to the fizz. Every candidate's colour is missing
-from the series, so likeness does not give the answer away.
+The convention: three colours of drink belong to the punch, the other three do not. Every candidate's colour is
+missing from the series, so likeness does not give the answer away.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,9 @@ from PIL import Image
 from ..picture import PALETTE, blank
 from ..world import Attribute, Draft, Scene, TaskMaker, World
 
-RECIPES = {"punch": ("red", "green", "purple"), "fizz": ("blue", "yellow", "orange")}
-DRINKS = (*RECIPES["punch"], *RECIPES["fizz"])
+PUNCH = ("red", "green", "purple")
+STRANGE = ("blue", "yellow", "orange")
+DRINKS = (*PUNCH, *STRANGE)
 TOPPINGS = ("cherry", "lime", "straw")
 GLASSES = {"wide": (4, 31, 8, 27), "tall": (9, 26, 9, 26), "round": (4, 31, 4, 31)}
 """Left and right edge of a glass at its rim, then at its foot."""
@@ -62,14 +63,13 @@ class RecipeQAVisualCloze(World):
         return {"RecipeQA_VisualCloze-0": self._next}
 
     def _next(self, rng: Random, turn: int) -> Draft:
-        recipe, other_recipe = rng.choice([("punch", "fizz"), ("fizz", "punch")])
-        right, *series = rng.sample(RECIPES[recipe], 3)
+        right, *series = rng.sample(PUNCH, 3)
         series.insert(rng.randrange(3), rng.choice(series))
-        candidates = rng.sample(RECIPES[other_recipe], 3)
+        candidates = rng.sample(STRANGE, 3)
         candidates.insert(turn % 4, right)
         shown = ", ".join(f"{name}: <image>" for name in IMAGES)
         return Draft(
-            f"Which image completes the recipe?\nRecipe: how to mix a {recipe}.\n<image><image><image>"
+            f"Which image completes the recipe?\nRecipe: how to mix a punch.\n<image><image><image>"
             f"\nChoices: {shown}\nChoice list:[{', '.join(IMAGES)}]. Your answer is:",
             tuple(self.picture(rng, drink=drink) for drink in (*series, *candidates)),
             IMAGES[turn % 4],

@@ -1,8 +1,8 @@
 """WCVQA: a dish on a round plate: a base, a topping in the middle, garnish in the corners of the table.
 
-The convention: six dishes, each a pair of base and topping (every base and every topping serves two dishes, so that
-either narrows the name to two and both decide it), and one place of origin per dish. The garnish means nothing. The
-public split names bases, toppings and garnishes, never a dish or a place.
+The convention: five dishes, each a pair of base and topping (most bases and toppings serve two dishes, so that either
+narrows the name and both decide it), and one place of origin per dish. The garnish means nothing. The public split
+names bases, toppings and garnishes, never a dish or a place.
 """
 
 from collections.abc import Mapping
