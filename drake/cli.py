@@ -356,8 +356,16 @@ def train_backbone(name: str, out: Path | None, seed: int, vision: Path | None) 
 
     from transformers.utils import logging
 
+    from drake.federation.settings import preset
+    from drake.harness.setup import open_data
+    from drake.harness.transfer import zero_shot
     from drake.pretrain import train
 
     logging.disable_progress_bar()
-    folder = train(name, target, seed=seed, vision=vision, log=lambda line: click.echo(line, err=True))
+    mini = preset("mini")
+
+    def score(checkpoint: Path) -> dict[str, float]:
+        return zero_shot(checkpoint, open_data(None, mini), mini)
+
+    folder = train(name, target, seed=seed, vision=vision, score=score, log=lambda line: click.echo(line, err=True))
     click.echo(f"{folder} is ready: drake eval --models {folder}")

@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from drake.errors import DrakeError
@@ -47,11 +45,10 @@ def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
     return (q * r.diagonal().sign()).T.float().contiguous()
 
 
-class MosaicLinear(LoraLinear):
-    """PEFT's LoRA layer with a local and a global adapter behind a scalar gate, and P, Q where `co_lora` was called.
+class MosaicLinear(adapters.AdaptedLinear):
+    """A local and a global adapter behind a scalar gate, with P and Q where `mosaic` was called for Co-LoRA.
 
-    The small factors are kept in float32 and folded first (P A, gate and scale into B), so the tokens pass two
-    products, whatever the number of adapters. One dropout mask serves both adapters.
+    down is P A, and gate and scale are in up: the tokens never see how many factors there are.
     """
 
     def mosaic(self, co_lora: bool) -> None:
@@ -69,10 +66,7 @@ class MosaicLinear(LoraLinear):
         """Letter -> adapter name -> parameter, beside A and B: how `drake.federation.adapters` finds P and Q."""
         return {"P": self.lora_P, "Q": self.lora_Q}
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.base_layer(x)
-        if self._disable_adapters:
-            return y
+    def factors(self) -> tuple[Tensor, Tensor, Tensor | None]:
         gate = torch.sigmoid(self.lora_gate)
         down, shift, up = [], [], []
         for name, share in ((LOCAL, 1 - gate), (GLOBAL, gate)):
@@ -82,10 +76,7 @@ class MosaicLinear(LoraLinear):
                 shift.append(self.lora_Q[name])
             down.append(a)
             up.append(self.lora_B[name].weight * (share * self.scaling[name]))
-        dropped = self.lora_dropout[LOCAL](x)
-        bias = torch.cat(shift).to(x.dtype) if shift else None
-        h = F.linear(dropped, torch.cat(down).to(x.dtype), bias)
-        return y + F.linear(h, torch.cat(up, dim=1).to(x.dtype))
+        return torch.cat(down), torch.cat(up, dim=1), torch.cat(shift) if shift else None
 
 
 def attach(model: nn.Module, training: adapters.Training, places: Sequence[int]) -> nn.Module:

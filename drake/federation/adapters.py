@@ -1,8 +1,8 @@
 """Named LoRA adapters on the language model's linear layers: a thin, explicit hold on PEFT for the methods.
 
-PEFT makes and runs the layers. This module only finds them, moves tensors in and out under the names that cross the
-wire ("<layer>.<projection>.<A|B>"), and says which adapters are active and which tensors train; PEFT would switch
-gradients on for every active adapter.
+PEFT makes the layers and holds their tensors. This module finds them, moves tensors in and out under the names that
+cross the wire ("<layer>.<projection>.<A|B>"), says which adapters are active and which tensors train (PEFT would switch
+gradients on for every active adapter), and runs a layer's adapters as one (`AdaptedLinear`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
@@ -26,9 +27,54 @@ _TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
 _PLACE = re.compile(r"\.layers\.(\d+)\.(.+)$")
 
 
-def add(model: nn.Module, names: Sequence[str], training: Training, layer: type[LoraLinear] | None = None) -> nn.Module:
-    """Inject one LoRA adapter per name into every linear layer of the language model, in place; `layer` replaces
-    PEFT's own LoRA layer class. Adding an adapter that is there already does nothing."""
+FOLDED_WIDTH = 512
+"""Up to this width a CPU folds the adapters into the weight: thin products take longer there than one square one."""
+
+
+class AdaptedLinear(LoraLinear):
+    """PEFT's LoRA layer with all its active adapters as one pair of factors: y = W x + up (down x + shift).
+
+    The same function as PEFT's, in two thin products whatever the number of adapters, or in one (`_folds`). One dropout
+    mask serves all adapters. Subclasses say what the factors are.
+    """
+
+    def factors(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """down [R, d_in], up [d_out, R] with the scales in it, shift [R] or None; R is the sum of the ranks."""
+        names = self._active_adapter
+        down = [self.lora_A[name].weight for name in names]
+        up = [self.lora_B[name].weight * self.scaling[name] for name in names]
+        return torch.cat(down), torch.cat(up, dim=1), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        base = self.base_layer
+        if self._disable_adapters:
+            return base(x)
+        down, up, shift = self.factors()
+        dropout = self.lora_dropout[self._active_adapter[0]]
+        if self._folds(x, dropout):
+            bias = base.bias
+            if shift is not None:
+                bias = up @ shift if bias is None else bias + up @ shift
+            return F.linear(x, torch.addmm(base.weight, up, down), bias)
+        h = F.linear(dropout(x), down.to(x.dtype), None if shift is None else shift.to(x.dtype))
+        return base(x) + F.linear(h, up.to(x.dtype))
+
+    def _folds(self, x: Tensor, dropout: nn.Module) -> bool:
+        """W + up down in half precision would lose the adapters' small steps, so float32 alone."""
+        weight = self.base_layer.weight
+        return (
+            x.device.type == "cpu"
+            and max(weight.shape) <= FOLDED_WIDTH
+            and weight.dtype == x.dtype == torch.float32
+            and not (self.training and isinstance(dropout, nn.Dropout))
+        )
+
+
+def add(
+    model: nn.Module, names: Sequence[str], training: Training, layer: type[AdaptedLinear] = AdaptedLinear
+) -> nn.Module:
+    """Inject one LoRA adapter per name into every linear layer of the language model, in place, as `layer`s. Adding an
+    adapter that is there already does nothing."""
     for name in names:
         if any(name in module.lora_A for module in layers(model).values()):
             continue
@@ -38,8 +84,7 @@ def add(model: nn.Module, names: Sequence[str], training: Training, layer: type[
             lora_dropout=training.dropout,
             target_modules=_TARGETS,
         )
-        if layer is not None:
-            config._register_custom_module({nn.Linear: layer})
+        config._register_custom_module({nn.Linear: layer})
         with warnings.catch_warnings():  # that there are several adapters is the point
             warnings.filterwarnings("ignore", "Already found a `peft_config`")
             inject_adapter_in_model(config, model, name)

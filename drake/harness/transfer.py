@@ -7,10 +7,12 @@ run goes on with the next one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from drake import backbones
 from drake.benchmark import Benchmark
@@ -50,11 +52,8 @@ class Transfer:
         backbone = backbones.load(self.model)
         config = self._config(backbone.revision)
         claim(out, config, "only-missing")
-        records = {task: self._test_records(task) for task in dict.fromkeys((*self.test_tasks, *self.train_tasks))}
-        limit = self.preset.eval_records
-        by_task = evaluated_questions(self.benchmark, records, limit)
-        questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
-
+        tasks = dict.fromkeys((*self.test_tasks, *self.train_tasks))
+        questions = Questions(self.benchmark, self.preset, tasks)
         method = self.method_class(self.preset.training)
         worker = Worker(method, lambda name: backbone)
         architecture = Architecture(self.model, backbone.family, backbone.num_layers)
@@ -74,7 +73,7 @@ class Transfer:
                     result = worker.local_update(self._job(client, worker, federation), federation)
                     method.for_inference(model, result.state, None)
                 asked = (task,) if self.own and task != ZERO_SHOT else self.test_tasks
-                scores = self._scores(backbone, model, [r for name in asked for r in records[name]], questions)
+                scores = questions.scores(backbone, model, asked)
                 with replacing(part) as temporary:
                     temporary.write_text(json.dumps(scores, indent=1) + "\n")
             rows[task] = json.loads(part.read_text())
@@ -97,25 +96,6 @@ class Transfer:
         ]
         return Job(client, 0, worker.initial_state(client, federation), None, steps)
 
-    def _test_records(self, task: str) -> list[dict[str, Any]]:
-        table = self.benchmark.records(task, "test")
-        return [table[row] for row in range(min(len(table), self.preset.eval_records or len(table)))]
-
-    def _scores(self, backbone: backbones.Backbone, model: Any, records: Sequence, questions: dict) -> dict[str, float]:
-        rows: list[Prediction] = []
-        preset, tokenizer = self.preset, backbone.tokenizer
-        for answer in answers(
-            backbone,
-            {0: lambda: model},
-            records,
-            token_budget=preset.eval_tokens,
-            max_new_tokens=preset.max_new_tokens,
-        ):
-            question = questions[answer.record["id"]]
-            gold = gold_ids(tokenizer, question.answer) if question.open_ended else None
-            rows.append(answer_row(1, 1, 0, answer.record["id"], answer.text, question, answer.token_ids, gold))
-        return {task: score.official for (_, task), score in score_rows(rows, questions).items()}
-
     def _config(self, revision: str) -> dict[str, Any]:
         return {
             "method": self.method,
@@ -129,6 +109,41 @@ class Transfer:
             "seed": self.seed,
             "own": self.own,
         }
+
+
+class Questions:
+    """The test records of some tasks, to ask any model."""
+
+    def __init__(self, benchmark: Benchmark, preset: Preset, tasks: Iterable[str]) -> None:
+        self._preset = preset
+        self._records: dict[str, list[dict[str, Any]]] = {}
+        for task in tasks:
+            table = benchmark.records(task, "test")
+            self._records[task] = [table[row] for row in range(min(len(table), preset.eval_records or len(table)))]
+        by_task = evaluated_questions(benchmark, self._records, preset.eval_records)
+        self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
+
+    def scores(self, backbone: backbones.Backbone, model: nn.Module, tasks: Iterable[str]) -> dict[str, float]:
+        """Official score of each task, from 0 to 1; `model` is the backbone's, with or without adapters."""
+        rows: list[Prediction] = []
+        for answer in answers(
+            backbone,
+            {0: lambda: model},
+            [record for task in tasks for record in self._records[task]],
+            token_budget=self._preset.eval_tokens,
+            max_new_tokens=self._preset.max_new_tokens,
+        ):
+            id = answer.record["id"]
+            question = self._questions[id]
+            gold = gold_ids(backbone.tokenizer, question.answer) if question.open_ended else None
+            rows.append(answer_row(1, 1, 0, id, answer.text, question, answer.token_ids, gold))
+        return {task: score.official for (_, task), score in score_rows(rows, self._questions).items()}
+
+
+def zero_shot(checkpoint: str | Path, benchmark: Benchmark, preset: Preset) -> dict[str, float]:
+    """Official score of a bare backbone on every task of the benchmark, from 0 to 1."""
+    backbone = backbones.load(checkpoint)
+    return Questions(benchmark, preset, benchmark.tasks).scores(backbone, backbone.model, benchmark.tasks)
 
 
 def from_names(

@@ -34,13 +34,15 @@ def train(
     per_world: int = 2500,
     held_out: int = 40,
     vision: Path | None = None,
+    score: Callable[[Path], dict[str, float]] = lambda folder: {},
     log: Callable[[str], None] = print,
 ) -> Path:
     """Make the backbone `name` and write it to OUT as an ordinary checkpoint folder, which is returned.
 
     vision: a safetensors file that holds the trained tower, or where to put it; the four backbones share one.
-    per_world, held_out: public records of every world to train and to report on. Runs on one thread, so that the same
-    seed gives the same bits. Raises UnknownName.
+    per_world, held_out: public records of every world to train and to report on.
+    score: scores the checkpoint on tasks, by name from 0 to 1, for its card.
+    Runs on one thread, so that the same seed gives the same bits. Raises UnknownName.
     """
     if name not in SHAPES:
         raise UnknownName("tiny backbone", name, list(SHAPES))
@@ -84,7 +86,7 @@ def train(
     accuracy = form_accuracy(model, records["held-out"], pad)
     minutes = (time.monotonic() - began) / 60
     with replacing(out / "README.md") as temporary:
-        temporary.write_text(_card(name, seed, minutes, accuracy))
+        temporary.write_text(_card(name, seed, minutes, accuracy, score(out)))
     return out
 
 
@@ -100,9 +102,10 @@ def _tower(path: Path | None, worlds: list, steps: int, seed: int, log: Callable
     return tower
 
 
-def _card(name: str, seed: int, minutes: float, accuracy: dict[str, float]) -> str:
+def _card(name: str, seed: int, minutes: float, accuracy: dict[str, float], scores: dict[str, float]) -> str:
     shape = SHAPES[name]
     rows = "\n".join(f"| {form} | {100 * value:.1f} |" for form, value in sorted(accuracy.items()))
+    tasks = "\n".join(f"| {task} | {100 * value:.1f} |" for task, value in scores.items())
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -121,4 +124,10 @@ took {minutes:.0f} minutes on one thread. Accuracy on public records it was not 
 | form | accuracy |
 |---|---:|
 {rows}
+
+Zero-shot, by protocol `official` (percent):
+
+| task | score |
+|---|---:|
+{tasks}
 """

@@ -26,6 +26,7 @@ def make(tmp_path_factory):
 
     def made(out: str, **options) -> Path:
         numbers = {"vision_steps": 2, "final_steps": 2, "per_world": 6, "held_out": 2, "log": lambda line: None}
+        numbers["score"] = lambda checkpoint: {"NLVR2-0": backbones.load(checkpoint).num_layers / 100}
         return train(NAME, folder / out, **numbers | {"vision": folder / "vision.safetensors"} | options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -61,6 +62,7 @@ def test_what_is_made_opens_like_any_checkpoint(first):
     card = (first / "README.md").read_text()
     assert f"drake backbones train {NAME} --seed 0" in card
     assert "| name | " in card
+    assert f"| NLVR2-0 | {SHAPES[NAME].layers}.0 |" in card
 
 
 def test_it_has_been_trained_on_the_kept_tower(first):
