@@ -1,23 +1,29 @@
-"""The state of a run after a round, in one safetensors file that is either whole or absent.
+"""The state of a run, in safetensors files that are each whole or absent.
 
-A file holds every client's state, its last download and its last upload; the header holds the round, the ledger, the
-losses and the order of the tensors' names (safetensors does not keep it, and a method's draws may depend on it).
+    FOLDER/round-00003/client-7.safetensors    what client 7's local training of the round left behind
+    FOLDER/round-00003/server.safetensors      the downloads, and with them: the round is over
+
+A run killed at any moment goes on from the last server file, and in the round that it broke off from the clients that
+are there. Every tensor is written once: a client's file stays until its next one. The header of a file keeps the order
+of the names (safetensors does not, and a method's draws may depend on it).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from drake.errors import DrakeError
 from drake.federation.ledger import Traffic
-from drake.federation.method import Download, Message, State, Upload
+from drake.federation.method import Download, LocalResult, State, Upload
 from drake.files import replacing
 
 
@@ -38,63 +44,133 @@ class Progress:
     seconds_eval: float = 0.0
 
 
-def save_progress(path: Path, progress: Progress) -> None:
-    """Store `progress` at `path`, replacing what was there."""
-    groups = {
-        "state": progress.states,
-        "download": {i: dict(message.tensors) for i, message in progress.downloads.items()},
-        "upload": {i: dict(message.tensors) for i, message in progress.uploads.items()},
-    }
-    tensors: dict[str, Tensor] = {}
-    order: dict[str, dict[int, list[str]]] = {}
-    for group, clients in groups.items():
-        order[group] = {i: list(named) for i, named in clients.items()}
-        for i, named in clients.items():
-            tensors |= {f"{group}/{i}/{name}": tensor.contiguous() for name, tensor in named.items()}
-    header = {
-        "order": order,
-        "numbers": {
-            "download": {i: dict(message.numbers) for i, message in progress.downloads.items()},
-            "upload": {i: dict(message.numbers) for i, message in progress.uploads.items()},
-        },
-        "rounds_done": progress.rounds_done,
-        "ledger": progress.ledger,
-        "losses": progress.losses,
-        "seconds_train": progress.seconds_train,
-        "seconds_eval": progress.seconds_eval,
-    }
-    # Clients may share a tensor (a mean); safetensors stores each name on its own, which costs bytes, not truth.
-    data = save({name: tensor.clone() for name, tensor in tensors.items()}, {"run": json.dumps(header)})
+class Checkpoints:
+    """Where one seed's state is kept. Errors are DrakeErrors that name the file."""
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.folder, self._device = folder, device
+
+    def keep_client(self, round: int, client: int, result: LocalResult, last: Upload | None, seconds: float) -> None:
+        """Store what `local_update` returned in `round` (from 0). last: the client's most recent upload, this round's
+        or an earlier one's. seconds: how long the round has lasted so far."""
+        groups = {"state": result.state, "upload": last.tensors if last else {}}
+        about = {
+            "stats": result.stats,
+            "seconds": seconds,
+            "sent": result.upload is not None,
+            "numbers": dict(last.numbers) if last else None,
+        }
+        _write(self._client(round, client), groups, about)
+
+    def clients(self, round: int) -> tuple[dict[int, LocalResult], float]:
+        """The stored results of a round that was broken off, and how long it had lasted."""
+        results, seconds = {}, 0.0
+        for path in self._round(round).glob("client-*.safetensors"):
+            state, last, about = self._read_client(path)
+            results[_number(path)] = LocalResult(state, last if about["sent"] else None, about["stats"])
+            seconds = max(seconds, about["seconds"])
+        return results, seconds
+
+    def keep_round(self, progress: Progress) -> None:
+        """Store that `progress.rounds_done` rounds are over; every client of the last one must be stored already."""
+        about = {
+            "numbers": {i: dict(message.numbers) for i, message in progress.downloads.items()},
+            "rounds_done": progress.rounds_done,
+            "ledger": progress.ledger,
+            "losses": progress.losses,
+            "seconds_train": progress.seconds_train,
+            "seconds_eval": progress.seconds_eval,
+        }
+        groups = {str(i): message.tensors for i, message in progress.downloads.items()}
+        current = self._round(progress.rounds_done - 1)
+        _write(current / "server.safetensors", groups, about)
+        newer = {path.name for path in current.iterdir()}
+        for path in sorted(self._rounds(), reverse=True):
+            if path < current:
+                for file in path.iterdir():
+                    if file.name in newer or not file.name.endswith(".safetensors"):
+                        file.unlink()
+                newer |= {file.name for file in path.iterdir()}
+                if not any(path.iterdir()):
+                    path.rmdir()
+
+    def load(self) -> Progress:
+        """What the last finished round left; a Progress of no rounds if none is stored."""
+        over = [path / "server.safetensors" for path in self._rounds() if (path / "server.safetensors").exists()]
+        if not over:
+            return Progress()
+        groups, about = _read(over[-1], self._device)
+        progress = Progress(
+            downloads={int(i): Download(tensors, about["numbers"][i]) for i, tensors in groups.items()},
+            rounds_done=about["rounds_done"],
+            ledger=[Traffic(*row) for row in about["ledger"]],
+            losses=[{int(i): loss for i, loss in row.items()} for row in about["losses"]],
+            seconds_train=about["seconds_train"],
+            seconds_eval=about["seconds_eval"],
+        )
+        latest = {
+            _number(file): file
+            for path in self._rounds()
+            if path <= over[-1].parent
+            for file in path.glob("client-*.safetensors")
+        }
+        for client, file in sorted(latest.items()):
+            state, last, _ = self._read_client(file)
+            progress.states[client] = state
+            if last is not None:
+                progress.uploads[client] = last
+        return progress
+
+    def remove(self) -> None:
+        """Everything stored goes."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _rounds(self) -> list[Path]:
+        return sorted(self.folder.glob("round-*"))
+
+    def _round(self, round: int) -> Path:
+        return self.folder / f"round-{round + 1:05}"
+
+    def _client(self, round: int, client: int) -> Path:
+        return self._round(round) / f"client-{client}.safetensors"
+
+    def _read_client(self, path: Path) -> tuple[State, Upload | None, dict[str, Any]]:
+        groups, about = _read(path, self._device)
+        last = None if about["numbers"] is None else Upload(groups["upload"], about["numbers"])
+        return groups["state"], last, about
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("client-"))
+
+
+def _write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], about: dict[str, Any]) -> None:
+    """One file of named groups of tensors; what two names share is stored once."""
+    stored: dict[str, Tensor] = {}
+    keys: dict[tuple, str] = {}
+    names: dict[str, dict[str, str]] = {}
+    for group, tensors in groups.items():
+        names[group] = {}
+        for name, tensor in tensors.items():
+            identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+            key = keys.get(identity) if tensor.numel() else None
+            if key is None:
+                key = keys[identity] = str(len(stored))
+                alone = tensor.untyped_storage().nbytes() == tensor.nbytes and tensor.is_contiguous()
+                stored[key] = tensor.detach() if alone else tensor.detach().clone().contiguous()
+            names[group][name] = key
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        save_file(stored, temporary, {"run": json.dumps({"names": names, "about": about})})
 
 
-def load_progress(path: Path, device: str = "cpu") -> Progress:
-    """What `save_progress` stored; DrakeError if the file is not one of ours."""
+def _read(path: Path, device: str) -> tuple[dict[str, State], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device=device) as file:
             header = json.loads((file.metadata() or {})["run"])
-
-            def group(name: str) -> dict[int, dict[str, Tensor]]:
-                return {
-                    int(i): {key: file.get_tensor(f"{name}/{i}/{key}") for key in keys}
-                    for i, keys in header["order"][name].items()
-                }
-
-            states, downloads, uploads = group("state"), group("download"), group("upload")
+            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+            groups = {
+                group: {name: stored[key] for name, key in named.items()} for group, named in header["names"].items()
+            }
+            return groups, header["about"]
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise DrakeError(f"{path} is not a checkpoint of a run ({error}); start the run anew.") from error
-
-    def messages(kind: type[Message], name: str, tensors: Mapping[int, dict[str, Tensor]]) -> dict:
-        return {i: kind(named, header["numbers"][name][str(i)]) for i, named in tensors.items()}
-
-    return Progress(
-        states=states,
-        downloads=messages(Download, "download", downloads),
-        uploads=messages(Upload, "upload", uploads),
-        rounds_done=header["rounds_done"],
-        ledger=[Traffic(*row) for row in header["ledger"]],
-        losses=[{int(i): loss for i, loss in row.items()} for row in header["losses"]],
-        seconds_train=header["seconds_train"],
-        seconds_eval=header["seconds_eval"],
-    )
+        raise DrakeError(f"{path} is not a checkpoint of a run ({error}); use --overwrite always.") from error

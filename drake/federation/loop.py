@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from drake.errors import DrakeError
-from drake.federation.checkpoint import Progress
+from drake.federation.checkpoint import Checkpoints, Progress
 from drake.federation.engine import Job, Records, Serial
 from drake.federation.ledger import traffic
 from drake.federation.method import Federation, Method
@@ -18,13 +18,21 @@ Plan = Callable[[int, int], Sequence[Sequence[Records]]]
 
 
 class Observer:
-    """What a run tells while it runs; every hook may be overridden, none changes the run."""
+    """What a run tells while it runs; every hook may be overridden, none changes the run.
+
+    `checkpoints`, where there are any, keep the state: of every client that has trained, and of every round.
+    """
+
+    checkpoints: Checkpoints | None = None
 
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         """A client has trained; loss is None when nothing had arrived for it."""
 
-    def round_done(self, progress: Progress, method: Method) -> None:
-        """The server has mixed and every client has its download; the moment to store `progress`."""
+    def mixed(self, rounds_done: int, method: Method) -> None:
+        """The server has mixed; the moment to keep what `method.observed()` shows."""
+
+    def round_done(self, progress: Progress) -> None:
+        """The server has mixed, every client has its download, and `progress` is stored."""
 
 
 def run_rounds(
@@ -43,8 +51,10 @@ def run_rounds(
         if client.id not in progress.states:
             progress.states[client.id] = engine.worker.initial_state(client, federation)
 
+    checkpoints = observer.checkpoints
     for round in range(progress.rounds_done, federation.rounds):
-        started = time.perf_counter()
+        results, before = checkpoints.clients(round) if checkpoints else ({}, 0.0)
+        started = time.perf_counter() - before
         jobs = [
             Job(
                 client,
@@ -54,13 +64,16 @@ def run_rounds(
                 plan(client.id, round),
             )
             for client in federation.clients
+            if client.id not in results
         ]
-        losses = {}
-        results = {}
         for client_id, result in engine.local_updates(jobs, federation):
             check_finite(client_id, result.state)
             results[client_id] = result
+            if checkpoints:
+                last = result.upload or progress.uploads.get(client_id)
+                checkpoints.keep_client(round, client_id, result, last, time.perf_counter() - started)
             observer.client_done(round, client_id, result.stats.get("loss"))
+        losses = {}
         for client_id, result in sorted(results.items()):  # whatever order the engine finished them in
             progress.states[client_id] = result.state
             if result.upload is not None:
@@ -79,11 +92,14 @@ def run_rounds(
         progress.rounds_done = round + 1
         progress.seconds_train += time.perf_counter() - started
 
+        observer.mixed(progress.rounds_done, method)
         if progress.rounds_done in evaluation_rounds:
             started = time.perf_counter()
             evaluate(progress.rounds_done, progress)
             progress.seconds_eval += time.perf_counter() - started
-        observer.round_done(progress, method)
+        if checkpoints:
+            checkpoints.keep_round(progress)
+        observer.round_done(progress)
     return progress
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,17 +12,20 @@ from torch import nn
 from drake.backbones import Backbone
 from drake.federation import adapters
 from drake.federation.checkpoint import Progress
-from drake.federation.engine import Worker
+from drake.federation.engine import Records, Worker
 from drake.federation.method import Client
 from drake.predictions import Prediction, prediction_path, read_predictions, write_predictions
 from drake.prompts import gold_ids
 from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS
-from drake.scoring.evaluate import answers
+from drake.scoring.evaluate import answers, batches
 from drake.scoring.rescore import TaskScore, answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
 
-from .folder import observed_path
+from .folder import checkpoint_folder, observed_path
 from .setup import Setup
+
+PART = 16
+"""Batches whose answers are stored together."""
 
 Answering = Mapping[int, Callable[[], nn.Module]]
 """Client number -> make its backbone's model answer as this client, and return it."""
@@ -95,25 +99,40 @@ class Evaluation:
 
     def _answers(
         self, backbone: Backbone, ready: Answering, tasks: Sequence[str], point: int, round: int
+    ) -> list[Prediction]:
+        """Rows in no particular order. Every PART batches are stored, and not answered again after a stop."""
+        records = [record for task in tasks for record in self.setup.test_records(task)]
+        groups = list(batches(backbone, records, self.setup.preset.eval_tokens))
+        place = self._parts(point) / f"{list(self.setup.backbones).index(backbone.name)}"
+        rows: list[Prediction] = []
+        for start in range(0, len(groups), PART):
+            part, path = groups[start : start + PART], place / f"{start // PART}.parquet"
+            if path.exists():
+                self._batch_done(len(ready) * sum(map(len, part)))
+            else:
+                write_predictions(path, self._part(backbone, ready, part, point, round))
+            rows += read_predictions(path)
+        return rows
+
+    def _part(
+        self, backbone: Backbone, ready: Answering, groups: Sequence[Records], point: int, round: int
     ) -> Iterator[Prediction]:
-        preset, tokenizer = self.setup.preset, backbone.tokenizer
         for answer in answers(
-            backbone,
-            ready,
-            [record for task in tasks for record in self.setup.test_records(task)],
-            token_budget=preset.eval_tokens,
-            max_new_tokens=preset.max_new_tokens,
-            batch_done=self._batch_done,
+            backbone, ready, groups, max_new_tokens=self.setup.preset.max_new_tokens, batch_done=self._batch_done
         ):
             id = answer.record["id"]
             question = self._questions[id]
-            gold = gold_ids(tokenizer, question.answer) if question.open_ended else None
+            gold = gold_ids(backbone.tokenizer, question.answer) if question.open_ended else None
             yield answer_row(point, round, answer.client, id, answer.text, question, answer.token_ids, gold)
+
+    def _parts(self, point: int) -> Path:
+        return checkpoint_folder(self.folder, self.seed) / f"point-{point}"
 
     def _store(self, rows: list[Prediction], point: int) -> None:
         column = {task: number for number, task in enumerate(self.setup.tasks)}
         rows.sort(key=lambda row: (row.client, column[row.task], row.id))
         write_predictions(prediction_path(self.folder, self.seed, point), rows)
+        shutil.rmtree(self._parts(point), ignore_errors=True)
 
     def _scores(self, point: int) -> dict[tuple[int, str], TaskScore]:
         return score_rows(read_predictions(prediction_path(self.folder, self.seed, point)), self._questions)

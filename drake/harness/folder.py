@@ -1,7 +1,7 @@
 """The run folder: one run owns it, and it is valid after any kill.
 
 RUN/config.json      everything that decides the result; written first, never changed
-RUN/checkpoints/     seed-<s>.safetensors, gone when the run is complete
+RUN/checkpoints/     seed-<s>/: the state, gone when the run is complete
 RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
 RUN/predictions/     seed-<s>/point-<t>.parquet
 RUN/results.json, RUN/curves.png, RUN/curves.svg
@@ -66,9 +66,9 @@ def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite
         raise DrakeError(f"{folder} already holds this run; choose another --out or leave --overwrite never out.")
 
 
-def checkpoint_path(folder: Path, seed: int) -> Path:
+def checkpoint_folder(folder: Path, seed: int) -> Path:
     """Where the state of one seed is kept while it runs."""
-    return folder / "checkpoints" / f"seed-{seed}.safetensors"
+    return folder / "checkpoints" / f"seed-{seed}"
 
 
 def observed_path(folder: Path, seed: int, round: int) -> Path:

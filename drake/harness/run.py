@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from drake.errors import DrakeError
-from drake.federation.checkpoint import Progress, load_progress, save_progress
+from drake.federation.checkpoint import Checkpoints, Progress
 from drake.federation.engine import Serial, Worker
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Method
@@ -34,7 +34,7 @@ from drake.results import (
 from drake.results import save as save_results
 
 from .evaluation import Evaluation
-from .folder import Overwrite, checkpoint_path, claim, observed_path
+from .folder import Overwrite, checkpoint_folder, claim, observed_path
 from .setup import Setup
 
 
@@ -64,19 +64,21 @@ class Reporter:
 
 
 class _Keeper(Observer):
-    """Stores the state after every round and passes the news on."""
+    """Names the place of the state, stores what the mixing showed, and passes the news on."""
 
-    def __init__(self, reporter: Reporter, folder: Path, seed: int) -> None:
+    def __init__(self, reporter: Reporter, folder: Path, seed: int, checkpoints: Checkpoints) -> None:
         self._reporter, self._folder, self._seed = reporter, folder, seed
+        self.checkpoints = checkpoints
 
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         self._reporter.client_done(round, client, loss)
 
-    def round_done(self, progress: Progress, method: Method) -> None:
+    def mixed(self, rounds_done: int, method: Method) -> None:
         if seen := method.observed():
-            with replacing(observed_path(self._folder, self._seed, progress.rounds_done)) as temporary:
+            with replacing(observed_path(self._folder, self._seed, rounds_done)) as temporary:
                 temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in seen.items()}))
-        save_progress(checkpoint_path(self._folder, self._seed), progress)
+
+    def round_done(self, progress: Progress) -> None:
         self._reporter.round_done(progress.rounds_done)
 
 
@@ -120,8 +122,8 @@ def evaluate(
 
 def _run_seed(setup: Setup, out: Path, seed: int, store: Callable[[SeedRun], None], reporter: Reporter) -> SeedRun:
     evaluation = Evaluation(setup, out, seed, reporter.answered)
-    checkpoint = checkpoint_path(out, seed)
-    progress = load_progress(checkpoint, setup.device) if checkpoint.exists() else Progress()
+    checkpoints = Checkpoints(checkpoint_folder(out, seed), setup.device)
+    progress = checkpoints.load()
     reporter.seed_started(seed, progress.rounds_done)
     if not prediction_path(out, seed, 0).exists():
         first = prediction_path(out, setup.settings.seeds[0], 0)
@@ -153,7 +155,7 @@ def _run_seed(setup: Setup, out: Path, seed: int, store: Callable[[SeedRun], Non
         at_point,
         setup.evaluation_rounds,
         progress,
-        _Keeper(reporter, out, seed),
+        _Keeper(reporter, out, seed, checkpoints),
     )
     return evaluation.seed_run(progress, setup.evaluation_rounds)
 

@@ -25,7 +25,7 @@ from drake.files import replacing
 from drake.harness.folder import claim
 from drake.predictions import Prediction
 from drake.prompts import gold_ids
-from drake.scoring.evaluate import answers
+from drake.scoring.evaluate import answers, batches
 from drake.scoring.rescore import answer_row, evaluated_questions, score_rows
 from drake.stream import memory_batches
 
@@ -126,13 +126,9 @@ class Questions:
     def scores(self, backbone: backbones.Backbone, model: nn.Module, tasks: Iterable[str]) -> dict[str, float]:
         """Official score of each task, from 0 to 1; `model` is the backbone's, with or without adapters."""
         rows: list[Prediction] = []
-        for answer in answers(
-            backbone,
-            {0: lambda: model},
-            [record for task in tasks for record in self._records[task]],
-            token_budget=self._preset.eval_tokens,
-            max_new_tokens=self._preset.max_new_tokens,
-        ):
+        records = [record for task in tasks for record in self._records[task]]
+        groups = batches(backbone, records, self._preset.eval_tokens)
+        for answer in answers(backbone, {0: lambda: model}, groups, max_new_tokens=self._preset.max_new_tokens):
             id = answer.record["id"]
             question = self._questions[id]
             gold = gold_ids(backbone.tokenizer, question.answer) if question.open_ended else None

@@ -3,7 +3,8 @@
 Naming what a picture shows is learned from the first step on. Comparing it with a word of the question (is it red?
 which option is it? in which image?) is not: over all worlds and forms at once a tiny model stays at chance for
 thousands of steps. So the lessons go one new form at a time on a few worlds, where each is learned in some hundred
-steps, and widen afterwards. A lesson ends when all its forms are answered, or after its most steps.
+steps, and widen afterwards. A lesson keeps the forms of the ones before it: a form left out for some hundred steps is
+forgotten. A lesson ends when all its forms are answered, or after its most steps.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ class Lesson(NamedTuple):
 
 
 FEW, SOME = 3, 10
+ONE_PICTURE = ("letter", "verify", "number", "name", "open", "repeat")
 LESSONS = (
     Lesson(FEW, ("verify",), 700, 0.9),
     Lesson(FEW, ("letter", "verify"), 900, 0.8),
-    Lesson(FEW, ("letter", "verify", "number", "name", "open", "repeat"), 500, 0.85),
-    Lesson(FEW, ("of_which", "select"), 900, 0.8),
+    Lesson(FEW, ONE_PICTURE, 700, 0.8),
+    Lesson(FEW, (*ONE_PICTURE, "of_which", "select"), 900, 0.8),
     Lesson(SOME, None, 500, 0.85),
 )
 """Then comes the whole split, with a falling learning rate."""

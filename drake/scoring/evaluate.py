@@ -5,7 +5,7 @@ Sample-major: a batch is encoded once per backbone and answered by every client 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -77,18 +77,17 @@ def batches(backbone: Backbone, records: Sequence[Record], token_budget: int) ->
 def answers(
     backbone: Backbone,
     clients: Mapping[int, Callable[[], nn.Module]],
-    records: Sequence[Record],
+    groups: Iterable[Sequence[Record]],
     *,
-    token_budget: int,
     max_new_tokens: int,
     batch_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Answer]:
-    """Every client's answer to every record.
+    """Every client's answer to every record of the groups (see `batches`).
 
     clients: client number -> make the backbone's model answer as this client, and return it.
     batch_done: told after each batch and client how many records it answered.
     """
-    for group in batches(backbone, records, token_budget):
+    for group in groups:
         batch = backbone.batch(group, answers=False)
         for client, ready in clients.items():
             model = ready()
