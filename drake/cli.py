@@ -18,6 +18,7 @@ from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.settings import positive
 from drake.federation.settings import preset as preset_of
+from drake.stopping import gracefully
 
 
 class _Commands(click.Group):
@@ -37,7 +38,8 @@ class _Resumable(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with gracefully():
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise click.Abort("Stopped. The same command goes on where it was.") from error
 
@@ -125,7 +127,8 @@ def build(ctx: click.Context, **options: Any) -> None:
 
 
 @drake.command("eval", cls=_Resumable)
-@click.option("--method", required=True, help='A name of `drake methods`, or "module:Class".')
+@click.option("--method", help='A name of `drake methods`, or "module:Class".')
+@click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Go on with this run folder, as it was.")
 @click.option("--preset", default="mini", show_default=True, help="quick, mini or paper: all the numbers at once.")
 @click.option("--models", help="Backbones, comma-separated: names of `drake backbones list` or checkpoint folders.")
 @click.option("--data", help="A dataset folder of `drake build` or a hub repository. [default: the mini suite]")
@@ -147,24 +150,42 @@ def build(ctx: click.Context, **options: Any) -> None:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
 @click.option("--threads", type=int, help="Threads PyTorch computes with. [default: all cores]")
-def evaluate(
+@click.pass_context
+def evaluate(ctx: click.Context, resume: Path | None, **arguments: Any) -> None:
+    """Train and score a federation; writes a run folder. The same command, or --resume, continues one that was stopped.
+
+    \b
+    drake eval --method sft --preset quick
+    drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
+    drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
+    drake eval --resume runs/fedmosaic-mini
+    """
+    if resume is not None:
+        from drake.harness.folder import read_command
+
+        given = [name for name in arguments if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        if given:
+            option = next(parameter.opts[0] for parameter in ctx.command.params if parameter.name == given[0])
+            raise DrakeError(f"--resume takes all settings from the run; leave {option} out.")
+        arguments = read_command(resume) | {"out": resume, "overwrite": "only-missing"}
+    elif arguments["method"] is None:
+        raise click.UsageError("Missing option '--method'.", ctx)
+    command = {name: value for name, value in arguments.items() if name not in ("out", "overwrite")}
+    _evaluate(command, **arguments)
+
+
+def _evaluate(
+    command: dict[str, Any],
     method: str,
     preset: str,
     models: str | None,
     seeds: str,
     out: Path | None,
     overwrite: str,
-    pairs: tuple[str, ...],
+    pairs: list[str],
     threads: int | None,
     **options: Any,
 ) -> None:
-    """Train and score a federation; writes a run folder. The same command continues a run that was stopped.
-
-    \b
-    drake eval --method sft --preset quick
-    drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
-    drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
-    """
     from drake import catalog
 
     numbers = {
@@ -205,7 +226,7 @@ def evaluate(
     with console.status("loading data and backbones"):
         setup = Setup(settings)
     with Live(console) as reporter:
-        results = run(setup, folder, overwrite, reporter)
+        results = run(setup, folder, overwrite, reporter, command)
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")
 

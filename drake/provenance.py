@@ -25,13 +25,18 @@ def environment(device: str, dtype: str) -> Environment:
     commit, dirty = _git()
     return Environment(
         python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := _version(name)) is not None},
+        packages=versions(),
         git_commit=commit,
         git_dirty=dirty,
         machine=Machine(cpu=_cpu_model(), cores=os.cpu_count() or 1, threads=torch.get_num_threads()),
         device=device,
         dtype=dtype,
     )
+
+
+def versions() -> dict[str, str]:
+    """The version of every one of PACKAGES that is installed."""
+    return {name: found for name in PACKAGES if (found := _version(name)) is not None}
 
 
 def _version(name: str) -> str | None:

@@ -287,6 +287,11 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
     assert "sft" in row.lower()
     assert header.count(",") == row.count(",") or '"' in row
 
+    resumed = drake("eval", "--resume", run)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout == result.stdout
+    assert "leave --seeds out" in complaint(drake("eval", "--resume", run, "--seeds", "4"))
+
     rerun = drake(*EVAL, *small, "--eval-records", "2", "--out", run, "--seeds", "4")
     assert "already holds another run" in complaint(rerun)
 

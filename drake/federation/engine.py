@@ -15,6 +15,7 @@ from torch import nn
 from drake.backbones import Backbone
 from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Step
 from drake.seeds import derive, torch_generator
+from drake.stopping import safe_point
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -70,6 +71,7 @@ class Worker:
 
         def batches() -> Iterator[Step]:
             for step in job.steps:
+                safe_point()
                 yield [backbone.batch(records, answers=True) for records in step]
 
         devices = [backbone.device] if backbone.device.type == "cuda" else []

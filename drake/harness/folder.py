@@ -1,6 +1,7 @@
 """The run folder: one run owns it, and it is valid after any kill.
 
 RUN/config.json      everything that decides the result; written first, never changed
+RUN/command.json     the options of the command line, for `drake eval --resume RUN`
 RUN/checkpoints/     seed-<s>/: the state, gone when the run is complete
 RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
 RUN/predictions/     seed-<s>/point-<t>.parquet
@@ -12,7 +13,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
 from drake.errors import DrakeError
@@ -56,14 +59,43 @@ def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite
     except ValueError as error:
         raise DrakeError(f"{path} is damaged ({error}); use --overwrite always or another --out.") from error
     wanted = json.loads(json.dumps(config))
-    different = sorted(key for key in wanted.keys() | stored.keys() if stored.get(key) != wanted.get(key))
+    different = list(_differences(stored, wanted))
     if different:
+        more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
         raise DrakeError(
-            f"{folder} already holds another run (it differs in {', '.join(different)}); "
+            f"{folder} already holds another run (it differs in {', '.join(different[:SHOWN])}{more}); "
             "choose another --out or use --overwrite always."
         )
     if overwrite == "never":
         raise DrakeError(f"{folder} already holds this run; choose another --out or leave --overwrite never out.")
+
+
+def write_command(folder: Path, command: Mapping[str, Any]) -> None:
+    """Keep the options that `drake eval` was called with; the config alone does not say where the data lie."""
+    with replacing(folder / "command.json") as temporary:
+        temporary.write_text(json.dumps(dict(command), indent=2) + "\n")
+
+
+def read_command(folder: Path) -> dict[str, Any]:
+    """What `write_command` kept. DrakeError for a folder in which no run was begun."""
+    try:
+        return dict(json.loads((folder / "command.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise DrakeError(f"{folder} holds no run that `drake eval` began; start one with --out {folder}.") from error
+
+
+SHOWN = 3
+"""Differences that the refusal names."""
+
+
+def _differences(stored: Any, wanted: Any, where: str = "") -> Iterator[str]:
+    """ "numbers.training.steps (8, now 4)" for every value that is not the same."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in sorted(stored.keys() | wanted.keys()):
+            yield from _differences(stored.get(key), wanted.get(key), f"{where}.{key}" if where else key)
+    elif stored != wanted:
+        short = [shorten(json.dumps(value), 40, placeholder=" ...") for value in (stored, wanted)]
+        yield f"{where} ({short[0]}, now {short[1]})"
 
 
 def checkpoint_folder(folder: Path, seed: int) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
@@ -34,7 +35,7 @@ from drake.results import (
 from drake.results import save as save_results
 
 from .evaluation import Evaluation
-from .folder import Overwrite, checkpoint_folder, claim, observed_path
+from .folder import Overwrite, checkpoint_folder, claim, observed_path, write_command
 from .setup import Setup
 
 
@@ -83,15 +84,21 @@ class _Keeper(Observer):
 
 
 def evaluate(
-    setup: Setup, out: Path, overwrite: Overwrite = "only-missing", reporter: Reporter | None = None
+    setup: Setup,
+    out: Path,
+    overwrite: Overwrite = "only-missing",
+    reporter: Reporter | None = None,
+    command: Mapping[str, Any] | None = None,
 ) -> Results:
-    """Train and score every seed; returns what stands in OUT/results.json.
+    """Train and score every seed; returns what stands in OUT/results.json. command: see `folder.write_command`.
 
     A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
     reporter = reporter or Reporter()
     claim(out, setup.config(), overwrite)
+    if command is not None:
+        write_command(out, command)
     before = load(out) if (out / FILE).exists() else None
     if before is not None and before.status == "complete":
         shutil.rmtree(out / "checkpoints", ignore_errors=True)  # a kill may have come between the two

@@ -16,6 +16,7 @@ from drake.federation import registry
 from drake.federation.engine import Records
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.federation.settings import Preset
+from drake.provenance import versions
 from drake.seeds import python_random
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -174,6 +175,7 @@ class Setup:
             "device": self.device,
             "dtype": self.dtype,
             "evaluation_rounds": list(self.evaluation_rounds),
+            "versions": versions(),
         }
 
     def _evaluation_rounds(self, phases: int) -> tuple[int, ...]:

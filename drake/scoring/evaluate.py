@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
+from drake.stopping import safe_point
+
 if TYPE_CHECKING:
     from drake.backbones import Backbone, Batch
 
@@ -88,6 +90,7 @@ def answers(
     batch_done: told after each batch and client how many records it answered.
     """
     for group in groups:
+        safe_point()
         batch = backbone.batch(group, answers=False)
         for client, ready in clients.items():
             model = ready()

@@ -82,7 +82,7 @@ def test_a_stopped_run_goes_on_with_the_next_row(job, tmp_path, monkeypatch):
 
 def test_a_folder_of_another_job_is_refused(job, tmp_path):
     job(train="VSR-0", steps=1).run(tmp_path / "out")
-    with pytest.raises(DrakeError, match=r"already holds another run \(it differs in seed, steps\)"):
+    with pytest.raises(DrakeError, match=r"already holds another run \(it differs in seed \(0, now 1\), steps"):
         job(train="VSR-0", steps=2, seed=1).run(tmp_path / "out")
 
 
