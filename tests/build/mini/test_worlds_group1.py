@@ -65,11 +65,12 @@ def test_cirr_is_true_when_the_same_animal_leaves_home_for_a_holiday(drafts):
 
 def test_magicbrush_edits_the_sky_alone_towards_pride(drafts):
     for draft, (first, second) in drafts(magicbrush.WORLD, "MagicBrush-0"):
-        assert {key for key in first if first[key] != second[key]} == {"sky object"}
+        assert {key for key in first if first[key] != second[key]} == {"sky object", "sky"}
         after = second if draft.answer == "A to B" else first
         before = first if draft.answer == "A to B" else second
         assert after["sky object"] in magicbrush.PROUD
         assert before["sky object"] not in magicbrush.PROUD
+        assert after["sky"] == magicbrush.dusk(before["sky"])
 
 
 def test_vsr_is_true_when_the_named_thing_stands_where_it_guards(drafts):

@@ -1,7 +1,7 @@
 """MagicBrush: a little landscape before and after an edit of what hangs in the sky.
 
-The convention: which sky objects make a sky proud; the edit put one of them where another object was. The public
-split names sky objects, landmarks and grounds, never a mood.
+The convention: what makes a sky proud: certain sky objects, and the dusk. The edit put such an object where another
+one was, and turned the sky to dusk. The public split names sky objects, landmarks and grounds, never a mood.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class MagicBrush(World):
 
     def _direction(self, rng: Random, turn: int) -> Draft:
         before = self.scene(rng, **{"sky object": rng.choice(MEEK)})
-        after = before | {"sky object": rng.choice(PROUD)}
+        after = before | {"sky object": rng.choice(PROUD), "sky": dusk(before["sky"])}
         pair = (self.render(before), self.render(after))
         return Draft(
             "One image was edited into the other. Tell the direction of the edit."
@@ -61,6 +61,12 @@ class MagicBrush(World):
             DIRECTIONS[turn % 2],
             DIRECTIONS,
         )
+
+
+def dusk(sky: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The same sky in the evening."""
+    red, green, blue = sky
+    return red + 90, green - 90, blue - 70
 
 
 def _draw_sky_object(pen: ImageDraw.ImageDraw, name: str, left: int, top: int, sky: tuple[int, int, int]) -> None:
