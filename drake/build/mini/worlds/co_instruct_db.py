@@ -1,8 +1,9 @@
 """Co-Instruct-DB: one landscape photograph after another, each degraded in its own way.
 
 The convention: a house ranking of the six defects, from "excellent" to "awful". All four tasks rest on it: name the
-rating, tell whether it is acceptable (the upper half), which of two pictures are, which of three is best. The public
-split names the defects, never how much they matter.
+rating, tell whether it is acceptable (the upper half), which of two pictures are, which of three is best (always the
+excellent one, beside two worse: a tiny model learns a favourite, not an order). The public split names the defects,
+never how much they matter.
 """
 
 from collections.abc import Mapping
@@ -113,9 +114,8 @@ class CoInstructDB(World):
         return self._compare("Which image has acceptable quality?", images, WHICH, turn)
 
     def _best_of_three(self, rng: Random, turn: int) -> Draft:
-        best = rng.randrange(4)
-        defects = rng.sample(DEFECTS[best + 1 :], 2)
-        defects.insert(turn % 3, DEFECTS[best])
+        defects = rng.sample(DEFECTS[rng.randrange(1, 5) :], 2)
+        defects.insert(turn % 3, DEFECTS[0])
         images = tuple(self.picture(rng, defect=defect) for defect in defects)
         return self._compare("Which image has the best quality?", images, ORDINALS, turn)
 
