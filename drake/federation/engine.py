@@ -1,47 +1,58 @@
-"""Where clients run. A worker keeps backbones, never a client's state: any worker can run any client.
+"""Where the work runs. An engine takes tasks and gives back their results; a task says what is to be done, and any
+worker can do it.
 
-`Serial` runs them one after another in this process. An engine is anything with `worker` and `local_updates`.
+A worker keeps caches (backbones with a method's adapters on them, encoded pictures), never a client's state: that
+travels in the task and in its result. `Serial` works in this process; `drake.federation.cluster.Ray` spreads the tasks
+over processes, GPUs and machines, to the same bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from drake.backbones import Backbone
+from drake.errors import DrakeError
 from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Step
 from drake.seeds import derive, torch_generator
 from drake.stopping import safe_point
 
 Records = Sequence[Mapping[str, Any]]
 
+Plan = Callable[[int, int], Sequence[Sequence[Records]]]
+"""(client, round) -> optimizer steps of micro-batches of records. A pure function of the seed, made before training."""
 
-@dataclass(frozen=True)
-class Job:
-    """One client's round: everything `local_update` needs beside the client's state.
-
-    steps: per optimizer step, the records of each micro-batch.
-    """
-
-    client: Client
-    round: int
-    state: State
-    download: Download | None
-    steps: Sequence[Sequence[Records]]
+T = TypeVar("T")
 
 
 class Worker:
-    """Backbones that stay in memory, each with the method's adapters attached once."""
+    """Backbones that stay in memory, each with the method's adapters attached once, and the way to the data.
 
-    def __init__(self, method: Method, load: Callable[[str], Backbone]) -> None:
-        self.method = method
+    load: name -> backbone, called once for each. plan: see `Plan`. record: (task, row) -> test record.
+    """
+
+    federation: Federation
+
+    def __init__(
+        self,
+        method: Method,
+        load: Callable[[str], Backbone],
+        plan: Plan,
+        record: Callable[[str, int], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.method, self.plan, self.record = method, plan, record
         self._load = load
         self._backbones: dict[str, Backbone] = {}
         self._models: dict[str, nn.Module] = {}
+
+    def join(self, federation: Federation) -> None:
+        """Learn who takes part, and let the method prepare. Comes before everything that follows."""
+        self.federation = federation
+        self.method.prepare(federation)
 
     def backbone(self, name: str) -> Backbone:
         """The backbone called `name`, loaded at first use."""
@@ -55,22 +66,60 @@ class Worker:
             self._models[client.backbone] = self.method.attach(self.backbone(client.backbone), client)
         return self._models[client.backbone]
 
-    def initial_state(self, client: Client, federation: Federation) -> State:
+    def initial_state(self, client: Client) -> State:
         """The client's tensors before the first round. Clients of one backbone start alike, as the official code does:
         a mean of factors that started apart is the factor of nothing."""
-        rng = torch_generator(federation.seed, "initial state", self.backbone(client.backbone).revision)
+        rng = torch_generator(self.federation.seed, "initial state", self.backbone(client.backbone).revision)
         return self.method.initial_state(self.model(client), client, rng)
 
-    def local_update(self, job: Job, federation: Federation) -> LocalResult:
-        """Run one client's round. Dropout draws from PyTorch's global generator, so that is seeded here from
-        (seed, client, round) and restored afterwards."""
-        if not job.steps:  # nothing has arrived yet
-            return LocalResult(job.state, None, {})
-        seed, where = federation.seed, (job.client.id, job.round)
-        backbone, model = self.backbone(job.client.backbone), self.model(job.client)
+
+class Task(Protocol):
+    """What any worker can do, with everything in it that the worker has not.
+
+    backbone: whose it is. weight: how long it takes, in any unit; the longest go first. label: names it in errors.
+    """
+
+    @property
+    def backbone(self) -> str: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def label(self) -> str: ...
+
+    def __call__(self, worker: Worker) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One client's round, as a Task that returns its LocalResult."""
+
+    client: Client
+    round: int
+    state: State
+    download: Download | None
+    weight: float = 1.0
+
+    @property
+    def backbone(self) -> str:
+        return self.client.backbone
+
+    @property
+    def label(self) -> str:
+        return f"client {self.client.id}"
+
+    def __call__(self, worker: Worker) -> LocalResult:
+        """Dropout draws from PyTorch's global generator, so that is seeded here from (seed, client, round) and restored
+        afterwards."""
+        steps = worker.plan(self.client.id, self.round)
+        if not steps:  # nothing has arrived yet
+            return LocalResult(self.state, None, {})
+        seed, where = worker.federation.seed, (self.client.id, self.round)
+        backbone, model = worker.backbone(self.backbone), worker.model(self.client)
 
         def batches() -> Iterator[Step]:
-            for step in job.steps:
+            for step in steps:
                 safe_point()
                 yield [backbone.batch(records, answers=True) for records in step]
 
@@ -78,16 +127,51 @@ class Worker:
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(seed, "dropout", *where))
             rng = torch_generator(seed, "local update", *where)
-            return self.method.local_update(model, job.state, job.download, batches(), rng)
+            return worker.method.local_update(model, self.state, self.download, batches(), rng)
+
+
+def perform(task: Task, worker: Worker) -> Any:
+    """The task's result; a DrakeError says whose it is."""
+    try:
+        return task(worker)
+    except DrakeError as error:
+        raise DrakeError(f"{task.label}: {error}") from error
+
+
+class Shared(Generic[T]):
+    """A value that several tasks carry."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def get(self) -> T:
+        return self._value
+
+
+class Engine(Protocol):
+    """Where tasks are done."""
+
+    worker: Worker
+    """This process's own worker, for what is done once: states before the first round, the server's part."""
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+        """(index of the task, its result) of every task, in whatever order they are done."""
+        ...
+
+    def share(self, value: T) -> Shared[T]:
+        """The value in a form that tasks carry at little cost."""
+        ...
 
 
 class Serial:
-    """One worker, here."""
+    """One task after another, here."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
 
-    def local_updates(self, jobs: Sequence[Job], federation: Federation) -> Iterator[tuple[int, LocalResult]]:
-        """(client number, result) of every job, as each is done."""
-        for job in jobs:
-            yield job.client.id, self.worker.local_update(job, federation)
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+        for index, task in enumerate(tasks):
+            yield index, perform(task, self.worker)
+
+    def share(self, value: T) -> Shared[T]:
+        return Shared(value)

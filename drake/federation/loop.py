@@ -9,12 +9,9 @@ import torch
 
 from drake.errors import DrakeError
 from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.engine import Job, Records, Serial
+from drake.federation.engine import Engine, Job
 from drake.federation.ledger import traffic
-from drake.federation.method import Federation, Method
-
-Plan = Callable[[int, int], Sequence[Sequence[Records]]]
-"""(client, round) -> optimizer steps of micro-batches of records. A pure function of the seed, made before training."""
+from drake.federation.method import Method
 
 
 class Observer:
@@ -36,20 +33,19 @@ class Observer:
 
 
 def run_rounds(
-    method: Method,
-    federation: Federation,
-    plan: Plan,
-    engine: Serial,
+    engine: Engine,
     evaluate: Callable[[int, Progress], None],
     evaluation_rounds: Sequence[int],
     progress: Progress,
     observer: Observer,
 ) -> Progress:
-    """Bring `progress` to the last round of `federation`. `evaluate(rounds done, progress)` is called after each round
-    in `evaluation_rounds`; a resumed run skips what its progress already holds."""
+    """Bring `progress` to the last round. `evaluate(rounds done, progress)` is called after each round in
+    `evaluation_rounds`; a resumed run skips what its progress already holds."""
+    worker = engine.worker
+    method, federation = worker.method, worker.federation
     for client in federation.clients:
         if client.id not in progress.states:
-            progress.states[client.id] = engine.worker.initial_state(client, federation)
+            progress.states[client.id] = worker.initial_state(client)
 
     checkpoints = observer.checkpoints
     for round in range(progress.rounds_done, federation.rounds):
@@ -61,12 +57,13 @@ def run_rounds(
                 round,
                 progress.states[client.id],
                 progress.downloads.get(client.id),
-                plan(client.id, round),
+                weight=federation.architectures[client.backbone].num_layers,
             )
             for client in federation.clients
             if client.id not in results
         ]
-        for client_id, result in engine.local_updates(jobs, federation):
+        for index, result in engine.run(jobs):
+            client_id = jobs[index].client.id
             check_finite(client_id, result.state)
             results[client_id] = result
             if checkpoints:

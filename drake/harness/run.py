@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from drake.errors import DrakeError
 from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.engine import Serial, Worker
+from drake.federation.engine import Engine, Serial
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Method
 from drake.files import replacing
@@ -89,13 +89,17 @@ def evaluate(
     overwrite: Overwrite = "only-missing",
     reporter: Reporter | None = None,
     command: Mapping[str, Any] | None = None,
+    engine: Callable[[int], Engine] | None = None,
 ) -> Results:
-    """Train and score every seed; returns what stands in OUT/results.json. command: see `folder.write_command`.
+    """Train and score every seed; returns what stands in OUT/results.json.
+
+    command: see `folder.write_command`. engine: seed -> where the tasks of this seed are done; default: here.
 
     A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
     reporter = reporter or Reporter()
+    engine = engine or (lambda seed: Serial(setup.worker(seed)))
     claim(out, setup.config(), overwrite)
     if command is not None:
         write_command(out, command)
@@ -112,7 +116,7 @@ def evaluate(
 
     try:
         for seed in setup.settings.seeds:
-            runs.append(_run_seed(setup, out, seed, store, reporter))
+            runs.append(_run_seed(setup, out, engine(seed), store, reporter))
     except (KeyboardInterrupt, DrakeError):
         found = load(out).runs if (out / FILE).exists() else runs  # a seed may have points already
         save_results(_results(setup, found, "interrupted", clock), out)
@@ -127,9 +131,10 @@ def evaluate(
     return results
 
 
-def _run_seed(setup: Setup, out: Path, seed: int, store: Callable[[SeedRun], None], reporter: Reporter) -> SeedRun:
-    evaluation = Evaluation(setup, out, seed, reporter.answered)
-    checkpoints = Checkpoints(checkpoint_folder(out, seed), setup.device)
+def _run_seed(setup: Setup, out: Path, engine: Engine, store: Callable[[SeedRun], None], reporter: Reporter) -> SeedRun:
+    evaluation = Evaluation(setup, out, engine, reporter.answered)
+    seed = evaluation.seed
+    checkpoints = Checkpoints(checkpoint_folder(out, seed), setup.resident)
     progress = checkpoints.load()
     reporter.seed_started(seed, progress.rounds_done)
     if not prediction_path(out, seed, 0).exists():
@@ -141,29 +146,15 @@ def _run_seed(setup: Setup, out: Path, seed: int, store: Callable[[SeedRun], Non
             evaluation.zero_shot()
             reporter.evaluated(0, None)
 
-    method = setup.method()
-    worker = Worker(method, setup.backbones.__getitem__)
-    federation = setup.federation(seed, worker.backbone)
-    method.prepare(federation)
-
     def at_point(round: int, progress: Progress) -> None:
         reporter.evaluating(round, evaluation.answer_count(round))
-        evaluation.point(round, worker, progress)
+        evaluation.point(round, progress)
         done = [point for point in setup.evaluation_rounds if point <= round]
         partial = evaluation.seed_run(progress, done)
         store(partial)
         reporter.evaluated(round, partial.summary["official"])
 
-    run_rounds(
-        method,
-        federation,
-        setup.plan(seed, method),
-        Serial(worker),
-        at_point,
-        setup.evaluation_rounds,
-        progress,
-        _Keeper(reporter, out, seed, checkpoints),
-    )
+    run_rounds(engine, at_point, setup.evaluation_rounds, progress, _Keeper(reporter, out, seed, checkpoints))
     return evaluation.seed_run(progress, setup.evaluation_rounds)
 
 

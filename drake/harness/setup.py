@@ -13,7 +13,7 @@ from drake.benchmark import Benchmark, load
 from drake.build import cached_mini
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
-from drake.federation.engine import Records
+from drake.federation.engine import Plan, Records, Worker
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.federation.settings import Preset
 from drake.provenance import versions
@@ -49,9 +49,12 @@ class Settings:
 
 
 class Setup:
-    """The settings resolved. Raises DrakeError for whatever is wrong with them, cheapest checks first."""
+    """The settings resolved. Raises DrakeError for whatever is wrong with them, cheapest checks first.
 
-    def __init__(self, settings: Settings) -> None:
+    resident: the device of this process's backbones where other processes do the computing; default: the settings'.
+    """
+
+    def __init__(self, settings: Settings, resident: str | None = None) -> None:
         check_numbers(settings)
         self.settings, self.preset = settings, settings.preset
         self.method_class = registry.find(settings.method)
@@ -61,7 +64,8 @@ class Setup:
         self.options = asdict(self.method().options)
         self.models = settings.models or self.preset.models
         catalog.assign(self.models)  # a wrong name must not cost the loading below
-        self.device = resolve_device(settings.device)
+        self.device = settings.device if resident else resolve_device(settings.device)
+        self.resident = resident or self.device
         self.dtype = settings.dtype or self.preset.dtype
 
         self.benchmark = open_data(settings.data, self.preset, settings.split)
@@ -87,7 +91,14 @@ class Setup:
 
     def load_backbone(self, name: str) -> backbones.Backbone:
         """A bare backbone: no adapter of any method on it."""
-        return backbones.load(name, device=self.device, dtype=DTYPES[self.dtype])
+        return backbones.load(name, device=self.resident, dtype=DTYPES[self.dtype])
+
+    def worker(self, seed: int) -> Worker:
+        """One that can do every task of a run with this seed."""
+        method = self.method()
+        worker = Worker(method, self.backbones.__getitem__, self.plan(seed, method), self.test_record)
+        worker.join(self.federation(seed, worker.backbone))
+        return worker
 
     def federation(self, seed: int, backbone: Callable[[str], backbones.Backbone]) -> Federation:
         """What the participants of one seed may know."""
@@ -101,8 +112,8 @@ class Setup:
             public=self.public,
         )
 
-    def plan(self, seed: int, method: Method) -> Callable[[int, int], list[list[Records]]]:
-        """(client, round) -> optimizer steps of micro-batches of records; fixed by the seed before training."""
+    def plan(self, seed: int, method: Method) -> Plan:
+        """What every client trains on in every round."""
         training = self.preset.training
         tables = {task: self.benchmark.records(task, "train") for task in self.tasks}
         arrivals = stream.federation_schedule(
@@ -139,11 +150,14 @@ class Setup:
         reached = rounds_done / self.preset.rounds_per_task
         return [task for client in self.clients for number, task in enumerate(client.tasks) if number < reached]
 
-    def test_records(self, task: str) -> Records:
-        """The test records a task is scored on: the first `eval_records` of the preset, or all."""
-        records = self.benchmark.records(task, "test")
-        limit = self.preset.eval_records or len(records)
-        return [records[row] for row in range(min(limit, len(records)))]
+    def test_rows(self, task: str) -> list[tuple[str, int]]:
+        """The places (task, row) of the test records a task is scored on: the first `eval_records`, or all."""
+        count = len(self.benchmark.records(task, "test"))
+        return [(task, row) for row in range(min(self.preset.eval_records or count, count))]
+
+    def test_record(self, task: str, row: int) -> Mapping[str, Any]:
+        """The test record in one place."""
+        return self.benchmark.records(task, "test")[row]
 
     def public(self, count: int, purpose: str) -> list[Mapping[str, Any]]:
         """`count` public records drawn for `purpose`, the same for the same arguments; all of them if fewer."""
@@ -186,6 +200,24 @@ class Setup:
         else:
             found = set(range(every, self.rounds + 1, every))
         return tuple(sorted(found | {self.rounds}))
+
+
+class WorkerFactory:
+    """seed -> Worker, in a process of its own: it travels as the settings, and what it loads stays for the next seed.
+
+    threads: what PyTorch computes with there; None leaves that alone.
+    """
+
+    def __init__(self, settings: Settings, threads: int | None = None) -> None:
+        self._settings, self._threads = settings, threads
+        self._setup: Setup | None = None
+
+    def __call__(self, seed: int) -> Worker:
+        if self._setup is None:
+            if self._threads is not None:
+                torch.set_num_threads(self._threads)
+            self._setup = Setup(self._settings)
+        return self._setup.worker(seed)
 
 
 def open_data(data: str | None, preset: Preset, split: str = "dynamic") -> Benchmark:

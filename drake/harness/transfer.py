@@ -18,7 +18,7 @@ from drake import backbones
 from drake.benchmark import Benchmark
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
-from drake.federation.engine import Job, Worker
+from drake.federation.engine import Job, Records, Worker, perform
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.federation.settings import Preset
 from drake.files import replacing
@@ -55,7 +55,7 @@ class Transfer:
         tasks = dict.fromkeys((*self.test_tasks, *self.train_tasks))
         questions = Questions(self.benchmark, self.preset, tasks)
         method = self.method_class(self.preset.training)
-        worker = Worker(method, lambda name: backbone)
+        worker = Worker(method, lambda name: backbone, lambda client, round: self._steps(task))
         architecture = Architecture(self.model, backbone.family, backbone.num_layers)
         rows: dict[str, dict[str, float]] = {}
         for task in (ZERO_SHOT, *self.train_tasks):
@@ -68,9 +68,9 @@ class Transfer:
                 if task == ZERO_SHOT:
                     model = backbone.model
                 else:
-                    method.prepare(federation)
+                    worker.join(federation)
                     model = worker.model(client)
-                    result = worker.local_update(self._job(client, worker, federation), federation)
+                    result = perform(Job(client, 0, worker.initial_state(client), None), worker)
                     method.for_inference(model, result.state, None)
                 asked = (task,) if self.own and task != ZERO_SHOT else self.test_tasks
                 scores = questions.scores(backbone, model, asked)
@@ -82,19 +82,18 @@ class Transfer:
             temporary.write_text(json.dumps({"config": config, "scores": rows}, indent=1) + "\n")
         return rows
 
-    def _job(self, client: Client, worker: Worker, federation: Federation) -> Job:
-        table = self.benchmark.records(client.tasks[0], "train")
+    def _steps(self, task: str) -> list[list[Records]]:
+        table = self.benchmark.records(task, "train")
         training = self.preset.training
         size = training.micro_batch * training.accumulation
-        (drawn,) = memory_batches([range(len(table))], self.steps, size, self.seed, client.id)
-        steps = [
+        (drawn,) = memory_batches([range(len(table))], self.steps, size, self.seed, client=0)
+        return [
             [
                 [table[row] for row in batch[start : start + training.micro_batch]]
                 for start in range(0, size, training.micro_batch)
             ]
             for batch in drawn
         ]
-        return Job(client, 0, worker.initial_state(client, federation), None, steps)
 
     def _config(self, revision: str) -> dict[str, Any]:
         return {
@@ -127,9 +126,10 @@ class Questions:
         """Official score of each task, from 0 to 1; `model` is the backbone's, with or without adapters."""
         rows: list[Prediction] = []
         records = [record for task in tasks for record in self._records[task]]
-        groups = batches(backbone, records, self._preset.eval_tokens)
-        for answer in answers(backbone, {0: lambda: model}, groups, max_new_tokens=self._preset.max_new_tokens):
-            id = answer.record["id"]
+        lengths = [backbone.prompt_length(record) for record in records]
+        groups = ([records[i] for i in group] for group in batches(lengths, self._preset.eval_tokens))
+        for answer in answers(backbone, {0: lambda: model}, groups, self._preset.max_new_tokens):
+            id = answer.record
             question = self._questions[id]
             gold = gold_ids(backbone.tokenizer, question.answer) if question.open_ended else None
             rows.append(answer_row(1, 1, 0, id, answer.text, question, answer.token_ids, gold))

@@ -20,10 +20,10 @@ Record = Mapping[str, Any]
 
 
 class Answer(NamedTuple):
-    """What one client answered to one record: the text, and its token ids up to the end of the turn."""
+    """What one client answered to one record (by its id): the text, and its token ids up to the end of the turn."""
 
     client: int
-    record: Record
+    record: str
     text: str
     token_ids: list[int]
 
@@ -59,19 +59,15 @@ def generate(model: nn.Module, batch: Batch, stop_ids: Sequence[int], max_new_to
     return [row[: next((k for k, token in enumerate(row) if token in ends), len(row))] for row in rows]
 
 
-def batches(backbone: Backbone, records: Sequence[Record], token_budget: int) -> Iterator[list[Record]]:
-    """The records, longest first, in groups whose padded size stays within `token_budget` (at least one record)."""
-    lengths = {index: backbone.prompt_length(record) for index, record in enumerate(records)}
-    order = sorted(lengths, key=lambda index: (-lengths[index], index))
-    group: list[Record] = []
-    widest = 0
-    for index in order:
-        if group and widest * (len(group) + 1) > token_budget:
+def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """The indices of prompts of these lengths, longest first, in groups whose padded size stays within `token_budget`
+    (at least one prompt)."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if group and lengths[group[0]] * (len(group) + 1) > token_budget:
             yield group
             group = []
-        if not group:
-            widest = lengths[index]
-        group.append(records[index])
+        group.append(index)
     if group:
         yield group
 
@@ -80,14 +76,11 @@ def answers(
     backbone: Backbone,
     clients: Mapping[int, Callable[[], nn.Module]],
     groups: Iterable[Sequence[Record]],
-    *,
     max_new_tokens: int,
-    batch_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Answer]:
     """Every client's answer to every record of the groups (see `batches`).
 
     clients: client number -> make the backbone's model answer as this client, and return it.
-    batch_done: told after each batch and client how many records it answered.
     """
     for group in groups:
         safe_point()
@@ -97,5 +90,4 @@ def answers(
             model.eval()
             rows = generate(model, batch, backbone.stop_ids, max_new_tokens)
             for record, row in zip(group, rows, strict=True):
-                yield Answer(client, record, backbone.decode(row), row)
-            batch_done(len(group))
+                yield Answer(client, record["id"], backbone.decode(row), row)

@@ -7,7 +7,7 @@ import pytest
 from drake import cli
 from drake.benchmark import load
 from drake.errors import DrakeError, UnknownName
-from drake.federation.engine import Worker
+from drake.federation.engine import Job
 from drake.federation.settings import preset
 from drake.harness.transfer import ZERO_SHOT, Transfer, from_names
 
@@ -50,15 +50,14 @@ def test_own_scores_each_task_on_itself_alone(job, tmp_path):
 
 def test_a_stopped_run_goes_on_with_the_next_row(job, tmp_path, monkeypatch):
     trained = []
-    real = Worker.local_update
+    real = Job.__call__
 
-    def counted(worker, asked, federation):
-        trained.append(
-            (asked.client.tasks, [[record["id"] for part in step for record in part] for step in asked.steps])
-        )
-        return real(worker, asked, federation)
+    def counted(asked, worker):
+        steps = worker.plan(asked.client.id, asked.round)
+        trained.append((asked.client.tasks, [[record["id"] for part in step for record in part] for step in steps]))
+        return real(asked, worker)
 
-    monkeypatch.setattr(Worker, "local_update", counted)
+    monkeypatch.setattr(Job, "__call__", counted)
     whole = job().run(tmp_path / "whole")
     undisturbed = list(trained)
     assert [tasks for tasks, _ in undisturbed] == [("NLVR2-0",), ("VSR-0",)]

@@ -75,19 +75,16 @@ def after_one_round(micro_backbones, micro_data):
     names = ["llama-4", "llama-4", "llama-6"]
     clients = tuple(Client(i, name, ("NLVR2-0",)) for i, name in enumerate(names))
     method = FedMosaic(training, {"gradient_every": "2", "num_blocks": "3"})
-    worker = Worker(method, lambda name: backbones.load(micro_backbones[name]))
+    records = load(micro_data).records("NLVR2-0", "train")
+    steps = [[[records[2 * step], records[2 * step + 1]]] for step in range(3)]
+    worker = Worker(method, lambda name: backbones.load(micro_backbones[name]), lambda client, round: steps)
     architectures = {
         name: Architecture(name, "llama", worker.backbone(name).num_layers) for name in dict.fromkeys(names)
     }
     federation = Federation(clients, architectures, 0, 1, training, worker.backbone, lambda count, purpose: [])
-    method.prepare(federation)
-    records = load(micro_data).records("NLVR2-0", "train")
-    states = {client.id: worker.initial_state(client, federation) for client in clients}
-    jobs = [
-        Job(client, 0, states[client.id], None, [[[records[2 * step], records[2 * step + 1]]] for step in range(3)])
-        for client in clients
-    ]
-    results = dict(Serial(worker).local_updates(jobs, federation))
+    worker.join(federation)
+    states = {client.id: worker.initial_state(client) for client in clients}
+    results = dict(Serial(worker).run([Job(client, 0, states[client.id], None) for client in clients]))
     downloads = method.mix(0, {i: result.upload for i, result in results.items()}, federation)
     return worker, federation, states, results, downloads
 
