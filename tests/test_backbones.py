@@ -251,4 +251,4 @@ def test_embedded_names_are_the_catalogs():
     from drake import catalog
 
     known = {name for name, model in catalog.models().items() if model.embedded}
-    assert set(backbones.embedded()) <= known
+    assert set(backbones.embedded()) == known
