@@ -149,7 +149,14 @@ def build(ctx: click.Context, **options: Any) -> None:
 @click.option("--alpha", default=0.5, show_default=True, help="Of Dirichlet splits.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
-@click.option("--threads", type=int, help="Threads PyTorch computes with. [default: all cores]")
+@click.option("--threads", type=int, help="Threads PyTorch computes with, in each process. [default: all cores]")
+@click.option(
+    "--engine", default="serial", show_default=True, type=click.Choice(["serial", "ray"]), help="Where clients run."
+)
+@click.option("--workers", type=int, help="Processes of the engine ray. [default: one per GPU, or per core]")
+@click.option(
+    "--gpu-share", metavar="NAME=SHARE,...", help="Ray: the part of a GPU that a process of a backbone takes."
+)
 @click.pass_context
 def evaluate(ctx: click.Context, resume: Path | None, **arguments: Any) -> None:
     """Train and score a federation; writes a run folder. The same command, or --resume, continues one that was stopped.
@@ -157,6 +164,7 @@ def evaluate(ctx: click.Context, resume: Path | None, **arguments: Any) -> None:
     \b
     drake eval --method sft --preset quick
     drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
+    drake eval --method fedmosaic --preset mini --engine ray --workers 2
     drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
     drake eval --resume runs/fedmosaic-mini
     """
@@ -184,6 +192,9 @@ def _evaluate(
     overwrite: str,
     pairs: list[str],
     threads: int | None,
+    engine: str,
+    workers: int | None,
+    gpu_share: str | None,
     **options: Any,
 ) -> None:
     from drake import catalog
@@ -198,8 +209,11 @@ def _evaluate(
     registry.check(method)
     named = tuple(part.strip() for part in (models or "").split(",") if part.strip())
     catalog.assign(named or chosen.models)
-    if threads is not None:
-        positive("--threads", threads)
+    for option, value in (("--threads", threads), ("--workers", workers)):
+        if value is not None:
+            positive(option, value)
+    if engine == "serial" and (workers, gpu_share) != (None, None):
+        raise DrakeError("--workers and --gpu-share are for --engine ray; add it or leave them out.")
 
     import torch
     from rich.console import Console
@@ -207,6 +221,7 @@ def _evaluate(
 
     from drake.harness import Settings, Setup
     from drake.harness import evaluate as run
+    from drake.harness.engines import opened, shares_from
     from drake.harness.setup import options_from, seeds_from
     from drake.terminal import Live, duration, summary_table
 
@@ -223,10 +238,11 @@ def _evaluate(
     )
     console = Console(stderr=True)
     folder = out or Path("runs") / f"{method.rsplit(':', 1)[-1].lower()}-{preset}"
+    shares = shares_from(gpu_share)
     with console.status("loading data and backbones"):
-        setup = Setup(settings)
-    with Live(console) as reporter:
-        results = run(setup, folder, overwrite, reporter, command)
+        setup = Setup(settings, resident="cpu" if engine == "ray" else None)
+    with opened(engine, setup, workers, threads, shares) as engines, Live(console) as reporter:
+        results = run(setup, folder, overwrite, reporter, command, engines)
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")
 

@@ -18,8 +18,8 @@ PACKAGES = (
 SOURCE_ROOMS = ("drake", "methods", "baselines")
 
 
-def environment(device: str, dtype: str) -> Environment:
-    """Versions, commit and machine of this process."""
+def environment(device: str, dtype: str, processes: int = 1) -> Environment:
+    """Versions, commit and machine of this process. processes: how many compute side by side."""
     import torch  # here: reading results must not cost seconds of start-up
 
     commit, dirty = _git()
@@ -28,7 +28,9 @@ def environment(device: str, dtype: str) -> Environment:
         packages=versions(),
         git_commit=commit,
         git_dirty=dirty,
-        machine=Machine(cpu=_cpu_model(), cores=os.cpu_count() or 1, threads=torch.get_num_threads()),
+        machine=Machine(
+            cpu=_cpu_model(), cores=os.cpu_count() or 1, threads=torch.get_num_threads(), processes=processes
+        ),
         device=device,
         dtype=dtype,
     )

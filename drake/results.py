@@ -223,7 +223,9 @@ class Machine(_Part):
     cores: int
     """Logical cores of the machine."""
     threads: int
-    """Threads PyTorch computed with."""
+    """Threads PyTorch computed with, in each process."""
+    processes: int = 1
+    """Processes that computed side by side."""
 
 
 class Environment(_Part):

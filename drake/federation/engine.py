@@ -9,7 +9,7 @@ over processes, GPUs and machines, to the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -17,7 +17,7 @@ from torch import nn
 
 from drake.backbones import Backbone
 from drake.errors import DrakeError
-from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Step
+from drake.federation.method import Client, Download, Federation, LocalResult, Message, Method, State, Step
 from drake.seeds import derive, torch_generator
 from drake.stopping import safe_point
 
@@ -127,7 +127,19 @@ class Job:
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(seed, "dropout", *where))
             rng = torch_generator(seed, "local update", *where)
-            return worker.method.local_update(model, self.state, self.download, batches(), rng)
+            state, download = (moved(mine, backbone.device) for mine in (self.state, self.download))
+            return worker.method.local_update(model, state, download, batches(), rng)
+
+
+def moved(value: T, device: str | torch.device) -> T:
+    """The same dict, message or result with its tensors on `device`; no copy of what is there already."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: moved(item, device) for key, item in value.items()}
+    if isinstance(value, (Message, LocalResult)):
+        return replace(value, **{f.name: moved(getattr(value, f.name), device) for f in fields(value)})
+    return value
 
 
 def perform(task: Task, worker: Worker) -> Any:

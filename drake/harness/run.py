@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from drake.errors import DrakeError
 from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.engine import Engine, Serial
+from drake.federation.engine import Engine
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Method
 from drake.files import replacing
@@ -24,6 +24,7 @@ from drake.results import (
     FILE,
     ClientInfo,
     DataInfo,
+    Environment,
     MethodInfo,
     ModelsInfo,
     Results,
@@ -34,6 +35,7 @@ from drake.results import (
 )
 from drake.results import save as save_results
 
+from .engines import Engines, serial
 from .evaluation import Evaluation
 from .folder import Overwrite, checkpoint_folder, claim, observed_path, write_command
 from .setup import Setup
@@ -89,17 +91,17 @@ def evaluate(
     overwrite: Overwrite = "only-missing",
     reporter: Reporter | None = None,
     command: Mapping[str, Any] | None = None,
-    engine: Callable[[int], Engine] | None = None,
+    engines: Engines | None = None,
 ) -> Results:
     """Train and score every seed; returns what stands in OUT/results.json.
 
-    command: see `folder.write_command`. engine: seed -> where the tasks of this seed are done; default: here.
+    command: see `folder.write_command`. engines: where the work is done; default: in this process.
 
     A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
     reporter = reporter or Reporter()
-    engine = engine or (lambda seed: Serial(setup.worker(seed)))
+    engines = engines or serial(setup)
     claim(out, setup.config(), overwrite)
     if command is not None:
         write_command(out, command)
@@ -108,23 +110,24 @@ def evaluate(
         shutil.rmtree(out / "checkpoints", ignore_errors=True)  # a kill may have come between the two
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
+    where = environment(setup.device, setup.dtype, engines.processes)
     reporter.started(setup)
     runs: list[SeedRun] = []
 
     def store(partial: SeedRun) -> None:
-        save_results(_results(setup, [*runs, partial], "running", clock), out)
+        save_results(_results(setup, [*runs, partial], "running", clock, where), out)
 
     try:
         for seed in setup.settings.seeds:
-            runs.append(_run_seed(setup, out, engine(seed), store, reporter))
+            runs.append(_run_seed(setup, out, engines.of_seed(seed), store, reporter))
     except (KeyboardInterrupt, DrakeError):
         found = load(out).runs if (out / FILE).exists() else runs  # a seed may have points already
-        save_results(_results(setup, found, "interrupted", clock), out)
+        save_results(_results(setup, found, "interrupted", clock, where), out)
         raise
 
     from drake.plots import curves  # here: a run that fails early should not wait for matplotlib
 
-    results = _results(setup, runs, "complete", clock)
+    results = _results(setup, runs, "complete", clock, where)
     curves([results], out / "curves.png")
     save_results(results, out)  # last: whoever reads "complete" finds everything
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -172,7 +175,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock) -> Results:
+def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock, where: Environment) -> Results:
     training, cost = setup.preset.training, setup.method_class.relative_cost
     config = json.loads(json.dumps(setup.config()))
     benchmark = setup.benchmark
@@ -205,7 +208,7 @@ def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock) 
         clients=[ClientInfo(id=c.id, model=c.backbone, tasks=list(c.tasks)) for c in setup.clients],
         runs=list(runs),
         summary=aggregate(runs),
-        environment=environment(setup.device, setup.dtype),
+        environment=where,
         started=clock.started,
         finished=_now() if status == "complete" else None,
         seconds=clock.seconds(),

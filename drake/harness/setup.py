@@ -64,7 +64,8 @@ class Setup:
         self.options = asdict(self.method().options)
         self.models = settings.models or self.preset.models
         catalog.assign(self.models)  # a wrong name must not cost the loading below
-        self.device = settings.device if resident else resolve_device(settings.device)
+        elsewhere = resident is not None and settings.device != "auto"  # where the GPUs are, not here
+        self.device = settings.device if elsewhere else resolve_device(settings.device)
         self.resident = resident or self.device
         self.dtype = settings.dtype or self.preset.dtype
 
@@ -203,19 +204,14 @@ class Setup:
 
 
 class WorkerFactory:
-    """seed -> Worker, in a process of its own: it travels as the settings, and what it loads stays for the next seed.
+    """seed -> Worker, in another process: travels as the settings; what it loads there stays for the next seed."""
 
-    threads: what PyTorch computes with there; None leaves that alone.
-    """
-
-    def __init__(self, settings: Settings, threads: int | None = None) -> None:
-        self._settings, self._threads = settings, threads
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._setup: Setup | None = None
 
     def __call__(self, seed: int) -> Worker:
         if self._setup is None:
-            if self._threads is not None:
-                torch.set_num_threads(self._threads)
             self._setup = Setup(self._settings)
         return self._setup.worker(seed)
 
