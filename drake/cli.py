@@ -147,6 +147,9 @@ def build(ctx: click.Context, **options: Any) -> None:
 @click.option("--eval-records", type=int, help="Test records scored per task; 0 for all.")
 @click.option("--eval-every", type=int, help="Rounds between evaluation points. [default: the ends of the tasks]")
 @click.option("--alpha", default=0.5, show_default=True, help="Of Dirichlet splits.")
+@click.option("--participation", default=1.0, show_default=True, help="Share of the clients asked in a round.")
+@click.option("--dropout", default=0.0, show_default=True, help="Probability that an asked client fails in a round.")
+@click.option("--deadline", type=float, help="Drop who takes longer: in units of the median client's usual round.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
 @click.option("--threads", type=int, help="Threads PyTorch computes with, in each process. [default: all cores]")
@@ -219,6 +222,7 @@ def _evaluate(
     from rich.console import Console
     from transformers.utils import logging
 
+    from drake.federation.attendance import Attendance
     from drake.harness import Settings, Setup
     from drake.harness import evaluate as run
     from drake.harness.engines import opened, shares_from
@@ -228,7 +232,9 @@ def _evaluate(
     logging.disable_progress_bar()
     if threads is not None:
         torch.set_num_threads(threads)
+    attendance = Attendance(*(options.pop(name) for name in ("participation", "dropout", "deadline")))
     settings = Settings(
+        attendance=attendance,
         method=method,
         preset=chosen,
         models=named,

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from drake.errors import DrakeError
-from drake.federation.ledger import Traffic
+from drake.federation.ledger import Traffic, traffic
 from drake.federation.method import Download, LocalResult, State, Upload
 from drake.files import replacing
 
@@ -31,17 +31,24 @@ from drake.files import replacing
 class Progress:
     """All that a run carries from one round to the next; nothing lives anywhere else.
 
-    rounds_done: finished rounds. states, downloads, uploads: by client number. losses[round][client].
+    rounds_done: finished rounds. states, downloads, uploads: by client number. waiting: what the server holds ready for
+    clients that are out. losses[round][client].
     """
 
     states: dict[int, State] = field(default_factory=dict)
     downloads: dict[int, Download] = field(default_factory=dict)
     uploads: dict[int, Upload] = field(default_factory=dict)
+    waiting: dict[int, Download] = field(default_factory=dict)
     rounds_done: int = 0
     ledger: list[Traffic] = field(default_factory=list)
     losses: list[dict[int, float]] = field(default_factory=list)
     seconds_train: float = 0.0
     seconds_eval: float = 0.0
+
+    def receive(self, round: int, client: int, download: Download) -> None:
+        """The client gets what the server has for it."""
+        self.downloads[client] = download
+        self.ledger += traffic(round, client, "down", download)
 
 
 class Checkpoints:
@@ -75,13 +82,15 @@ class Checkpoints:
         """Store that `progress.rounds_done` rounds are over; every client of the last one must be stored already."""
         about = {
             "numbers": {i: dict(message.numbers) for i, message in progress.downloads.items()},
+            "waiting": {i: dict(message.numbers) for i, message in progress.waiting.items()},
             "rounds_done": progress.rounds_done,
             "ledger": progress.ledger,
             "losses": progress.losses,
             "seconds_train": progress.seconds_train,
             "seconds_eval": progress.seconds_eval,
         }
-        groups = {str(i): message.tensors for i, message in progress.downloads.items()}
+        groups = {f"{i}": message.tensors for i, message in progress.downloads.items()}
+        groups |= {f"{i} waits": message.tensors for i, message in progress.waiting.items()}
         current = self._round(progress.rounds_done - 1)
         _write(current / "server.safetensors", groups, about)
         newer = {path.name for path in current.iterdir()}
@@ -101,7 +110,8 @@ class Checkpoints:
             return Progress()
         groups, about = _read(over[-1], self._device)
         progress = Progress(
-            downloads={int(i): Download(tensors, about["numbers"][i]) for i, tensors in groups.items()},
+            downloads={int(i): Download(groups[i], numbers) for i, numbers in about["numbers"].items()},
+            waiting={int(i): Download(groups[f"{i} waits"], numbers) for i, numbers in about["waiting"].items()},
             rounds_done=about["rounds_done"],
             ledger=[Traffic(*row) for row in about["ledger"]],
             losses=[{int(i): loss for i, loss in row.items()} for row in about["losses"]],

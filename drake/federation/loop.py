@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from drake.errors import DrakeError
+from drake.federation.attendance import EVERYONE, Attendance
 from drake.federation.checkpoint import Checkpoints, Progress
 from drake.federation.engine import Engine, Job
 from drake.federation.ledger import traffic
@@ -38,6 +39,7 @@ def run_rounds(
     evaluation_rounds: Sequence[int],
     progress: Progress,
     observer: Observer,
+    attendance: Attendance = EVERYONE,
 ) -> Progress:
     """Bring `progress` to the last round. `evaluate(rounds done, progress)` is called after each round in
     `evaluation_rounds`; a resumed run skips what its progress already holds."""
@@ -51,6 +53,9 @@ def run_rounds(
     for round in range(progress.rounds_done, federation.rounds):
         results, before = checkpoints.clients(round) if checkpoints else ({}, 0.0)
         started = time.perf_counter() - before
+        present = attendance.present(federation, round)
+        for client_id in sorted(progress.waiting.keys() & present):
+            progress.receive(round, client_id, progress.waiting.pop(client_id))
         jobs = [
             Job(
                 client,
@@ -60,7 +65,7 @@ def run_rounds(
                 weight=federation.architectures[client.backbone].num_layers,
             )
             for client in federation.clients
-            if client.id not in results
+            if client.id in present and client.id not in results
         ]
         for index, result in engine.run(jobs):
             client_id = jobs[index].client.id
@@ -84,8 +89,10 @@ def run_rounds(
         uploads = dict(sorted(progress.uploads.items()))
         downloads = method.mix(round, uploads, federation) if uploads else {}
         for client_id, download in sorted(downloads.items()):
-            progress.downloads[client_id] = download
-            progress.ledger += traffic(round, client_id, "down", download)
+            if client_id in present:
+                progress.receive(round, client_id, download)
+            else:
+                progress.waiting[client_id] = download
         progress.rounds_done = round + 1
         progress.seconds_train += time.perf_counter() - started
 

@@ -157,7 +157,8 @@ def _run_seed(setup: Setup, out: Path, engine: Engine, store: Callable[[SeedRun]
         store(partial)
         reporter.evaluated(round, partial.summary["official"])
 
-    run_rounds(engine, at_point, setup.evaluation_rounds, progress, _Keeper(reporter, out, seed, checkpoints))
+    keeper = _Keeper(reporter, out, seed, checkpoints)
+    run_rounds(engine, at_point, setup.evaluation_rounds, progress, keeper, setup.settings.attendance)
     return evaluation.seed_run(progress, setup.evaluation_rounds)
 
 

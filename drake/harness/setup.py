@@ -13,6 +13,7 @@ from drake.benchmark import Benchmark, load
 from drake.build import cached_mini
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
+from drake.federation.attendance import EVERYONE, Attendance
 from drake.federation.engine import Plan, Records, Worker
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.federation.settings import Preset
@@ -30,7 +31,7 @@ class Settings:
 
     models: empty for the preset's. data: a built dataset, None for the embedded mini suite. options: of the method, as
     text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
-    None for what the preset's rounds per task make. alpha: of Dirichlet splits.
+    None for what the preset's rounds per task make. alpha: of Dirichlet splits. attendance: who takes part in a round.
     device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: None for the preset's.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     eval_every: int | None = None
     rounds: int | None = None
     alpha: float = 0.5
+    attendance: Attendance = EVERYONE
 
 
 class Setup:
@@ -186,6 +188,7 @@ class Setup:
             },
             "split": self.settings.split,
             "alpha": self.settings.alpha,
+            "attendance": asdict(self.settings.attendance),
             "seeds": list(self.settings.seeds),
             "device": self.device,
             "dtype": self.dtype,

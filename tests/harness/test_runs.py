@@ -7,6 +7,7 @@ import torch
 
 from drake.benchmark import load as load_data
 from drake.errors import DrakeError
+from drake.federation.attendance import Attendance
 from drake.federation.settings import preset
 from drake.harness import Reporter, Settings, Setup, evaluate
 from drake.predictions import read_predictions
@@ -136,6 +137,31 @@ def test_a_checkpoint_folder_with_a_config_of_its_own_is_never_deleted(micro_bac
     with pytest.raises(DrakeError, match="holds no run"):
         evaluate(Setup(settings(micro_backbones, micro_data, "sft")), precious, "always")
     assert (precious / "model.safetensors").exists()
+
+
+def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_are_back(
+    micro_backbones, micro_data, tmp_path
+):
+    some = Attendance(participation=0.5, dropout=0.2)
+    asked = settings(micro_backbones, micro_data, attendance=some)
+    results = evaluate(Setup(asked), tmp_path / "some")
+    run = results.runs[0]
+    there = [some.present(Setup(asked).federation(0, None), round) for round in range(4)]
+    for round, clients in enumerate(there, start=1):
+        trained = {client for client, loss in enumerate(run.train_loss[round - 1]) if loss is not None}
+        crossed = {d: {t.client for t in run.traffic if t.round == round and t.direction == d} for d in ("up", "down")}
+        assert trained == crossed["up"] == crossed["down"] == set(clients)
+    kinds = {(t.round, t.client): 0 for t in run.traffic}
+    for row in run.traffic:
+        kinds[row.round, row.client] += row.direction == "down" and row.kind == "P"
+    back = {i for i in there[2] if i not in there[1] and i in there[0]}
+    assert back
+    assert {kinds[3, i] for i in back} == {2}  # what waited, and what was mixed after the round
+
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Setup(asked), out, reporter=_Stop("client", sum(map(len, there[:2])) + 1))
+    assert scores(evaluate(Setup(asked), out)) == scores(results)
 
 
 def test_static_split_has_begun_all_tasks_at_once(micro_backbones, micro_data, tmp_path):
