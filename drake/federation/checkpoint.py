@@ -170,7 +170,10 @@ def _write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], about: dict[s
                 stored[key] = tensor.detach() if alone else tensor.detach().clone().contiguous()
             names[group][name] = key
     with replacing(path) as temporary:
-        save_file(stored, temporary, {"run": json.dumps({"names": names, "about": about})})
+        try:
+            save_file(stored, temporary, {"run": json.dumps({"names": names, "about": about})})
+        except SafetensorError as error:  # its own name for what the system refuses
+            raise OSError(str(error)) from error
 
 
 def _read(path: Path, device: str) -> tuple[dict[str, State], dict[str, Any]]:

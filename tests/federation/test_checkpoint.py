@@ -180,3 +180,19 @@ def test_a_kill_during_the_write_leaves_a_whole_round(checkpoints, monkeypatch, 
     assert_same(checkpoints.load(), progress(rounds))
     checkpoints.keep_round(progress(2))
     assert_same(checkpoints.load(), progress(2))
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_last_state_whole(tmp_path):
+    resource = pytest.importorskip("resource")
+    checkpoints = Checkpoints(tmp_path)
+    keep(checkpoints, 0)
+    checkpoints.keep_round(progress(1))
+    large = LocalResult({"a.A": torch.zeros(100_000)}, None, {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # what a full disk looks like to a process
+    try:
+        with pytest.raises(DrakeError, match=r"client-3\.safetensors cannot be written"):
+            checkpoints.keep_client(1, 3, large, None, 0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert_same(checkpoints.load(), progress(1))
