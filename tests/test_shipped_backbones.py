@@ -42,3 +42,34 @@ def test_the_default_models_of_the_cpu_presets_ship():
 
     for name in ("quick", "mini"):
         assert set(preset(name).models) <= set(backbones.embedded())
+
+
+def test_batches_of_1_3_and_8_give_equal_answers_on_every_mini_task(micro_data):
+    """Through an adapter that moves every answer, so that nothing hangs on what the bare backbone is sure of."""
+    from drake.benchmark import load
+    from drake.federation import adapters
+    from drake.federation.settings import preset
+    from drake.scoring.evaluate import answers, batches
+    from drake.seeds import torch_generator
+
+    backbone, benchmark = backbones.load("tiny-llama-s"), load(micro_data)
+    adapters.add(backbone.model, ["some"], preset("mini").training)
+    adapters.activate(backbone.model, "some")
+    state = adapters.fresh(backbone.model, "some", torch_generator(0, "A"))
+    noise = torch_generator(0, "B")
+    state = {
+        name: t if name.endswith("A") else 0.1 * torch.randn(t.shape, generator=noise) for name, t in state.items()
+    }
+    adapters.write(backbone.model, "some", state)
+    records = [record for task in benchmark.tasks for record in benchmark.records(task, "test")]
+    lengths = [backbone.prompt_length(record) for record in records]
+    found = {}
+    for size in (1, 3, 8):
+        order = [i for group in batches(lengths, 4096) for i in group] if size == 3 else range(len(records))
+        groups = [[records[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
+        said = answers(backbone, {0: lambda: backbone.model}, groups, max_new_tokens=6)
+        found[size] = {answer.record: answer.token_ids for answer in said}
+    assert len(found[1]) == len(records) == 4 * len(benchmark.tasks)
+    assert len({tuple(ids) for ids in found[1].values()}) > 20
+    assert found[3] == found[1]
+    assert found[8] == found[1]
