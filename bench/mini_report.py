@@ -100,7 +100,8 @@ measured with `{config["model"]}`, {config["steps"]} optimizer steps of {numbers
     drake transfer {command(wide)} --train $TASKS --test $TASKS --out {matrix_run}
     python bench/mini_report.py {tasks_run} {matrix_run} docs
 
-Scores are by protocol `official`, in percent. "Words alone" is a classifier that never sees a picture (5-fold,
+Scores are by protocol `official`, in percent; that of the open-ended iconqa can pass 100 on so few answers, since the
+released code counts one match too many. "Words alone" is a classifier that never sees a picture (5-fold,
 `python -m drake.build.mini.fairness`).
 
 ## Every task
