@@ -67,6 +67,50 @@ def curves(runs: Sequence[Results], path: Path | str, protocol: Protocol = "offi
         return _written(figure, path)
 
 
+def communication(runs: Sequence[Results], path: Path | str, protocol: Protocol = "official") -> tuple[Path, Path]:
+    """Self and Others A_last against what a client sends per round, one mark per run with its standard error.
+
+    A run that sends nothing stands at zero of a scale that is linear up to a kilobyte and logarithmic beyond.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, 2.6), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for results, label, colour, marker in zip(runs, _labels(runs), cycle(COLOURS), cycle(MARKERS), strict=False):
+            sent = [t.bytes for run in results.runs for t in run.traffic if t.direction == "up"]
+            rounds = sum(len(run.train_loss) for run in results.runs)
+            kilobytes = sum(sent) / max(1, rounds * len(results.clients)) / 1000
+            for panel, name in zip(panels, ("self_last", "others_last"), strict=True):
+                found = results.summary[protocol][name]
+                error = 100 * (found.stderr or 0.0)
+                panel.errorbar(
+                    [kilobytes], [100 * found.mean], [error], color=colour, marker=marker, linestyle="", label=label
+                )
+        for panel, title in zip(panels, ("Self", "Others"), strict=True):
+            panel.set(title=title, xlabel="kB sent per client and round", ylabel="A_last (%)")
+            panel.set_xscale("symlog", linthresh=1.0)
+            panel.set_xlim(left=-0.2)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+        return _written(figure, path)
+
+
+def forgetting(runs: Sequence[Results], path: Path | str, protocol: Protocol = "official") -> tuple[Path, Path]:
+    """How many points a client's own tasks lose between their best evaluation and the last, one bar per run with the
+    standard error over seeds; below zero where later tasks helped. A run of one evaluation point has no bar."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN_WIDTH, 0.9 + 0.28 * len(runs)), layout="constrained")
+        panel = figure.subplots()
+        found = [results.summary[protocol]["forgetting"] for results in runs]
+        means = [np.nan if e.mean is None else 100 * e.mean for e in found]
+        errors = [0.0 if e.stderr is None else 100 * e.stderr for e in found]
+        colours = [colour for colour, _ in zip(cycle(COLOURS), runs, strict=False)]
+        panel.barh(_labels(runs), means, xerr=errors, color=colours, height=0.6)
+        panel.axvline(0, color="black", linewidth=0.6)
+        panel.invert_yaxis()
+        panel.set(xlabel="Forgetting (points)")
+        return _written(figure, path)
+
+
 def _curves_of(results: Results, protocol: Protocol) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     """Rounds [T], and [seeds, 2, T]: Self and Others in percent."""
     if not results.runs:
@@ -113,7 +157,8 @@ def heatmap(
     values = 100 * values if percent else values
     digits = 1 if percent else 2
     with rc_context({**STYLE, "axes.grid": False}):
-        width = min(PAGE_WIDTH * 2, max(COLUMN_WIDTH, 1.6 + 0.36 * len(cols)))
+        longest = max(len(row) for row in rows)
+        width = min(PAGE_WIDTH * 2, max(COLUMN_WIDTH, 1.0 + 0.06 * longest + 0.36 * len(cols)))
         figure = Figure(figsize=(width, max(1.8, 1.4 + 0.24 * len(rows))), layout="constrained")
         panel = figure.subplots()
         largest = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0

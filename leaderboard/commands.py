@@ -76,3 +76,27 @@ def submit(run: Path, out: Path | None, data: str | None) -> None:
 
     written = write_submission(run, out or Path("submissions") / run.resolve().name, data)
     click.echo(f"every score follows from the answers; wrote {written}")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--data", help="Dataset folder or repository.  [default: what the run names; a mini suite is rebuilt]")
+def score(path: Path, data: str | None) -> None:
+    """Score the stored answers of a run or submission again, without a model.
+
+    Every score and average is computed anew from the generated texts and the gold answers. If any number of
+    results.json disagrees, or a file of a submission was changed, that is the error.
+
+    \b
+    Example:
+      drake score leaderboard/submissions/mini-sft
+    """
+    from rich.console import Console
+
+    from drake.terminal import summary_table
+
+    from .submission import TICKET, check, verify
+
+    results = check(path, data) if (path / TICKET).exists() else verify(path, data).results
+    Console().print(summary_table(results))
+    click.echo("every score follows from the answers.")

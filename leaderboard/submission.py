@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drake.errors import DrakeError
 from drake.files import check_folder, replacing, writing
+from drake.inspection.data import open_data
 from drake.predictions import Prediction, prediction_path, read_predictions
 from drake.results import FILE, Results, ScoreMatrix, SeedRun, aggregate, load, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS, Protocol
@@ -146,33 +147,6 @@ def verify(folder: Path | str, data: Path | str | None = None) -> Verified:
             _equal(claimed[name].stderr, value.stderr, f"{where}.stderr")
             _equal(claimed[name].n, value.n, f"{where}.n")
     return Verified(results, answers, sorted(review.tokens.unchecked))
-
-
-def open_data(results: Results, data: Path | str | None) -> Benchmark:
-    """The dataset at `data`, or else the one the results name; a mini suite is built again from its sizes and seed."""
-    from drake import benchmark  # here: opening data imports much, and reading the ranking needs none of it
-
-    if data is not None:
-        return benchmark.load(data)
-    if results.data.source == "mini" and results.data.path is None:
-        from drake.build import cached_mini
-
-        sizes = results.config.get("data")
-        if not isinstance(sizes, dict) or not {"train", "test", "public_per_world"} <= set(sizes):
-            raise DrakeError(
-                'config["data"] of the results lacks the sizes of the mini suite; name the dataset with --data.'
-            )
-        return benchmark.load(
-            cached_mini(
-                seed=results.data.seed,
-                train=sizes["train"],
-                test=sizes["test"],
-                public_per_world=sizes["public_per_world"],
-            )
-        )
-    if results.data.path is None:
-        raise DrakeError("the results do not say where their data are; name the dataset with --data.")
-    return benchmark.load(results.data.path)
 
 
 class _Review(NamedTuple):

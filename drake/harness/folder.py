@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, Literal, get_args
 
 from drake.errors import DrakeError
 from drake.files import replacing
+from drake.inspection.difference import setting_differences
 
 Overwrite = Literal["only-missing", "never", "always"]
 OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)
@@ -59,7 +59,7 @@ def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite
     except ValueError as error:
         raise DrakeError(f"{path} is damaged ({error}); use --overwrite always or another --out.") from error
     wanted = json.loads(json.dumps(config))
-    different = list(_differences(stored, wanted))
+    different = list(setting_differences(stored, wanted, between=", now "))
     if different:
         more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
         raise DrakeError(
@@ -86,16 +86,6 @@ def read_command(folder: Path) -> dict[str, Any]:
 
 SHOWN = 3
 """Differences that the refusal names."""
-
-
-def _differences(stored: Any, wanted: Any, where: str = "") -> Iterator[str]:
-    """ "numbers.training.steps (8, now 4)" for every value that is not the same."""
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        for key in sorted(stored.keys() | wanted.keys()):
-            yield from _differences(stored.get(key), wanted.get(key), f"{where}.{key}" if where else key)
-    elif stored != wanted:
-        short = [shorten(json.dumps(value), 40, placeholder=" ...") for value in (stored, wanted)]
-        yield f"{where} ({short[0]}, now {short[1]})"
 
 
 def checkpoint_folder(folder: Path, seed: int) -> Path:
