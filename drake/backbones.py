@@ -264,10 +264,12 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     revision: str | None = None,
+    checkpointing: bool = False,
 ) -> Backbone:
     """The backbone of an embedded name, a name of the catalog, a local checkpoint folder or a hub repository.
 
-    revision: a commit, tag or branch of the hub; default: its main branch.
+    revision: a commit, tag or branch of the hub; default: its main branch. checkpointing: while it trains, keep only
+    each layer's input and compute the rest again on the way back; less memory, a third more time, the same gradients.
     Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a
     folder that holds no LLaVA checkpoint.
     """
@@ -279,6 +281,8 @@ def load(
     model = LlavaForConditionalGeneration.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True
     ).to(device)
+    if checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})  # nothing before the adapters wants a gradient
     return Backbone(
         name=name,
         family=family,

@@ -128,6 +128,7 @@ def build(ctx: click.Context, **options: Any) -> None:
 
 @drake.command("eval", cls=_Resumable)
 @click.option("--method", help='A name of `drake methods`, or "module:Class".')
+@click.option("--zero-shot", is_flag=True, help="Score the bare backbones on every task instead; trains nothing.")
 @click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Go on with this run folder, as it was.")
 @click.option("--preset", default="mini", show_default=True, help="quick, mini or paper: all the numbers at once.")
 @click.option("--models", help="Backbones, comma-separated: names of `drake backbones list` or checkpoint folders.")
@@ -150,6 +151,11 @@ def build(ctx: click.Context, **options: Any) -> None:
 @click.option("--participation", default=1.0, show_default=True, help="Share of the clients asked in a round.")
 @click.option("--dropout", default=0.0, show_default=True, help="Probability that an asked client fails in a round.")
 @click.option("--deadline", type=float, help="Drop who takes longer: in units of the median client's usual round.")
+@click.option(
+    "--gradient-checkpointing/--no-gradient-checkpointing",
+    default=None,
+    help="Less memory for a third more time. [default: the preset's]",
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
 @click.option("--threads", type=int, help="Threads PyTorch computes with, in each process. [default: all cores]")
@@ -157,11 +163,12 @@ def build(ctx: click.Context, **options: Any) -> None:
     "--engine", default="serial", show_default=True, type=click.Choice(["serial", "ray"]), help="Where clients run."
 )
 @click.option("--workers", type=int, help="Processes of the engine ray. [default: one per GPU, or per core]")
+@click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard too.")
 @click.option(
     "--gpu-share", metavar="NAME=SHARE,...", help="Ray: the part of a GPU that a process of a backbone takes."
 )
 @click.pass_context
-def evaluate(ctx: click.Context, resume: Path | None, **arguments: Any) -> None:
+def evaluate(ctx: click.Context, resume: Path | None, zero_shot: bool, **arguments: Any) -> None:
     """Train and score a federation; writes a run folder. The same command, or --resume, continues one that was stopped.
 
     \b
@@ -170,19 +177,65 @@ def evaluate(ctx: click.Context, resume: Path | None, **arguments: Any) -> None:
     drake eval --method fedmosaic --preset mini --engine ray --workers 2
     drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
     drake eval --resume runs/fedmosaic-mini
+    drake eval --zero-shot --models tiny-llama-s,tiny-qwen-s
     """
+    if zero_shot:
+        _refuse_others(ctx, "--zero-shot trains nothing", {"zero_shot", *ZERO_SHOT_OPTIONS})
+        return _zero_shot(**{name: arguments[name] for name in ZERO_SHOT_OPTIONS})
     if resume is not None:
         from drake.harness.folder import read_command
 
-        given = [name for name in arguments if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
-        if given:
-            option = next(parameter.opts[0] for parameter in ctx.command.params if parameter.name == given[0])
-            raise DrakeError(f"--resume takes all settings from the run; leave {option} out.")
-        arguments = read_command(resume) | {"out": resume, "overwrite": "only-missing"}
+        _refuse_others(ctx, "--resume takes all settings from the run", {"resume"})
+        arguments |= read_command(resume) | {"out": resume, "overwrite": "only-missing"}
     elif arguments["method"] is None:
         raise click.UsageError("Missing option '--method'.", ctx)
     command = {name: value for name, value in arguments.items() if name not in ("out", "overwrite")}
     _evaluate(command, **arguments)
+
+
+ZERO_SHOT_OPTIONS = ("preset", "models", "data", "out", "overwrite", "eval_records", "device", "dtype", "threads")
+
+
+def _refuse_others(ctx: click.Context, why: str, allowed: set[str]) -> None:
+    """DrakeError for an option that was given beside those allowed."""
+    for parameter in ctx.command.params:
+        if parameter.name not in allowed and ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT:
+            raise DrakeError(f"{why}; leave {parameter.opts[0]} out.")
+
+
+def _zero_shot(
+    preset: str,
+    models: str | None,
+    data: str | None,
+    out: Path | None,
+    overwrite: str,
+    eval_records: int | None,
+    device: str,
+    dtype: str | None,
+    threads: int | None,
+) -> None:
+    from drake import catalog
+
+    chosen = preset_of(preset).with_(**({} if eval_records is None else {"eval_records": eval_records}))
+    named = tuple(part.strip() for part in (models or "").split(",") if part.strip()) or chosen.models
+    catalog.assign(named)
+
+    import torch
+    from rich.console import Console
+    from transformers.utils import logging
+
+    from drake.harness.zero_shot import score_backbones
+    from drake.terminal import task_table
+
+    logging.disable_progress_bar()
+    if threads is not None:
+        positive("--threads", threads)
+        torch.set_num_threads(threads)
+    folder = out or Path("runs") / f"zero-shot-{preset}"
+    with Console(stderr=True).status("scoring the bare backbones"):
+        scores = score_backbones(named, data, chosen, folder, overwrite, device, dtype)
+    Console().print(task_table(scores))
+    click.echo(f"{folder}/zero-shot.json")
 
 
 def _evaluate(
@@ -198,13 +251,14 @@ def _evaluate(
     engine: str,
     workers: int | None,
     gpu_share: str | None,
+    tensorboard: bool,
     **options: Any,
 ) -> None:
     from drake import catalog
 
     numbers = {
         name: value
-        for name in ("rounds_per_task", "steps", "rank", "learning_rate", "eval_records")
+        for name in ("rounds_per_task", "steps", "rank", "learning_rate", "eval_records", "gradient_checkpointing")
         if (value := options.pop(name)) is not None
     }
     chosen = preset_of(preset).with_(**numbers)
@@ -226,6 +280,7 @@ def _evaluate(
     from drake.harness import Settings, Setup
     from drake.harness import evaluate as run
     from drake.harness.engines import opened, shares_from
+    from drake.harness.reporting import Several, TensorBoard
     from drake.harness.setup import options_from, seeds_from
     from drake.terminal import Live, duration, summary_table
 
@@ -247,8 +302,9 @@ def _evaluate(
     shares = shares_from(gpu_share)
     with console.status("loading data and backbones"):
         setup = Setup(settings, resident="cpu" if engine == "ray" else None)
-    with opened(engine, setup, workers, threads, shares) as engines, Live(console) as reporter:
-        results = run(setup, folder, overwrite, reporter, command, engines)
+    boards = [TensorBoard(folder / "tensorboard")] if tensorboard else []
+    with opened(engine, setup, workers, threads, shares) as engines, Live(console) as live:
+        results = run(setup, folder, overwrite, Several([live, *boards]), command, engines)
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")
 
@@ -401,7 +457,7 @@ def train_backbone(name: str, out: Path | None, seed: int, vision: Path | None) 
 
     from drake.federation.settings import preset
     from drake.harness.setup import open_data
-    from drake.harness.transfer import zero_shot
+    from drake.harness.zero_shot import zero_shot
     from drake.pretrain import train
 
     logging.disable_progress_bar()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 from rich.console import Console
@@ -148,4 +149,17 @@ def summary_table(results: Results) -> Table:
             error = f" ± {percent(estimate.stderr)}" if estimate.stderr is not None else ""
             cells.append(percent(estimate.mean) + error)
         table.add_row(protocol, *cells)
+    return table
+
+
+def task_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
+    """Backbone -> task -> score as a table of percents with the mean in the first row."""
+    table = Table(title="zero-shot, protocol official", title_justify="left")
+    table.add_column("task")
+    for name in scores:
+        table.add_column(name, justify="right")
+    columns = list(scores.values())
+    table.add_row("mean", *(percent(sum(column.values()) / len(column)) for column in columns), end_section=True)
+    for task in columns[0]:
+        table.add_row(task, *(percent(column[task]) for column in columns))
     return table

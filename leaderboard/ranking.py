@@ -15,12 +15,13 @@ import io
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drake.errors import DrakeError
+from drake.federation.attendance import EVERYONE
 from drake.results import FILE, Estimate, Results, load
 
 if TYPE_CHECKING:
@@ -195,6 +196,9 @@ def default_paths() -> list[Path]:
 def _digest(config: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits over what makes scores comparable and no other part of a track says."""
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
+    attendance = config.get("attendance", asdict(EVERYONE))
+    if attendance != asdict(EVERYONE):  # runs from before clients could be out belong to those where all are there
+        decisive["attendance"] = attendance
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 from drake.errors import DrakeError
-from drake.federation.method import Federation
 from drake.seeds import python_random
+
+if TYPE_CHECKING:
+    from drake.federation.method import Federation
 
 SPEED_SPREAD, ROUND_SPREAD = 0.5, 0.25
 """Standard deviations of the logarithm of a client's slowness, between clients and between its rounds."""

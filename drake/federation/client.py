@@ -33,7 +33,8 @@ class LocalOptimizer:
         params = [{"params": list(parameters), "lr": rate} for parameters, rate in groups]
         self._parameters = [parameter for group in params for parameter in group["params"]]
         self._clip = training.gradient_clip
-        self._adamw = torch.optim.AdamW(params, weight_decay=training.weight_decay, foreach=True)
+        kernel = "fused" if self._parameters[0].is_cuda else "foreach"
+        self._adamw = torch.optim.AdamW(params, weight_decay=training.weight_decay, **{kernel: True})
 
     def step(self, loss: Callable[[Batch], Tensor], micro_batches: Step) -> float:
         """One optimizer step on the mean of `loss` over the micro-batches; returns that mean."""

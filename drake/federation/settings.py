@@ -50,6 +50,7 @@ class Preset:
     rounds_per_task: rounds a task lasts in the dynamic stream; rounds = tasks per client x rounds_per_task.
     train, test: records per task of the mini suite; eval_records: test records scored per task (0: all).
     max_new_tokens: longest answer generated; eval_tokens: padded tokens in an evaluation batch.
+    gradient_checkpointing: compute activations again instead of keeping them; see `drake.backbones.load`.
     public: public records kept per world. dtype: of the backbones' weights. models: the default backbones.
     """
 
@@ -61,6 +62,7 @@ class Preset:
     eval_records: int
     max_new_tokens: int
     eval_tokens: int
+    gradient_checkpointing: bool
     dtype: str
     models: tuple[str, ...]
     method_options: dict[str, dict[str, Any]]

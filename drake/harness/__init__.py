@@ -2,11 +2,14 @@
 
 setup.py       settings -> data, backbones, clients, plan; everything is checked before anything is computed
 folder.py      the run folder: who owns it, what stands where
+engines.py     where the work is done, by name
+reporting.py   what a run tells while it runs, and who listens
 evaluation.py  answers at evaluation points -> predictions -> scores
 run.py         all seeds, from the first round to results.json
 """
 
-from .run import Reporter, evaluate
+from .reporting import Reporter
+from .run import evaluate
 from .setup import Settings, Setup
 
 __all__ = ["Reporter", "Settings", "Setup", "evaluate"]

@@ -5,6 +5,7 @@ RUN/command.json     the options of the command line, for `drake eval --resume R
 RUN/checkpoints/     seed-<s>/: the state, gone when the run is complete
 RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
 RUN/predictions/     seed-<s>/point-<t>.parquet
+RUN/events.jsonl     what happened when, a line of JSON each (reporting.py)
 RUN/results.json, RUN/curves.png, RUN/curves.svg
 """
 

@@ -29,7 +29,6 @@ from drake.results import (
     ModelsInfo,
     Results,
     SeedRun,
-    SeedSummary,
     aggregate,
     load,
 )
@@ -38,32 +37,8 @@ from drake.results import save as save_results
 from .engines import Engines, serial
 from .evaluation import Evaluation
 from .folder import Overwrite, checkpoint_folder, claim, observed_path, write_command
+from .reporting import EVENTS, Events, Reporter, Several
 from .setup import Setup
-
-
-class Reporter:
-    """What a run tells while it runs; the command line draws it, the default is silent."""
-
-    def started(self, setup: Setup) -> None:
-        """Everything is loaded and checked; the work begins."""
-
-    def seed_started(self, seed: int, rounds_done: int) -> None:
-        """A seed begins, or goes on after `rounds_done` rounds."""
-
-    def client_done(self, round: int, client: int, loss: float | None) -> None:
-        """A client has trained in `round`, counted from 0; loss is None when nothing had arrived for it."""
-
-    def round_done(self, rounds_done: int) -> None:
-        """The server has mixed, and the state is stored."""
-
-    def evaluating(self, round: int, total: int) -> None:
-        """An evaluation point begins; `total` answers will be generated."""
-
-    def answered(self, count: int) -> None:
-        """So many more answers are there."""
-
-    def evaluated(self, round: int, summary: SeedSummary | None) -> None:
-        """A point is scored; `summary` covers all points so far, None for zero-shot (round 0)."""
 
 
 class _Keeper(Observer):
@@ -100,7 +75,6 @@ def evaluate(
     A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
-    reporter = reporter or Reporter()
     engines = engines or serial(setup)
     claim(out, setup.config(), overwrite)
     if command is not None:
@@ -111,6 +85,7 @@ def evaluate(
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     where = environment(setup.device, setup.dtype, engines.processes)
+    reporter = Several([reporter or Reporter(), Events(out / EVENTS)])
     reporter.started(setup)
     runs: list[SeedRun] = []
 

@@ -50,6 +50,10 @@ class Settings:
     attendance: Attendance = EVERYONE
 
 
+LEFT_OUT = ("name", "method_options", "gradient_checkpointing")
+"""What of a preset decides no result, or stands elsewhere in the config."""
+
+
 class Setup:
     """The settings resolved. Raises DrakeError for whatever is wrong with them, cheapest checks first.
 
@@ -94,7 +98,8 @@ class Setup:
 
     def load_backbone(self, name: str) -> backbones.Backbone:
         """A bare backbone: no adapter of any method on it."""
-        return backbones.load(name, device=self.resident, dtype=DTYPES[self.dtype])
+        dtype, checkpointing = DTYPES[self.dtype], self.preset.gradient_checkpointing
+        return backbones.load(name, device=self.resident, dtype=dtype, checkpointing=checkpointing)
 
     def worker(self, seed: int) -> Worker:
         """One that can do every task of a run with this seed."""
@@ -170,7 +175,7 @@ class Setup:
 
     def config(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
-        numbers = {key: value for key, value in self.preset.as_dict().items() if key not in ("name", "method_options")}
+        numbers = {key: value for key, value in self.preset.as_dict().items() if key not in LEFT_OUT}
         return {
             "method": self.settings.method,
             "options": self.options,

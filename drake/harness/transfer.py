@@ -7,12 +7,10 @@ run goes on with the next one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 from drake import backbones
 from drake.benchmark import Benchmark
@@ -23,10 +21,7 @@ from drake.federation.method import Architecture, Client, Federation, Method
 from drake.federation.settings import Preset
 from drake.files import replacing
 from drake.harness.folder import claim
-from drake.predictions import Prediction
-from drake.prompts import gold_ids
-from drake.scoring.evaluate import answers, batches
-from drake.scoring.rescore import answer_row, evaluated_questions, score_rows
+from drake.harness.zero_shot import Questions
 from drake.stream import memory_batches
 
 ZERO_SHOT = "zero-shot"
@@ -108,38 +103,6 @@ class Transfer:
             "seed": self.seed,
             "own": self.own,
         }
-
-
-class Questions:
-    """The test records of some tasks, to ask any model."""
-
-    def __init__(self, benchmark: Benchmark, preset: Preset, tasks: Iterable[str]) -> None:
-        self._preset = preset
-        self._records: dict[str, list[dict[str, Any]]] = {}
-        for task in tasks:
-            table = benchmark.records(task, "test")
-            self._records[task] = [table[row] for row in range(min(len(table), preset.eval_records or len(table)))]
-        by_task = evaluated_questions(benchmark, self._records, preset.eval_records)
-        self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
-
-    def scores(self, backbone: backbones.Backbone, model: nn.Module, tasks: Iterable[str]) -> dict[str, float]:
-        """Official score of each task, from 0 to 1; `model` is the backbone's, with or without adapters."""
-        rows: list[Prediction] = []
-        records = [record for task in tasks for record in self._records[task]]
-        lengths = [backbone.prompt_length(record) for record in records]
-        groups = ([records[i] for i in group] for group in batches(lengths, self._preset.eval_tokens))
-        for answer in answers(backbone, {0: lambda: model}, groups, self._preset.max_new_tokens):
-            id = answer.record
-            question = self._questions[id]
-            gold = gold_ids(backbone.tokenizer, question.answer) if question.open_ended else None
-            rows.append(answer_row(1, 1, 0, id, answer.text, question, answer.token_ids, gold))
-        return {task: score.official for (_, task), score in score_rows(rows, self._questions).items()}
-
-
-def zero_shot(checkpoint: str | Path, benchmark: Benchmark, preset: Preset) -> dict[str, float]:
-    """Official score of a bare backbone on every task of the benchmark, from 0 to 1."""
-    backbone = backbones.load(checkpoint)
-    return Questions(benchmark, preset, benchmark.tasks).scores(backbone, backbone.model, benchmark.tasks)
 
 
 def from_names(

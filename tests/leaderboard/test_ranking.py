@@ -118,6 +118,14 @@ def test_runs_on_other_data_or_presets_are_not_compared(fabricate: Fabricate) ->
     assert len(ranking.collect([first, second, third], published=False).tables) == 3
 
 
+def test_runs_with_clients_that_were_out_are_a_track_of_their_own(fabricate: Fabricate) -> None:
+    config = load(fabricate("older")).config
+    full = fabricate("full", config=config | {"attendance": {"participation": 1.0, "dropout": 0.0, "deadline": None}})
+    half = fabricate("half", config=config | {"attendance": {"participation": 0.5, "dropout": 0.0, "deadline": None}})
+    assert len(ranking.collect([full.parent / "older", full], published=False).tables) == 1
+    assert len(ranking.collect([full, half], published=False).tables) == 2
+
+
 def test_an_unfinished_run_is_left_out_with_a_note(fabricate: Fabricate) -> None:
     board = ranking.collect([fabricate(status="interrupted")], published=False)
     assert board.tables == {}
