@@ -158,11 +158,15 @@ def build(ctx: click.Context, **options: Any) -> None:
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
-@click.option("--threads", type=int, help="Threads PyTorch computes with, in each process. [default: all cores]")
+@click.option("--threads", type=int, help="Threads PyTorch computes with, in each process.")
 @click.option(
-    "--engine", default="serial", show_default=True, type=click.Choice(["serial", "ray"]), help="Where clients run."
+    "--engine",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "serial", "processes", "ray"]),
+    help="Where clients run: here, in a process for each core (auto, on a CPU), on many GPUs and machines.",
 )
-@click.option("--workers", type=int, help="Processes of the engine ray. [default: one per GPU, or per core]")
+@click.option("--workers", type=int, help="Processes of the engine. [default: one per core, or per GPU]")
 @click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard too.")
 @click.option(
     "--gpu-share", metavar="NAME=SHARE,...", help="Ray: the part of a GPU that a process of a backbone takes."
@@ -269,8 +273,10 @@ def _evaluate(
     for option, value in (("--threads", threads), ("--workers", workers)):
         if value is not None:
             positive(option, value)
-    if engine == "serial" and (workers, gpu_share) != (None, None):
-        raise DrakeError("--workers and --gpu-share are for --engine ray; add it or leave them out.")
+    if engine in ("auto", "serial") and workers is not None:
+        raise DrakeError("--workers is for --engine processes and ray; add one or leave it out.")
+    if engine != "ray" and gpu_share is not None:
+        raise DrakeError("--gpu-share is for --engine ray; add it or leave it out.")
 
     import torch
     from rich.console import Console

@@ -1,29 +1,23 @@
-"""The engine `ray`: tasks spread over processes, the GPUs of a machine, the machines of a cluster, to the bits of the
-serial engine. Needs `pip install drake-bench[ray]`.
+"""The engine `ray`: slots on the GPUs of a machine or the machines of a cluster, to the bits of the serial engine.
+Needs `pip install drake-bench[ray]`.
 
-A slot is a process that stays, with every backbone it has met resident, and does one task at a time; the longest tasks
-go first. A slot that is lost is replaced and its task done again. Nothing leaves the cluster: usage statistics are off
-and no dashboard is opened.
+A slot keeps every backbone it has met. Nothing leaves the cluster: usage statistics are off and no dashboard is opened.
 """
 
 from __future__ import annotations
 
 import os
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 
 from drake.errors import DrakeError
-from drake.federation.engine import Shared, Task, Worker, moved, perform
-from drake.stopping import safe_point
+from drake.federation.engine import Shared, Task, Worker
+from drake.federation.slots import Lost, Slot, Slots, attempt
 
 T = TypeVar("T")
-
-TRIES = 3
-"""How often a task is begun before its loss ends the run."""
 
 CARRIED = ("DRAKE_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_CACHE_HOME", "PYTHONPATH")
 """Variables (by their beginning) that processes on other machines get from this one."""
@@ -123,15 +117,15 @@ class Cluster:
             raise DrakeError(f"ray cannot start or be reached ({error}).") from error
         self.processes = sum(pool.count for pool in opened)
         self.threads = self._threads or max(1, cores // self.processes)
-        self._slots = [_Slot(ray, self._make, pool, self.threads) for pool in opened for _ in range(pool.count)]
+        self._slots = [_Actor(ray, self._make, pool, self.threads) for pool in opened for _ in range(pool.count)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
 
-    def engine(self, seed: int, worker: Worker) -> Ray:
-        """The engine of one seed; `worker` is this process's own."""
-        return Ray(self._ray, self._slots, seed, worker)
+    def engine(self, worker: Worker) -> Ray:
+        """The engine of the seed of `worker`, this process's own."""
+        return Ray(self._ray, self._slots, worker)
 
     def _pools(self, gpus: float, cores: int) -> list[Pool]:
         if self._cuda and not gpus:
@@ -139,45 +133,23 @@ class Cluster:
         return pools(gpus if self._cuda else 0, self._workers, self._shares, self._clients, cores)
 
 
-class Ray:
+class Ray(Slots):
     """An engine over the slots of a Cluster."""
 
-    def __init__(self, ray: Any, slots: Sequence[_Slot], seed: int, worker: Worker) -> None:
-        self.worker = worker
-        self._ray, self._slots, self._seed = ray, slots, seed
+    def __init__(self, ray: Any, slots: Sequence[_Actor], worker: Worker) -> None:
+        super().__init__(worker, slots)
+        self._ray = ray
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
-        waiting = sorted(range(len(tasks)), key=lambda index: (-tasks[index].weight, index))
-        idle, running, begun = list(self._slots), {}, [0] * len(tasks)
-        while waiting or running:
-            for slot in list(idle):
-                index = next((index for index in waiting if slot.pool.serves(tasks[index])), None)
-                if index is not None:
-                    begun[index] += 1
-                    waiting.remove(index)
-                    idle.remove(slot)
-                    running[slot.begin(self._seed, tasks[index])] = slot, index
-            done, _ = self._ray.wait(list(running), timeout=0.5)
-            safe_point()
-            for reference in done:
-                slot, index = running.pop(reference)
-                idle.append(slot)
-                try:
-                    result = self._ray.get(reference)
-                except self._ray.exceptions.RayTaskError as error:  # before the task itself had begun
-                    raise RuntimeError(f"{tasks[index].label} could not be begun in a process of ray.") from error
-                except self._ray.exceptions.RayError as error:  # the process, its machine, or the way to it
-                    if begun[index] == TRIES:
-                        raise DrakeError(
-                            f"{tasks[index].label}: its process was lost {TRIES} times, most often for want of memory "
-                            f"({str(error).splitlines()[0]})."
-                        ) from error
-                    slot.replace()
-                    waiting.insert(0, index)
-                    continue
-                if isinstance(result, _Failure):
-                    result.raise_for(tasks[index])
-                yield index, result
+    def wait(self, running: Sequence[Any], seconds: float) -> Sequence[Any]:
+        return self._ray.wait(list(running), timeout=seconds)[0]
+
+    def take(self, ticket: Any) -> Any:
+        try:
+            return self._ray.get(ticket)
+        except self._ray.exceptions.RayTaskError as error:
+            raise RuntimeError("a task could not be begun in a process of ray.") from error
+        except self._ray.exceptions.RayError as error:  # the process, its machine, or the way to it
+            raise Lost(str(error).splitlines()[0]) from error
 
     def share(self, value: T) -> Shared[T]:
         return _Reference(self._ray.put(value))
@@ -192,26 +164,16 @@ class _Reference(Shared[T]):
         return ray.get(self._value)
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """What went wrong in a slot. expected: a DrakeError, whose sentence says it all."""
-
-    message: str
-    expected: bool
-
-    def raise_for(self, task: Task) -> None:
-        if self.expected:
-            raise DrakeError(self.message)
-        raise RuntimeError(f"{task.label} failed in a process of ray:\n{self.message}")
-
-
-class _Slot:
-    """A remote process, and how to open it again."""
+class _Actor(Slot):
+    """A process of Ray, and how to open it again."""
 
     def __init__(self, ray: Any, make: Callable[[int], Worker], pool: Pool, threads: int) -> None:
-        self.pool = pool
+        self._pool = pool
         self._open = lambda: ray.remote(_Process).options(num_cpus=threads, num_gpus=pool.gpus).remote(make, threads)
         self._process = self._open()
+
+    def serves(self, task: Task) -> bool:
+        return self._pool.serves(task)
 
     def begin(self, seed: int, task: Task) -> Any:
         return self._process.perform.remote(seed, task)
@@ -228,11 +190,6 @@ class _Process:
         self._make, self._worker = make, None
 
     def perform(self, seed: int, task: Task) -> Any:
-        try:
-            if self._worker is None or self._worker.federation.seed != seed:
-                self._worker = self._make(seed)
-            return moved(perform(task, self._worker), "cpu")
-        except DrakeError as error:
-            return _Failure(str(error), True)
-        except Exception:
-            return _Failure(traceback.format_exc(), False)
+        if self._worker is None or self._worker.federation.seed != seed:
+            self._worker = self._make(seed)
+        return attempt(task, self._worker)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from drake.errors import DrakeError
+from drake.federation import processes
 from drake.federation.engine import Engine, Serial
 
 from .setup import Setup, WorkerFactory
@@ -28,6 +29,17 @@ def serial(setup: Setup) -> Engines:
     return Engines(lambda seed: Serial(setup.worker(seed)))
 
 
+ENGINES = ("auto", "serial", "processes", "ray")
+
+
+def resolved(name: str, device: str, threads: int | None) -> str:
+    """What "auto" means: processes where a CPU would compute with several threads, which serve small models worse."""
+    if name != "auto":
+        return name
+    several = threads is None and torch.get_num_threads() > 1
+    return "processes" if several and device == "cpu" and processes.available() else "serial"
+
+
 @contextmanager
 def opened(
     name: str,
@@ -37,8 +49,13 @@ def opened(
     shares: Mapping[str, float] | None = None,
 ) -> Iterator[Engines]:
     """The engine `name`, closed at the end. The other arguments are those of `cluster.Cluster`."""
+    name = resolved(name, setup.device, threads)
     if name == "serial":
         yield serial(setup)
+        return
+    if name == "processes":
+        with _forked(setup, workers, threads) as engines:
+            yield engines
         return
     from drake.federation.cluster import Cluster
 
@@ -48,7 +65,30 @@ def opened(
     make = WorkerFactory(settings)
     with Cluster(make, clients=clients, workers=workers, threads=threads, cuda=cuda, shares=shares) as cluster:
         torch.set_num_threads(cluster.threads)  # the server's part must have the same bits as theirs
-        yield Engines(lambda seed: cluster.engine(seed, setup.worker(seed)), cluster.processes)
+        yield Engines(lambda seed: cluster.engine(setup.worker(seed)), cluster.processes)
+
+
+@contextmanager
+def _forked(setup: Setup, workers: int | None, threads: int | None) -> Iterator[Engines]:
+    if setup.device != "cpu" or not processes.available():
+        raise DrakeError("the engine processes needs a CPU and a system that can fork; use serial or ray.")
+    if threads not in (None, 1):
+        raise DrakeError("the engine processes computes with one thread in each; leave --threads out.")
+    count = workers or min(torch.get_num_threads(), len(setup.clients))
+    torch.set_num_threads(1)  # the server's part must have the same bits as theirs, and forks survive no others
+    opened: list[processes.Processes] = []
+
+    def of_seed(seed: int) -> Engine:
+        while opened:
+            opened.pop().close()
+        opened.append(processes.Processes(setup.worker(seed), count))
+        return opened[0]
+
+    try:
+        yield Engines(of_seed, count)
+    finally:
+        while opened:
+            opened.pop().close()
 
 
 def shares_from(text: str | None) -> dict[str, float]:

@@ -14,9 +14,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from drake.errors import DrakeError
 from drake.files import replacing
@@ -38,7 +44,8 @@ def claim(folder: Path, config: dict[str, Any], overwrite: Overwrite) -> None:
     try:
         if path.exists() and (folder / OWNED).exists() and overwrite == "always":
             doomed = folder.with_name(f".{folder.name}.{os.getpid()}")
-            folder.replace(doomed)  # at once, so that a kill leaves no half of a run
+            with working(folder):
+                folder.replace(doomed)  # at once, so that a kill leaves no half of a run
             shutil.rmtree(doomed)
         if path.exists() and (folder / OWNED).exists():
             _refuse_unless_same(path, config, overwrite)
@@ -69,6 +76,23 @@ def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite
         )
     if overwrite == "never":
         raise DrakeError(f"{folder} already holds this run; choose another --out or leave --overwrite never out.")
+
+
+@contextmanager
+def working(folder: Path) -> Iterator[None]:
+    """While this process works on the run. DrakeError when another process does: two would spoil each other's files.
+    The system forgets it when the process ends, however that happens."""
+    with (folder / OWNED).open("r+") as held:
+        if fcntl is not None:
+            try:
+                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process: its forks do not hold it
+            except (BlockingIOError, PermissionError):
+                raise DrakeError(
+                    f"another process is working on {folder}; wait for it or choose another --out."
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+        yield
 
 
 def write_command(folder: Path, command: Mapping[str, Any]) -> None:

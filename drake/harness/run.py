@@ -36,7 +36,7 @@ from drake.results import save as save_results
 
 from .engines import Engines, serial
 from .evaluation import Evaluation
-from .folder import Overwrite, checkpoint_folder, claim, observed_path, write_command
+from .folder import Overwrite, checkpoint_folder, claim, observed_path, working, write_command
 from .reporting import EVENTS, Events, Reporter, Several
 from .setup import Setup
 
@@ -75,8 +75,14 @@ def evaluate(
     A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
-    engines = engines or serial(setup)
     claim(out, setup.config(), overwrite)
+    with working(out):
+        return _evaluate(setup, out, reporter or Reporter(), command, engines or serial(setup))
+
+
+def _evaluate(
+    setup: Setup, out: Path, reporter: Reporter, command: Mapping[str, Any] | None, engines: Engines
+) -> Results:
     if command is not None:
         write_command(out, command)
     before = load(out) if (out / FILE).exists() else None
@@ -85,7 +91,7 @@ def evaluate(
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     where = environment(setup.device, setup.dtype, engines.processes)
-    reporter = Several([reporter or Reporter(), Events(out / EVENTS)])
+    reporter = Several([reporter, Events(out / EVENTS)])
     reporter.started(setup)
     runs: list[SeedRun] = []
 

@@ -1,6 +1,7 @@
 """Whole runs on micro backbones: what a user gets, the same bits again, and going on after a stop."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from drake.errors import DrakeError
 from drake.federation.attendance import Attendance
 from drake.federation.settings import preset
 from drake.harness import Reporter, Settings, Setup, evaluate
+from drake.harness.folder import working
 from drake.predictions import read_predictions
 from drake.results import load
 
@@ -120,6 +122,28 @@ def test_a_folder_of_another_run_is_refused_and_replaced_only_when_asked(micro_b
         evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out, "never")
     evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), out, "always")
     assert json.loads((out / "config.json").read_text())["seeds"] == [5]
+
+
+@pytest.mark.parametrize("overwrite", ["only-missing", "always"])
+def test_a_run_that_another_process_works_on_is_refused(micro_backbones, micro_data, tmp_path, overwrite):
+    out = tmp_path / "run"
+    setup = Setup(settings(micro_backbones, micro_data, "sft", rounds=1))
+    results = evaluate(setup, out)
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        with working(out):
+            os.write(ready[1], b".")
+            os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    try:
+        with pytest.raises(DrakeError, match="another process is working on"):
+            evaluate(setup, out, overwrite)
+    finally:
+        os.write(done[1], b".")
+        os.waitpid(child, 0)
+    assert evaluate(setup, out) == results
 
 
 def test_a_folder_that_is_no_run_is_left_alone(micro_backbones, micro_data, tmp_path):

@@ -1,17 +1,21 @@
-"""The engine ray: slots, the bits of the serial engine, lost processes, errors that say whose they are."""
+"""Engines of several processes: the bits of the serial engine, lost processes, errors that say whose they are."""
 
+import multiprocessing
 import os
+import pickle
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from drake.errors import DrakeError
 from drake.federation.cluster import Pool, pools
+from drake.federation.processes import _dumps
 from drake.federation.settings import preset
 from drake.harness import Reporter, Settings, Setup, evaluate
-from drake.harness.engines import opened, shares_from
+from drake.harness.engines import opened, resolved, shares_from
 
 CLIENTS = {"small": 5, "large": 5}
 
@@ -60,19 +64,29 @@ def setup(micro_backbones, micro_data):
     return Setup(Settings("fedmosaic", preset("quick").with_(**numbers), models, micro_data, rounds=2, eval_every=1))
 
 
+@pytest.fixture(scope="module", params=["processes", "ray"])
+def engines(request, setup):
+    """(name of the engine, two slots of it)."""
+    if request.param == "ray":
+        pytest.importorskip("ray", reason="ray is not installed: the engine ray was NOT checked")
+    with opened(request.param, setup, workers=2, threads=1) as engines:
+        yield request.param, engines
+
+
 @pytest.fixture(scope="module")
-def cluster(setup):
-    pytest.importorskip("ray", reason="ray is not installed: the engine ray was NOT checked")
-    with opened("ray", setup, workers=2, threads=1) as engines:
-        yield engines
+def alone(setup, tmp_path_factory):
+    """The results of the serial engine."""
+    return evaluate(setup, tmp_path_factory.mktemp("serial") / "run")
 
 
 def bits(results):
     return [run.model_dump(exclude={"seconds_train", "seconds_eval"}) for run in results.runs]
 
 
-def processes() -> list[int]:
-    """The pids of the slots of this machine."""
+def slots_of(engine: str) -> list[int]:
+    """The pids of the slots of this process, or of this machine's ray."""
+    if engine == "processes":
+        return [child.pid for child in multiprocessing.active_children() if child.name == "drake slot"]
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -86,30 +100,30 @@ def processes() -> list[int]:
 class _Killer(Reporter):
     """Kills a slot when the third client of the second round is done."""
 
-    left = 13
-    killed = 0
+    def __init__(self, engine: str) -> None:
+        self.engine, self.left, self.killed = engine, 13, 0
 
     def client_done(self, round, client, loss):
         self.left -= 1
         if self.left == 0:
-            pid = processes()[0]
-            os.kill(pid, signal.SIGKILL)
-            self.killed = pid
+            self.killed = slots_of(self.engine)[0]
+            os.kill(self.killed, signal.SIGKILL)
 
 
-@pytest.mark.timeout(600)
-def test_ray_gives_the_bits_of_serial_even_when_a_process_is_killed_in_the_middle_of_a_round(setup, cluster, tmp_path):
-    alone = evaluate(setup, tmp_path / "serial")
-    killer = _Killer()
-    spread = evaluate(setup, tmp_path / "ray", engines=cluster, reporter=killer)
+def test_several_processes_give_the_bits_of_one_even_when_one_is_killed_in_a_round(setup, engines, alone, tmp_path):
+    name, two = engines
+    killer = _Killer(name)
+    spread = evaluate(setup, tmp_path / "spread", engines=two, reporter=killer)
     assert killer.killed
     assert bits(spread) == bits(alone)
     assert (alone.environment.machine.processes, spread.environment.machine.processes) == (1, 2)
 
 
-def test_errors_come_back_with_the_client_and_the_original_message(cluster):
+def task_class():
+    """A class of its own each time, so that ray sends it by value: its processes cannot import a test."""
+
     @dataclass(frozen=True)
-    class Doing:  # defined here, so that it is sent by value
+    class Doing:
         what: str
         backbone: str = ""
         weight: float = 1.0
@@ -122,10 +136,20 @@ def test_errors_come_back_with_the_client_and_the_original_message(cluster):
                 os._exit(1)
             return 1 / len(self.what)
 
-    engine = cluster.of_seed(0)
+    return Doing
+
+
+OfThisModule = task_class()
+OfThisModule.__qualname__ = "OfThisModule"  # so that a fork finds it by name
+
+
+def test_errors_come_back_with_the_client_and_the_original_message(engines):
+    name, two = engines
+    Doing = task_class() if name == "ray" else OfThisModule
+    engine = two.of_seed(0)
     with pytest.raises(DrakeError, match=r"^client 7: record 'x' has no picture\.$"):
         list(engine.run([Doing("refuse")]))
-    with pytest.raises(RuntimeError, match=r"client 7 failed in a process of ray:[\s\S]*ZeroDivisionError: division"):
+    with pytest.raises(RuntimeError, match=r"client 7 failed in another process:[\s\S]*ZeroDivisionError: division"):
         list(engine.run([Doing("")]))
     with pytest.raises(DrakeError, match="client 7: its process was lost 3 times"):
         list(engine.run([Doing("vanish")]))
@@ -135,3 +159,36 @@ def test_errors_come_back_with_the_client_and_the_original_message(cluster):
 def test_an_unknown_setting_of_the_worker_is_found_before_any_process_starts(setup):
     with pytest.raises(DrakeError, match="computes on CPUs"), opened("ray", setup, shares={"x": 0.5}):
         raise AssertionError("opened with shares of GPUs that are not there")
+
+
+def test_auto_forks_only_where_a_cpu_would_compute_with_several_threads(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    assert resolved("auto", "cpu", None) == "processes"
+    assert resolved("auto", "cpu", 2) == "serial"
+    assert resolved("auto", "cuda", None) == "serial"
+    assert resolved("ray", "cpu", None) == "ray"
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    assert resolved("auto", "cpu", None) == "serial"
+
+
+def test_tensors_cross_to_a_fork_and_back_bit_for_bit():
+    first = torch.tensor([1e-40, float("inf"), -0.0], dtype=torch.float64)
+    sent = {
+        "a": first,
+        "same": first,
+        "half": torch.tensor([[1.5], [2.5]], dtype=torch.bfloat16).T,
+        "n": torch.tensor(7),
+    }
+    found = pickle.loads(_dumps(sent))
+    assert found["a"] is found["same"]
+    for name, tensor in sent.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+def test_slots_end_with_the_engine(setup):
+    with opened("processes", setup, workers=2) as two:
+        two.of_seed(0)
+        pids = slots_of("processes")
+        assert len(pids) >= 2
+    assert not set(pids[-2:]) & set(slots_of("processes"))
