@@ -148,12 +148,12 @@ def main() -> None:
 
     ours_eval, said = seconds(ours)
     plain = plain_model(asked.backbone, chosen)
+    rate = chosen.training.learning_rate
     print("| | records at a time | plain (s) | here (s) | times as fast | same answers |")
     print("|---|---:|---:|---:|---:|---:|")
     for size in (1, STEP):
         plain_eval, expected = seconds(lambda size=size: plain_answers(plain, states, records, size))
         same = sum(said[key] == text for key, text in expected.items())
-        rate = chosen.training.learning_rate
         plain_train, _ = seconds(lambda size=size: plain_steps(plain, start, steps, rate, size))
         times = plain_eval / ours_eval
         right = f"{same} of {len(expected)}"
