@@ -16,7 +16,7 @@ KILLS = 10
 
 @pytest.fixture(scope="module")
 def setup(micro_backbones, micro_data):
-    numbers = {"steps": 4, "dropout": 0.05, "micro_batch": 4, "eval_records": 3, "max_new_tokens": 4}
+    numbers = {"steps": 2, "dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     return Setup(Settings("fedmosaic", preset("quick").with_(**numbers), models, micro_data))
 
