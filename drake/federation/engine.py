@@ -2,8 +2,8 @@
 worker can do it.
 
 A worker keeps caches (backbones with a method's adapters on them, encoded pictures), never a client's state: that
-travels in the task and in its result. `Serial` works in this process; `drake.federation.cluster.Ray` spreads the tasks
-over processes, GPUs and machines, to the same bits.
+travels in the task and in its result. `Serial` works in this process; `slots.Slots` hands tasks to forked processes
+(processes.py) or to GPUs and machines (cluster.py), to the same bits.
 """
 
 from __future__ import annotations

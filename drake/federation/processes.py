@@ -11,6 +11,7 @@ import io
 import multiprocessing
 import pickle
 import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,8 +30,8 @@ T = TypeVar("T")
 
 
 def available() -> bool:
-    """Whether this system can fork."""
-    return "fork" in multiprocessing.get_all_start_methods()
+    """Whether forking is safe here: macOS can fork, but its libraries do not survive it."""
+    return sys.platform.startswith("linux")
 
 
 class Processes(Slots):

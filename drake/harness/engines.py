@@ -29,9 +29,6 @@ def serial(setup: Setup) -> Engines:
     return Engines(lambda seed: Serial(setup.worker(seed)))
 
 
-ENGINES = ("auto", "serial", "processes", "ray")
-
-
 def resolved(name: str, device: str, threads: int | None) -> str:
     """What "auto" means: processes where a CPU would compute with several threads, which serve small models worse."""
     if name != "auto":
@@ -71,7 +68,7 @@ def opened(
 @contextmanager
 def _forked(setup: Setup, workers: int | None, threads: int | None) -> Iterator[Engines]:
     if setup.device != "cpu" or not processes.available():
-        raise DrakeError("the engine processes needs a CPU and a system that can fork; use serial or ray.")
+        raise DrakeError("the engine processes runs on CPUs under Linux alone; use serial or ray.")
     if threads not in (None, 1):
         raise DrakeError("the engine processes computes with one thread in each; leave --threads out.")
     count = workers or min(torch.get_num_threads(), len(setup.clients))
