@@ -91,7 +91,7 @@ def align(anchor: Side, other: Side, records: Sequence[Record]) -> tuple[State, 
         raise DrakeError("there are no public records to align on; add some to the dataset, or use --no-align.")
     aligned, fits = {}, {}
     for small, large in zip(anchor.layers, other.layers, strict=True):
-        for projection, moments in _block_moments(anchor, other, small, large, records).items():
+        for projection, moments in block_moments(anchor, other, small, large, records).items():
             place = f"{large}.{projection}"
             a_ls = moments.least_squares()
             a = row_orthonormal(a_ls)
@@ -157,13 +157,13 @@ class _Moments:
         return canonical_map(self.zz - torch.outer(self.z, self.z) / rows, ll, ls)
 
 
-def _block_moments(anchor: Side, other: Side, small: int, large: int, records: Sequence[Record]) -> dict[str, _Moments]:
+def block_moments(anchor: Side, other: Side, small: int, large: int, records: Sequence[Record]) -> dict[str, _Moments]:
     """The sums of one block by projection: layer `small` of the anchor beside layer `large` of the other."""
     inputs: dict[str, _InputSums] = {}
     found: dict[str, _Moments] = {}
     for pair in pairs(anchor.backbone, other.backbone, records):
-        of_anchor = _inputs(anchor.backbone, small, pair.batches[0])
-        of_other = _inputs(other.backbone, large, pair.batches[1])
+        of_anchor = projection_inputs(anchor.backbone, small, pair.batches[0])
+        of_other = projection_inputs(other.backbone, large, pair.batches[1])
         for entry, projections in SHARED_INPUTS.items():
             h = pair.poolings[1](of_other[entry])
             h_anchor = pair.poolings[0](of_anchor[entry]).to(h)
@@ -182,7 +182,7 @@ class _Enough(Exception):
 
 
 @torch.no_grad()
-def _inputs(backbone: Backbone, layer: int, batch: Batch) -> dict[str, Tensor]:
+def projection_inputs(backbone: Backbone, layer: int, batch: Batch) -> dict[str, Tensor]:
     """The inputs [B, T, d] of one layer's projections in the bare backbone, by the keys of `SHARED_INPUTS`; what comes
     after that layer is not computed."""
     seen: dict[str, Tensor] = {}
