@@ -39,7 +39,8 @@ def customise(
             return own.clone()
         scores = relevance[order.index(client), [order.index(j) for j in sources]]
         weights = torch.softmax(scores / temperature, dim=0)  # over the sources: no weight is divided by a tiny sum
-        return sum(w.to(own) * uploads[j][name].to(own) for w, (j, name) in zip(weights, sources.items(), strict=True))
+        stacked = torch.stack([uploads[j][name].to(own) for j, name in sources.items()])
+        return torch.tensordot(weights.to(own), stacked, dims=1)
 
     module = {}
     for name, own in uploads[client].items():
