@@ -96,8 +96,8 @@ class FedMosaic(Method):
                     f"{self.temperature}, {self.gradient_every}, {self.kept} and {self.sigma}."
                 )
 
-    def prepare(self, federation: Federation) -> None:
-        self.federation = federation
+    def join(self, federation: Federation) -> None:
+        super().join(federation)
         self._has_peers: dict[nn.Module, bool] = {}
         self.relevance: Tensor | None = None
 
@@ -127,7 +127,7 @@ class FedMosaic(Method):
     ) -> LocalResult:
         self._write(model, state, download)
         local, betas = adapters.tensors(model, LOCAL), gates(model)
-        frozen = {name[:-1] + letter for name in local if name.endswith(".P") for letter in "AB"}
+        frozen = _frozen(local)
         shared = [tensor for name, tensor in local.items() if name[-1] in "PQ"] + list(betas.values())
         conventional = [tensor for name, tensor in local.items() if name[-1] in "AB" and name not in frozen]
         adapters.train_only(model, shared + conventional)
@@ -147,13 +147,20 @@ class FedMosaic(Method):
             gradient = (state["gradient"] + gradient) / 2
         module = adapters.read(model, LOCAL)
         kept = adapters.prefixed("gate", {place: beta.detach().clone() for place, beta in betas.items()})
-        letters = "PQAB" if self._has_peers[model] else "PQ"
-        sent = {name: module[name] for name in module if name[-1] in letters and name not in frozen}
         return LocalResult(
             state=adapters.prefixed(LOCAL, module) | kept | {"gradient": gradient},
-            upload=Upload(sent | {"gradient": gradient}),
+            upload=Upload(self._leaving(model, module) | {"gradient": gradient}),
             stats={"loss": sum(losses) / len(losses)},
         )
+
+    def sent(self, model: nn.Module, client: Client) -> State:
+        anchor = self.federation.backbone(self.federation.anchor).model
+        rows, columns = anchor.model.language_model.layers[-1].mlp.down_proj.weight.shape
+        gradient = torch.empty(len(self._kept_rows(rows)), columns, dtype=torch.float32, device="meta")
+        return self._leaving(model, adapters.tensors(model, LOCAL)) | {"gradient": gradient}
+
+    def received(self, model: nn.Module, client: Client) -> State:
+        return self._leaving(model, adapters.tensors(model, GLOBAL))
 
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         order = sorted(uploads)
@@ -194,6 +201,19 @@ class FedMosaic(Method):
         adapters.activate(anchor.model, LOCAL, GLOBAL)
         return torch.stack(gradients).mean(0)
 
+    def _leaving(self, model: nn.Module, module: Mapping[str, Tensor]) -> State:
+        """What of a module crosses to the server and back."""
+        letters = "PQAB" if self._has_peers[model] else "PQ"
+        frozen = _frozen(module)
+        return {name: tensor for name, tensor in module.items() if name[-1] in letters and name not in frozen}
+
+    def _kept_rows(self, rows: int) -> Tensor:
+        return kept_rows(rows, self.options.kept, torch_generator(self.federation.seed, "kept rows"))
+
     def _sanitised(self, gradient: Tensor, rng: torch.Generator) -> Tensor:
-        rows = kept_rows(len(gradient), self.options.kept, torch_generator(self.federation.seed, "kept rows"))
-        return sanitise(gradient, rows, self.options.sigma, rng)
+        return sanitise(gradient, self._kept_rows(len(gradient)), self.options.sigma, rng)
+
+
+def _frozen(module: Iterable[str]) -> set[str]:
+    """The names of A and B of the Co-LoRA layers."""
+    return {name[:-1] + letter for name in module if name.endswith(".P") for letter in "AB"}

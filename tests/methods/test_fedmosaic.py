@@ -121,6 +121,15 @@ def test_uploads_hold_p_q_a_b_and_the_sanitised_gradient_and_nothing_else(after_
     assert sent["gradient"].shape == (round(0.4 * anchor.hidden_size), anchor.intermediate_size)
 
 
+@pytest.mark.parametrize("client", [0, 2])
+def test_what_a_client_says_it_sends_and_receives_is_what_crosses(after_one_round, client):
+    worker, federation, _, results, downloads = after_one_round
+    model = worker.model(federation.clients[client])
+    looks = lambda tensors: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}  # noqa: E731
+    assert looks(worker.method.sent(model, federation.clients[client])) == looks(results[client].upload.tensors)
+    assert looks(worker.method.received(model, federation.clients[client])) == looks(downloads[client].tensors)
+
+
 def test_the_download_is_what_customise_says(after_one_round):
     _, _, _, results, downloads = after_one_round
     others = [{name.replace("3.", "5.", 1): t for name, t in results[i].upload.tensors.items()} for i in (0, 1)]
