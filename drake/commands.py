@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--client", type=int, required=True, help="Whose model, from 0.")
+@click.option("--seed", type=int, help="Of which federation.  [default: the run's first seed]")
+@click.option("--merge", is_flag=True, help="Write the whole model instead of an adapter.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+def export(run: Path, client: int, seed: int | None, merge: bool, out: Path) -> None:
+    """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a LLaVA checkpoint.
+
+    \b
+    Example:
+      drake export runs/fedmosaic-mini --client 3 --out models/client-3
+      drake export runs/fedmosaic-mini --client 3 --merge --out models/client-3-whole
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    from drake.harness.export import export as write
+
+    base = write(run, client, out, seed, merge)
+    kind = "a LLaVA checkpoint" if merge else f"a LoRA adapter for {base}"
+    click.echo(f"{out} is ready: {kind}")
 
 
 @click.command()
