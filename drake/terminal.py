@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from rich.box import SIMPLE
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -177,7 +177,7 @@ def megabytes(size: float) -> str:
 def cost_table(found: Mapping[str, Cost | None], by_kind: bool = False) -> Table:
     """What methods send, per client and round: a row for each, with `by_kind` one for each kind of its tensors too."""
     held = sorted({name for cost in found.values() if cost is not None for name in cost.backbones})
-    table = Table(title="MB sent per client and round", title_justify="left", box=SIMPLE)
+    table = Table(title="MB sent per client and round", title_justify="left", box=box.SIMPLE)
     table.add_column("method", no_wrap=True)
     for name in [*held, "mean"]:
         table.add_column(f"{name}\nup / down", justify="right")
