@@ -1,6 +1,7 @@
 """One client's round and one evaluation of every method on a fixed federation, to be timed beside others.
 
     python bench/federation.py [--methods sft,fedmosaic] [--checkpointing] [--repeat 3]
+    python bench/federation.py --methods fedmosaic,fedmosaic+aggregation=uniform     what measuring relevance costs
 
 4 clients on two backbones (text layers 8 x 64 with FFN 256, and 14 x 96 with FFN 384; 4 heads, 2 key-value heads,
 vocabulary 600; CLIP 64 wide, 2 layers, patch 8), 2 tasks each of 40 train and 40 test records, two pictures of 32 x 32
@@ -134,14 +135,18 @@ def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, fl
         rank=8, alpha=16, learning_rate=1e-4, micro_batch=BATCH, accumulation=1, steps=ITERATIONS
     ).training  # fmt: skip
 
+    def public(count: int, purpose: str) -> list[dict[str, Any]]:
+        return [record for (_, split), mine in records.items() if split == "train" for record in mine][:count]
+
     def plan(client: int, round: int) -> list[list[list[dict[str, Any]]]]:
         mine = records[clients[client].tasks[0], "train"]
         return [[mine[BATCH * k : BATCH * (k + 1)]] for k in range(ITERATIONS)]
 
-    method = registry.find(method_name)(training)
+    name, *options = method_name.split("+")
+    method = registry.find(name)(training, dict(option.split("=") for option in options))
     worker = Worker(method, found.__getitem__, plan, lambda task, row: records[task, "test"][row])
     architectures = {name: Architecture(name, "llama", SHAPES[name][0]) for name in found}
-    worker.join(Federation(clients, architectures, 0, 1, training, worker.backbone, lambda count, purpose: []))
+    worker.join(Federation(clients, architectures, 0, 1, training, worker.backbone, public))
     figures = {}
     for client in clients[:2]:
         size, backbone = client.backbone, found[client.backbone]

@@ -179,12 +179,18 @@ class Backbone:
     def prompt_length(self, record: Record) -> int:
         """Tokens of the record's prompt with its pictures expanded; a LLaVA sees every picture at one size, so the
         first picture's count holds for all."""
-        ids, pictures = self._prompt_ids(record), len(record["images"])
-        if not pictures:
-            return len(ids)
-        if self._picture_tokens is None:
-            self._picture_tokens = len(self.features(_image_bytes(record)[:1])[0])
-        return len(ids) + pictures * (self._picture_tokens - 1)
+        return len(self._prompt_ids(record)) + len(record["images"]) * (self._picture_tokens_of(record) - 1)
+
+    def characters_read(self, record: Record) -> list[int | None]:
+        """`Chat.characters_read` of every token of the record's row in a `batch` with answers, padding left out; None
+        for the tokens of pictures."""
+        length = self._picture_tokens_of(record)
+        read = self.chat.characters_read(record)
+        return [
+            count
+            for token, count in zip(self._prompt_ids(record) + self._answer_ids(record), read, strict=True)
+            for _ in range(length if token == self.chat.image_token_id else 1)
+        ]
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """The text of generated ids up to the first stop token."""
@@ -192,6 +198,14 @@ class Backbone:
         stops = set(self.stop_ids)
         end = next((position for position, id_ in enumerate(ids) if id_ in stops), len(ids))
         return self.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+
+    def _picture_tokens_of(self, record: Record) -> int:
+        """Tokens of one picture; 1 for a record without pictures."""
+        if not record["images"]:
+            return 1
+        if self._picture_tokens is None:
+            self._picture_tokens = len(self.features(_image_bytes(record)[:1])[0])
+        return self._picture_tokens
 
     def _encode(self, pictures: list[Image.Image]) -> list[Tensor]:
         """Features of pictures, the same bits in any company: with several threads a CPU cuts its products by their

@@ -140,6 +140,7 @@ def build(ctx: click.Context, **options: Any) -> None:
     "--overwrite", default="only-missing", show_default=True, type=click.Choice(["only-missing", "never", "always"])
 )
 @click.option("--set", "pairs", multiple=True, metavar="OPTION=VALUE", help="A method's own hyperparameter.")
+@click.option("--no-align", is_flag=True, help="Short for --set align=false, of methods that align weights.")
 @click.option("--rounds", type=int, help="Rounds in all, spread evenly over the tasks.")
 @click.option("--rounds-per-task", type=float, help="Rounds a task lasts.")
 @click.option("--steps", type=int, help="Optimizer steps per client and round of a method with relative cost 1.")
@@ -251,6 +252,7 @@ def _evaluate(
     out: Path | None,
     overwrite: str,
     pairs: list[str],
+    no_align: bool,
     threads: int | None,
     engine: str,
     workers: int | None,
@@ -300,7 +302,7 @@ def _evaluate(
         preset=chosen,
         models=named,
         seeds=seeds_from(seeds),
-        options=options_from(pairs, method),
+        options=options_from([*pairs, *(["align=false"] if no_align else [])], method),
         **options,
     )
     console = Console(stderr=True)

@@ -7,7 +7,9 @@ prompt and the answer, and which token ends a turn are found out by rendering a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from jinja2 import TemplateError
@@ -56,6 +58,22 @@ def gold_ids(tokenizer: Any, answer: str) -> list[int]:
     return tokenizer(answer, add_special_tokens=False)["input_ids"]
 
 
+def common_groups(first: Sequence[int | None], second: Sequence[int | None]) -> list[tuple[list[int], list[int]]]:
+    """Which tokens of two tokenizations of one record belong together: the smallest groups, in order, that end at the
+    same character in both. The arguments are `Chat.characters_read` of the two; the groups hold places in them.
+
+    >>> common_groups([None, 3, 7], [2, 3, 5, 7, None])
+    [([1], [0, 1]), ([2], [2, 3])]
+    """
+    ends = sorted({end for end in first if end is not None} & {end for end in second if end is not None})
+    found: list[tuple[list[int], list[int]]] = [([], []) for _ in ends]
+    for side, tokens in enumerate((first, second)):
+        for place, end in enumerate(tokens):
+            if end is not None and ends and end <= ends[-1]:
+                found[bisect_left(ends, end)][side].append(place)
+    return found
+
+
 class Chat:
     """How one processor's chat template writes turns.
 
@@ -72,10 +90,12 @@ class Chat:
         self.tokenizer = processor.tokenizer
         self.image_token: str = processor.image_token
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
+        self._name = name
         self._template = processor.chat_template or self.tokenizer.chat_template
         if self._template is None:
             raise DrakeError(f"{name} has no chat template; add a chat_template.jinja to its folder.")
         self._content = self._way_that_keeps_places(name)
+        self._user_start = self._render(self._turns("alpha")).find("alpha")
         self._glue, self.end_of_turn = self._answer_frame(name)
 
     def messages(self, record: Record) -> list[Message]:
@@ -104,6 +124,42 @@ class Chat:
         else:  # the tokenizer merges across the border; generation starts from `before`, so must training
             ids = self.tokenizer(self._glue + record["answer"], add_special_tokens=False)["input_ids"]
         return [*ids, self.end_of_turn]
+
+    def characters_read(self, record: Record) -> list[int | None]:
+        """For every token of `prompt_ids` and then `answer_ids`: how many visible characters of the record's prompt and
+        answer have been read where it ends; None for a token that holds none of them.
+
+        The count does not depend on the tokenizer or the template, so it tells which tokens of two models belong
+        together (`common_groups`). Raises DrakeError for a template that changes a user's text.
+        """
+        prompt = self._render(self.messages(record), add_generation_prompt=True)
+        whole = prompt + self._glue + record["answer"]
+        visible = [False] * len(whole)
+        cursor = self._user_start
+        for piece in map(str.strip, record["prompt"].split(PLACEHOLDER)):
+            start = prompt.find(piece, cursor)
+            if start < 0:
+                raise DrakeError(
+                    f"the chat template of {self._name} changes a user's text: {piece[:40]!r} is not in it."
+                )
+            cursor = start + len(piece)
+            visible[start:cursor] = [not character.isspace() for character in piece]
+        start = len(whole) - len(record["answer"])
+        visible[start:] = [not character.isspace() for character in record["answer"]]
+        read = list(accumulate(visible))
+
+        before, ids = self._spans(prompt), self._spans(whole)
+        if [token for token, *_ in ids[: len(before)]] != [token for token, *_ in before]:  # as in `answer_ids`
+            after = self.tokenizer(whole[len(prompt) :], add_special_tokens=False, return_offsets_mapping=True)
+            ids = before + [(0, len(prompt) + a, len(prompt) + b) for a, b in after["offset_mapping"]]
+        return [read[end - 1] if any(visible[start:end]) else None for _, start, end in ids] + [None]
+
+    def _spans(self, text: str) -> list[tuple[int, int, int]]:
+        """(id, start, end) of every token of a rendered text; start and end count characters."""
+        bos = self.tokenizer.bos_token
+        written = bos is not None and text.startswith(bos)
+        found = self.tokenizer(text, add_special_tokens=not written, return_offsets_mapping=True)
+        return [(token, *span) for token, span in zip(found["input_ids"], found["offset_mapping"], strict=True)]
 
     def _turns(self, user: str, assistant: str | None = None) -> list[Message]:
         turns = [("user", user)] + ([("assistant", assistant)] if assistant is not None else [])

@@ -24,74 +24,82 @@ LOCAL, GLOBAL = "local", "global"
 
 
 def co_lora_layers(num_layers: int, num_blocks: int) -> list[int]:
-    """The layers that carry Co-LoRA: the last of each of `num_blocks` blocks, k (L // N_B) - 1 and L - 1.
+    """The layers that carry Co-LoRA: the last of each of `num_blocks` blocks, k (L // N_B) - 1 and L - 1. With one
+    block that is the last layer, with none there is no Co-LoRA at all.
 
     >>> co_lora_layers(16, 4)
     [3, 7, 11, 15]
     """
-    if not 1 <= num_blocks <= num_layers:
-        raise DrakeError(f"{num_layers} layers cannot be cut into {num_blocks} blocks; set num_blocks from 1 to that.")
+    if not 0 <= num_blocks <= num_layers:
+        raise DrakeError(f"{num_layers} layers cannot be cut into {num_blocks} blocks; set num_blocks from 0 to that.")
+    if num_blocks == 0:
+        return []
     size = num_layers // num_blocks
     return [k * size - 1 for k in range(1, num_blocks)] + [num_layers - 1]
 
 
-def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
-    """A random matrix [rows, columns] with orthonormal rows (rows <= columns), from the QR of a Gaussian one."""
-    if rows > columns:
-        raise DrakeError(
-            f"rank {rows} exceeds the width {columns} of a layer that carries Co-LoRA; choose a lower --rank."
-        )
-    q, r = torch.linalg.qr(torch.randn(columns, rows, generator=rng, dtype=torch.float64))
-    return (q * r.diagonal().sign()).T.float().contiguous()
-
-
 class MosaicLinear(adapters.AdaptedLinear):
-    """A local and a global adapter behind a scalar gate, with P and Q where `mosaic` was called for Co-LoRA.
+    """A local and a global adapter behind a scalar gate beta, with P and Q where `mosaic` was called for Co-LoRA.
 
     down is P A, and gate and scale are in up: the tokens never see how many factors there are.
     """
 
     def mosaic(self, co_lora: bool) -> None:
-        """Add the gate beta and, for a Co-LoRA layer, P and Q of every adapter, all zero."""
+        """Add the gate and, for a Co-LoRA layer, P and Q of every adapter, all zero."""
         like = self.lora_A[LOCAL].weight
-        self.lora_gate = nn.Parameter(like.new_zeros(()), requires_grad=False)
+        self.add_gate(like)
         self.lora_P, self.lora_Q = nn.ParameterDict(), nn.ParameterDict()
         for name in (LOCAL, GLOBAL) if co_lora else ():
             rank = self.r[name]
             self.lora_P[name] = nn.Parameter(like.new_zeros(rank, rank), requires_grad=False)
             self.lora_Q[name] = nn.Parameter(like.new_zeros(rank), requires_grad=False)
 
+    def add_gate(self, like: Tensor) -> None:
+        """Add the parameters of the gate, of the kind of `like`."""
+        self.lora_gate = nn.Parameter(like.new_zeros(()), requires_grad=False)
+
+    def gate_parameters(self) -> dict[str, nn.Parameter]:
+        """The gate's parameters by what follows the layer's place in their names."""
+        return {"": self.lora_gate}
+
     @property
     def extra_adapter_parameters(self) -> dict[str, nn.ParameterDict]:
         """Letter -> adapter name -> parameter, beside A and B: how `drake.federation.adapters` finds P and Q."""
         return {"P": self.lora_P, "Q": self.lora_Q}
 
+    def module(self, name: str) -> tuple[Tensor, Tensor, Tensor | None]:
+        """One adapter as down [r, d_in], up [d_out, r] and shift [r] or None: h = up (down x + shift)."""
+        down, up = self.lora_A[name].weight, self.lora_B[name].weight * self.scaling[name]
+        if name in self.lora_P:
+            return self.lora_P[name] @ down, up, self.lora_Q[name]
+        return down, up, None
+
     def factors(self) -> tuple[Tensor, Tensor, Tensor | None]:
         gate = torch.sigmoid(self.lora_gate)
-        down, shift, up = [], [], []
-        for name, share in ((LOCAL, 1 - gate), (GLOBAL, gate)):
-            a = self.lora_A[name].weight
-            if name in self.lora_P:
-                a = self.lora_P[name] @ a
-                shift.append(self.lora_Q[name])
-            down.append(a)
-            up.append(self.lora_B[name].weight * (share * self.scaling[name]))
-        return torch.cat(down), torch.cat(up, dim=1), torch.cat(shift) if shift else None
+        (down, up, shift), (down_g, up_g, shift_g) = self.module(LOCAL), self.module(GLOBAL)
+        up = torch.cat([up * (1 - gate), up_g * gate], dim=1)
+        return torch.cat([down, down_g]), up, None if shift is None else torch.cat([shift, shift_g])
 
 
-def attach(model: nn.Module, training: adapters.Training, places: Sequence[int]) -> nn.Module:
+def attach(
+    model: nn.Module, training: adapters.Training, places: Sequence[int], layer: type[MosaicLinear] = MosaicLinear
+) -> nn.Module:
     """Put a local and a global adapter on every linear layer of the language model, with P and Q on the decoder layers
     numbered in `places`."""
-    adapters.add(model, (LOCAL, GLOBAL), training, MosaicLinear)
-    for place, layer in adapters.layers(model).items():
-        layer.mosaic(int(place.split(".")[0]) in places)
+    adapters.add(model, (LOCAL, GLOBAL), training, layer)
+    for place, mosaic in adapters.layers(model).items():
+        mosaic.mosaic(int(place.split(".")[0]) in places)
     adapters.activate(model, LOCAL, GLOBAL)
     return model
 
 
 def gates(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The gates by place: "<layer>.<projection>" -> beta, a scalar."""
-    return {place: layer.lora_gate for place, layer in adapters.layers(model).items()}
+    """The gates' parameters by name: "<layer>.<projection>" -> beta, a scalar, or what the kind of gate has."""
+    return {
+        f"{place}{suffix}": parameter
+        for place, layer in adapters.layers(model).items()
+        for suffix, parameter in layer.gate_parameters().items()
+    }
 
 
 def update_dimension(a: Tensor, b: Tensor, tolerance: float = 1e-8) -> int:

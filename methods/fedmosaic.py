@@ -1,23 +1,21 @@
-"""FedMosaic: Co-LoRA (`colora`) personalised by relevance-guided aggregation (`rela`).
+"""FedMosaic: Co-LoRA (`colora`) personalised by relevance-guided aggregation (`rela`, `aggregation`).
 
 A client trains its local module and the gates; the global module is frozen. It sends P, Q of the Co-LoRA layers, A, B
 of the other layers (only to peers of its own architecture, so not at all when it has none), and its sanitised
-gradient. The server answers with a customised global module:
+gradient. The server answers with a customised global module. Before the first answer, and without a peer, the global
+module is a copy of the local one. A and B of the Co-LoRA layers are frozen and aligned across architectures
+(`alignment`) before the first round.
 
-    P_i^G = sum_j w_ij P_j, Q_i^G likewise, over ALL j != i, block b of i with block b of j; A, B stay i's own
-    A_i^G, B_i^G of conventional layers: over the j with i's architecture, w renormalised over them
-
-Before the first answer, and without a peer, the global module is a copy of the local one.
-
-Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code: the gate is one trained scalar per
-layer as in the paper; the gradient passes the exact Jacobian of the last norm; probes are counted in optimizer steps
-and always include the first. Not yet here: the alignment of A and B across architectures, which start random.
+Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default: the gate is one trained
+scalar per layer as in the paper; the gradient passes the exact Jacobian of the last norm; rows that leave a client are
+chosen at random; probes are counted in optimizer steps and always include the first; alignment is solved, not fitted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,46 +27,11 @@ from drake.federation.client import LocalOptimizer, task_loss
 from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Step, Upload
 from drake.seeds import torch_generator
 
-from .colora import GLOBAL, LOCAL, attach, co_lora_layers, gates, orthonormal
+from .aggregation import customise as customise
+from .colora import GLOBAL, LOCAL, MosaicLinear, attach, co_lora_layers, gates
+from .frozen import Factors, frozen_factors
+from .input_gate import InputGatedLinear, watch
 from .rela import kept_rows, last_layer_gradient, sanitise, task_relevance
-
-
-def customise(
-    client: int,
-    uploads: Mapping[int, Mapping[str, Tensor]],
-    architectures: Mapping[int, tuple[str, int]],
-    relevance: Tensor,
-    temperature: float = 0.5,
-    num_blocks: int = 4,
-) -> dict[str, Tensor]:
-    """The global module of `client`, under the names of its own upload.
-
-    uploads: {client: {"<layer>.<projection>.<A|B|P|Q>": Tensor}}; architectures: {client: (name, number of layers)};
-    relevance [N, N] with rows and columns in ascending order of the uploads' client numbers.
-    """
-    order = sorted(uploads)
-    blocks = {j: co_lora_layers(architectures[j][1], num_blocks) for j in order}
-    others = [j for j in order if j != client]
-    peers = [j for j in others if architectures[j][0] == architectures[client][0]]
-
-    def mixed(sources: dict[int, str], own: Tensor) -> Tensor:
-        if not sources:
-            return own.clone()
-        scores = relevance[order.index(client), [order.index(j) for j in sources]]
-        weights = torch.softmax(scores / temperature, dim=0)  # over the sources: no weight is divided by a tiny sum
-        return sum(w.to(own) * uploads[j][name].to(own) for w, (j, name) in zip(weights, sources.items(), strict=True))
-
-    module = {}
-    for name, own in uploads[client].items():
-        layer, projection, letter = int(name.split(".", 1)[0]), *name.split(".", 1)[1].rsplit(".", 1)
-        if layer not in blocks[client]:
-            module[name] = mixed(dict.fromkeys(peers, name), own)
-        elif letter in "PQ":
-            block = blocks[client].index(layer)
-            module[name] = mixed({j: f"{blocks[j][block]}.{projection}.{letter}" for j in others}, own)
-        else:
-            module[name] = own.clone()
-    return module
 
 
 class FedMosaic(Method):
@@ -80,13 +43,25 @@ class FedMosaic(Method):
 
     @dataclass(frozen=True)
     class Options:
-        """num_blocks: N_B. temperature: tau of the mixing weights. gradient_every: optimizer steps between probes.
-        kept: share of the gradient's rows that leaves a client. sigma: standard deviation of the noise on them."""
+        """num_blocks: N_B; 1: Co-LoRA on the last layer alone, 0: conventional LoRA everywhere. align: A and B across
+        architectures, on align_records public records. gate: one trained scalar per layer, one half for ever, or the
+        official code's, which looks at the input. aggregation: by relevance, or all others alike.
+
+        temperature: tau of the mixing weights. gradient_every: optimizer steps between probes. norm_jacobian: exact, or
+        its diagonal as in the official code. sampling, kept: which share of the gradient's rows leaves a client, drawn
+        once for all or the first ones. noise, sigma: distribution and standard deviation of the noise on them."""
 
         num_blocks: int = 4
+        align: bool = True
+        align_records: int = 100
+        gate: Literal["scalar", "fixed", "input"] = "scalar"
+        aggregation: Literal["relevance", "uniform"] = "relevance"
         temperature: float = 0.5
         gradient_every: int = 10
+        norm_jacobian: Literal["exact", "diagonal"] = "exact"
+        sampling: Literal["random", "prefix"] = "random"
         kept: float = 0.4
+        noise: Literal["gaussian", "laplace"] = "gaussian"
         sigma: float = 1e-4
 
         def __post_init__(self) -> None:
@@ -95,27 +70,38 @@ class FedMosaic(Method):
                     "fedmosaic needs temperature > 0, gradient_every >= 1, kept in (0, 1] and sigma >= 0, not "
                     f"{self.temperature}, {self.gradient_every}, {self.kept} and {self.sigma}."
                 )
+            if self.align_records < 1:
+                raise DrakeError(f"fedmosaic.align_records is {self.align_records}; it must be more than zero.")
 
     def join(self, federation: Federation) -> None:
         super().join(federation)
+        self._factors: dict[str, Factors] = {}
         self._has_peers: dict[nn.Module, bool] = {}
         self.relevance: Tensor | None = None
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         self._has_peers[backbone.model] = len(self.federation.peers(client.id)) > 1
         places = co_lora_layers(backbone.num_layers, self.options.num_blocks)
-        return attach(backbone.model, self.training, places)
+        by_input = self.options.gate == "input"
+        model = attach(backbone.model, self.training, places, InputGatedLinear if by_input else MosaicLinear)
+        if by_input:
+            watch(model)
+        return model
+
+    def factors(self, backbone: str) -> Factors:
+        """The frozen A and B of a backbone's Co-LoRA layers; found once per process that asks."""
+        if backbone not in self._factors:
+            federation, options = self.federation, self.options
+            records = federation.public(options.align_records, "alignment") if options.align else None
+            self._factors[backbone] = frozen_factors(federation, backbone, options.num_blocks, records)
+        return self._factors[backbone]
 
     def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
-        # One architecture shares its frozen A and B, or P would mean something else at every client.
-        shared = torch_generator(self.federation.seed, "co-lora", self.federation.backbone(client.backbone).revision)
         module = adapters.fresh(model, LOCAL, rng)
-        for name in [name for name in module if name.endswith(".P")]:
-            a, b = (name.removesuffix("P") + letter for letter in "AB")
-            module[a] = orthonormal(*module[a].shape, shared).to(module[a])
-            module[b] = orthonormal(*module[b].T.shape, shared).T.to(module[b])
-        betas = {place: torch.zeros_like(beta) for place, beta in gates(model).items()}
-        return adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", betas)
+        frozen = self.factors(client.backbone).tensors
+        module |= {name: tensor.to(module[name]) for name, tensor in frozen.items()}
+        of_gates = {name: torch.zeros_like(parameter) for name, parameter in gates(model).items()}
+        return adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates)
 
     def local_update(
         self,
@@ -126,9 +112,10 @@ class FedMosaic(Method):
         rng: torch.Generator,
     ) -> LocalResult:
         self._write(model, state, download)
-        local, betas = adapters.tensors(model, LOCAL), gates(model)
+        local, options = adapters.tensors(model, LOCAL), self.options
         frozen = _frozen(local)
-        shared = [tensor for name, tensor in local.items() if name[-1] in "PQ"] + list(betas.values())
+        shared = [tensor for name, tensor in local.items() if name[-1] in "PQ"]
+        shared += list(gates(model).values()) if options.gate != "fixed" else []
         conventional = [tensor for name, tensor in local.items() if name[-1] in "AB" and name not in frozen]
         adapters.train_only(model, shared + conventional)
         optimizer = LocalOptimizer(
@@ -138,36 +125,43 @@ class FedMosaic(Method):
         model.train()
         losses, probes = [], []
         for number, micro_batches in enumerate(batches):
-            if number % self.options.gradient_every == 0:
+            if options.aggregation == "relevance" and number % options.gradient_every == 0:
                 probes.append(self._probe(model, micro_batches))
             losses.append(optimizer.step(lambda batch: task_loss(model, batch), micro_batches))
 
-        gradient = self._sanitised(torch.stack(probes).mean(0), rng)
-        if "gradient" in state:
-            gradient = (state["gradient"] + gradient) / 2
+        gradient = {}
+        if probes:
+            gradient["gradient"] = self._sanitised(torch.stack(probes).mean(0), rng)
+            if "gradient" in state:
+                gradient["gradient"] = (state["gradient"] + gradient["gradient"]) / 2
         module = adapters.read(model, LOCAL)
-        kept = adapters.prefixed("gate", {place: beta.detach().clone() for place, beta in betas.items()})
+        of_gates = {name: parameter.detach().clone() for name, parameter in gates(model).items()}
         return LocalResult(
-            state=adapters.prefixed(LOCAL, module) | kept | {"gradient": gradient},
-            upload=Upload(self._leaving(model, module) | {"gradient": gradient}),
+            state=adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates) | gradient,
+            upload=Upload(self._leaving(model, module) | gradient),
             stats={"loss": sum(losses) / len(losses)},
         )
 
     def sent(self, model: nn.Module, client: Client) -> State:
+        module = self._leaving(model, adapters.tensors(model, LOCAL))
+        if self.options.aggregation == "uniform":
+            return module
         anchor = self.federation.backbone(self.federation.anchor).model
         rows, columns = anchor.model.language_model.layers[-1].mlp.down_proj.weight.shape
         gradient = torch.empty(len(self._kept_rows(rows)), columns, dtype=torch.float32, device="meta")
-        return self._leaving(model, adapters.tensors(model, LOCAL)) | {"gradient": gradient}
+        return module | {"gradient": gradient}
 
     def received(self, model: nn.Module, client: Client) -> State:
         return self._leaving(model, adapters.tensors(model, GLOBAL))
 
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
-        order = sorted(uploads)
-        relevance = task_relevance([uploads[i].tensors["gradient"].float() for i in order])
-        # Clients that have sent nothing yet are unlike nobody in particular: NaN in what is kept.
-        self.relevance = torch.full((len(federation.clients), len(federation.clients)), torch.nan)
-        self.relevance[torch.tensor(order)[:, None], torch.tensor(order)] = relevance.cpu()
+        order, everyone = sorted(uploads), len(federation.clients)
+        relevance = torch.zeros(len(order), len(order))
+        if self.options.aggregation == "relevance":
+            relevance = task_relevance([uploads[i].tensors["gradient"].float() for i in order])
+            # Clients that have sent nothing yet are unlike nobody in particular: NaN in what is kept.
+            self.relevance = torch.full((everyone, everyone), torch.nan)
+            self.relevance[torch.tensor(order)[:, None], torch.tensor(order)] = relevance.cpu()
         modules = {
             i: {name: tensor for name, tensor in uploads[i].tensors.items() if name != "gradient"} for i in order
         }
@@ -186,18 +180,18 @@ class FedMosaic(Method):
         adapters.write(model, LOCAL, module)
         adapters.write(model, GLOBAL, module if download is None else module | dict(download.tensors))
         with torch.no_grad():
-            for place, beta in gates(model).items():
-                beta.copy_(state[f"gate.{place}"])
+            for name, parameter in gates(model).items():
+                parameter.copy_(state[f"gate.{name}"])
         adapters.activate(model, LOCAL, GLOBAL)
 
     def _probe(self, model: nn.Module, micro_batches: Step) -> Tensor:
         """The gradient of the frozen anchor backbone on the records of one step, [d, d_ff]."""
-        anchor = self.federation.backbone(self.federation.anchor)
+        anchor, diagonal = self.federation.backbone(self.federation.anchor), self.options.norm_jacobian == "diagonal"
         adapters.activate(anchor.model)
         gradients = []
         for batch in micro_batches:
             seen = batch if anchor.model is model else anchor.batch(batch.records, answers=True)
-            gradients.append(last_layer_gradient(anchor.model, seen))
+            gradients.append(last_layer_gradient(anchor.model, seen, diagonal))
         adapters.activate(anchor.model, LOCAL, GLOBAL)
         return torch.stack(gradients).mean(0)
 
@@ -208,10 +202,13 @@ class FedMosaic(Method):
         return {name: tensor for name, tensor in module.items() if name[-1] in letters and name not in frozen}
 
     def _kept_rows(self, rows: int) -> Tensor:
-        return kept_rows(rows, self.options.kept, torch_generator(self.federation.seed, "kept rows"))
+        options = self.options
+        draw = torch_generator(self.federation.seed, "kept rows") if options.sampling == "random" else None
+        return kept_rows(rows, options.kept, draw)
 
     def _sanitised(self, gradient: Tensor, rng: torch.Generator) -> Tensor:
-        return sanitise(gradient, self._kept_rows(len(gradient)), self.options.sigma, rng)
+        options = self.options
+        return sanitise(gradient, self._kept_rows(len(gradient)), options.sigma, rng, options.noise)
 
 
 def _frozen(module: Iterable[str]) -> set[str]:

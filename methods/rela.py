@@ -11,7 +11,7 @@ Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, section 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,12 +38,14 @@ def mixing_weights(relevance: Tensor, temperature: float = 0.5) -> Tensor:
 
 
 @torch.no_grad()
-def last_layer_gradient(model: nn.Module, batch: Batch) -> Tensor:
+def last_layer_gradient(model: nn.Module, batch: Batch, diagonal: bool = False) -> Tensor:
     """dLoss/dW [d, d_ff] of the mean cross-entropy over the batch's answer tokens, W the last down projection.
 
     One forward pass and no backward: with delta = (softmax(logits) - onehot) / n and u the input of W, the gradient is
     J^T (H^T delta) u^T summed over answer tokens, where H is lm_head and J the exact Jacobian of the final RMSNorm
     y = w * x / rms(x); the residual add passes it on unchanged. The model must answer without adapters.
+
+    diagonal: keep the diagonal of J alone, as the official code does.
     """
     decoder = model.model.language_model
     seen: dict[str, Tensor] = {}
@@ -67,16 +69,31 @@ def last_layer_gradient(model: nn.Module, batch: Batch) -> Tensor:
     delta = torch.softmax(model.lm_head((scale * x * inverse).to(head.dtype)).to(exact), dim=-1)
     delta[torch.arange(len(delta)), targets[chosen]] -= 1
     pulled = ((delta / len(delta)).to(head.dtype) @ head).to(exact) * scale
-    pulled = inverse * (pulled - x * inverse.square() * (pulled * x).mean(-1, keepdim=True))
+    if diagonal:
+        pulled = inverse * pulled * (1 - x.square() * inverse.square() / x.shape[-1])
+    else:
+        pulled = inverse * (pulled - x * inverse.square() * (pulled * x).mean(-1, keepdim=True))
     return pulled.T @ u
 
 
-def kept_rows(rows: int, ratio: float, rng: torch.Generator) -> Tensor:
-    """The sorted indices of the share `ratio` of the rows that may leave a client; one draw for the whole run."""
-    return torch.randperm(rows, generator=rng)[: max(1, round(rows * ratio))].sort().values
+def kept_rows(rows: int, ratio: float, rng: torch.Generator | None = None) -> Tensor:
+    """The sorted indices of the share `ratio` of the rows that may leave a client: one draw for the whole run, or
+    without a generator the first ones, as in the official code."""
+    count = max(1, round(rows * ratio))
+    return torch.arange(count) if rng is None else torch.randperm(rows, generator=rng)[:count].sort().values
 
 
-def sanitise(gradient: Tensor, rows: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
-    """The kept rows with Gaussian noise of standard deviation `sigma`, drawn on the CPU."""
+def sanitise(
+    gradient: Tensor,
+    rows: Tensor,
+    sigma: float,
+    rng: torch.Generator,
+    noise: Literal["gaussian", "laplace"] = "gaussian",
+) -> Tensor:
+    """The kept rows with noise of standard deviation `sigma`, drawn on the CPU."""
     kept = gradient[rows.to(gradient.device)]
-    return kept + sigma * torch.randn(kept.shape, generator=rng).to(kept)
+    if noise == "gaussian":
+        drawn = torch.randn(kept.shape, generator=rng)
+    else:  # a difference of exponentials; its standard deviation is sqrt(2) times their scale
+        drawn = (torch.empty(2, *kept.shape).exponential_(generator=rng) * torch.tensor(0.5).sqrt()).diff(dim=0)[0]
+    return kept + sigma * drawn.to(kept)

@@ -7,7 +7,7 @@ import pytest
 from drake.errors import DrakeError
 from drake.pretrain import new_processor, new_tokenizer
 from drake.pretrain.tiny import CHAT_TEMPLATES
-from drake.prompts import Chat, gold_ids
+from drake.prompts import Chat, common_groups, gold_ids
 
 TEXTS = ["What colour is the shirt? Choice list:[red, light blue]. Your answer is:", "red", "light blue"]
 RECORD = {
@@ -132,3 +132,45 @@ def test_gold_ids_are_the_ids_a_model_is_taught_to_write():
     record = {"id": "x", "prompt": "Who?", "images": [], "answer": "Leo"}
     assert gold_ids(tokenizer, "Leo") == chat.answer_ids(record)[:-1]
     assert tokenizer.decode(gold_ids(tokenizer, "Leo")).strip() == "Leo"
+
+
+def test_every_token_knows_how_many_visible_characters_have_been_read(processor):
+    chat = Chat(processor)
+    read = chat.characters_read(RECORD)
+    ids = chat.prompt_ids(RECORD) + chat.answer_ids(RECORD)
+    assert len(read) == len(ids)
+    visible = "".join(RECORD["prompt"].replace("<image>", " ").split()) + "lightblue"
+    counts = [count for count in read if count is not None]
+    assert counts == sorted(counts)
+    assert counts[-1] == len(visible)
+    position = 0
+    for token, count in zip(ids, read, strict=True):
+        if count is not None:
+            assert processor.tokenizer.decode([token]).strip() == visible[position:count]
+            position = count
+    assert read[-1] is None  # the end of the turn
+
+
+def test_two_tokenizers_agree_on_the_same_spans():
+    sides = [Chat(new_processor(family, new_tokenizer(family, TEXTS))) for family in ("llama", "qwen")]
+    groups = common_groups(*(chat.characters_read(RECORD) for chat in sides))
+    texts = []
+    for chat, side in zip(sides, (0, 1), strict=True):
+        ids = chat.prompt_ids(RECORD) + chat.answer_ids(RECORD)
+        texts.append(["".join(chat.tokenizer.decode([ids[k] for k in group[side]]).split()) for group in groups])
+    assert texts[0] == texts[1]
+    assert "".join(texts[0]).endswith("lightblue")
+
+
+def test_groups_end_where_both_tokenizations_end():
+    assert common_groups([None, 3, 7], [2, 3, 5, 7, None]) == [([1], [0, 1]), ([2], [2, 3])]
+    assert common_groups([2, 4], [3]) == []
+    assert common_groups([2, 4], [2, 5]) == [([0], [0])]
+
+
+def test_a_template_that_changes_the_text_cannot_be_matched():
+    processor = new_processor("llama", new_tokenizer("llama", TEXTS))
+    loud = CHAT_TEMPLATES["llama"].replace("part['text']", "part['text'] | replace('shirt', 'SHIRT')")
+    chat = Chat(with_template(processor, loud))
+    with pytest.raises(DrakeError, match="changes a user's text"):
+        chat.characters_read(RECORD)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -183,12 +183,17 @@ class Method(ABC):
 
 def parse_options(options: type, given: Mapping[str, str]) -> Any:
     """An instance of the dataclass `options` with the fields in `given` replaced, each value read by the type of the
-    field's default. DrakeError for an unknown field or a value that does not fit."""
-    known = {f.name: f for f in fields(options)}
+    field's default, or one of a Literal's. DrakeError for an unknown field or a value that does not fit."""
+    known, hints = {f.name: f for f in fields(options)}, get_type_hints(options)
     values: dict[str, Any] = {}
     for name, text in given.items():
         if name not in known:
             raise UnknownName("option", name, list(known) or ["none: this method has no options"])
+        if get_origin(hints[name]) is Literal:
+            if text not in get_args(hints[name]):
+                raise UnknownName(f"value of {name}", text, list(get_args(hints[name])))
+            values[name] = text
+            continue
         kind = type(known[name].default)
         try:
             values[name] = _BOOLEANS[text.lower()] if kind is bool else kind(text)

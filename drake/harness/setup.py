@@ -168,10 +168,8 @@ class Setup:
         return self.benchmark.records(task, "test")[row]
 
     def public(self, count: int, purpose: str) -> list[Mapping[str, Any]]:
-        """`count` public records drawn for `purpose`, the same for the same arguments; all of them if fewer."""
-        pool = self.benchmark.public
-        rows = python_random(DATA_SEED, "public", purpose).sample(range(len(pool)), min(count, len(pool)))
-        return [pool[row] for row in rows]
+        """`public_records` of the run's data."""
+        return public_records(self.benchmark, count, purpose)
 
     def config(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
@@ -231,6 +229,13 @@ def open_data(data: str | None, preset: Preset, split: str = "dynamic") -> Bench
     if data is not None:
         return load(data)
     return load(cached_mini(DATA_SEED, train=preset.train, test=preset.test, public_per_world=preset.public))
+
+
+def public_records(benchmark: Benchmark, count: int, purpose: str) -> list[Mapping[str, Any]]:
+    """`count` public records drawn for `purpose`, the same for the same arguments; all of them if fewer."""
+    pool = benchmark.public
+    rows = python_random(DATA_SEED, "public", purpose).sample(range(len(pool)), min(count, len(pool)))
+    return [pool[row] for row in rows]
 
 
 def check_numbers(settings: Settings) -> None:

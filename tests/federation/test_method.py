@@ -1,6 +1,7 @@
 """A method's own options, and what a federation says of its clients."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -87,3 +88,14 @@ def test_numbers_that_must_be_positive(value, zero):
 def test_numbers_that_are_positive():
     positive("--size", 1e-9)
     positive("--size", 0, zero=True)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    gate: Literal["scalar", "input"] = "scalar"
+
+
+def test_an_option_of_a_few_names_takes_these_and_no_other():
+    assert parse_options(Chosen, {"gate": "input"}) == Chosen("input")
+    with pytest.raises(UnknownName, match=r"unknown value of gate 'inptu'; did you mean 'input'\?"):
+        parse_options(Chosen, {"gate": "inptu"})

@@ -9,9 +9,9 @@ from drake_methods.colora import (
     attach,
     co_lora_layers,
     gates,
-    orthonormal,
     update_dimension,
 )
+from drake_methods.frozen import orthonormal
 
 from drake import backbones
 from drake.errors import DrakeError
@@ -26,7 +26,11 @@ def test_last_layer_of_each_block():
     assert co_lora_layers(5, 1) == [4]
 
 
-@pytest.mark.parametrize("blocks", [0, 5])
+def test_no_blocks_no_co_lora():
+    assert co_lora_layers(5, 0) == []
+
+
+@pytest.mark.parametrize("blocks", [-1, 5])
 def test_impossible_numbers_of_blocks_are_refused(blocks):
     with pytest.raises(DrakeError, match="blocks"):
         co_lora_layers(4, blocks)

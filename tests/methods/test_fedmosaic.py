@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from drake import backbones
 from drake.benchmark import load
 from drake.errors import DrakeError
+from drake.federation import adapters
 from drake.federation.engine import Job, Serial, Worker
 from drake.federation.method import Architecture, Client, Federation
 from drake.federation.settings import preset
@@ -68,25 +69,39 @@ def test_permuting_client_numbers_permutes_the_modules_and_nothing_else(order):
             torch.testing.assert_close(found[name], tensor)
 
 
-@pytest.fixture(scope="module")
-def after_one_round(micro_backbones, micro_data):
-    """Three clients on two architectures after one round of three steps."""
+def one_round(micro_backbones, micro_data, options, names=("llama-4", "llama-4", "llama-6"), rounds=1):
+    """Clients after some rounds of three steps: (worker, federation, first states, last results, last downloads)."""
     training = preset("quick").with_(steps=3, micro_batch=2).training
-    names = ["llama-4", "llama-4", "llama-6"]
     clients = tuple(Client(i, name, ("NLVR2-0",)) for i, name in enumerate(names))
-    method = FedMosaic(training, {"gradient_every": "2", "num_blocks": "3"})
-    records = load(micro_data).records("NLVR2-0", "train")
+    method = FedMosaic(training, {"gradient_every": "2", "num_blocks": "3", "align_records": "8"} | options)
+    data = load(micro_data)
+    records = data.records("NLVR2-0", "train")
     steps = [[[records[2 * step], records[2 * step + 1]]] for step in range(3)]
     worker = Worker(method, lambda name: backbones.load(micro_backbones[name]), lambda client, round: steps)
     architectures = {
-        name: Architecture(name, "llama", worker.backbone(name).num_layers) for name in dict.fromkeys(names)
+        name: Architecture(name, worker.backbone(name).family, worker.backbone(name).num_layers)
+        for name in dict.fromkeys(names)
     }
-    federation = Federation(clients, architectures, 0, 1, training, worker.backbone, lambda count, purpose: [])
+
+    def public(count, purpose):
+        return list(data.public.select(range(count)))
+
+    federation = Federation(clients, architectures, 0, rounds, training, worker.backbone, public)
     worker.join(federation)
-    states = {client.id: worker.initial_state(client) for client in clients}
-    results = dict(Serial(worker).run([Job(client, 0, states[client.id], None) for client in clients]))
-    downloads = method.mix(0, {i: result.upload for i, result in results.items()}, federation)
-    return worker, federation, states, results, downloads
+    states = first = {client.id: worker.initial_state(client) for client in clients}
+    downloads = {}
+    for round in range(rounds):
+        jobs = [Job(client, round, states[client.id], downloads.get(client.id)) for client in clients]
+        results = dict(Serial(worker).run(jobs))
+        downloads = method.mix(round, {i: result.upload for i, result in results.items()}, federation)
+        states = {i: result.state for i, result in results.items()}
+    return worker, federation, first, results, downloads
+
+
+@pytest.fixture(scope="module")
+def after_one_round(micro_backbones, micro_data):
+    """Three clients on two architectures after one round of three steps."""
+    return one_round(micro_backbones, micro_data, {})
 
 
 def test_a_and_b_of_co_lora_layers_are_orthonormal_shared_within_an_architecture_and_frozen(after_one_round):
@@ -94,6 +109,9 @@ def test_a_and_b_of_co_lora_layers_are_orthonormal_shared_within_an_architecture
     for letter, product in (("A", lambda t: t @ t.T), ("B", lambda t: t.T @ t)):
         name = f"local.3.mlp.down_proj.{letter}"
         torch.testing.assert_close(product(states[0][name]), torch.eye(8), atol=1e-5, rtol=0)
+        if letter == "A":  # B of an aligned architecture takes the scale of the anchor's outputs
+            other = states[2]["local.5.mlp.down_proj.A"]
+            torch.testing.assert_close(product(other), torch.eye(8), atol=1e-5, rtol=0)
         assert torch.equal(states[0][name], states[1][name])
         assert torch.equal(results[0].state[name], states[0][name])
 
@@ -121,13 +139,17 @@ def test_uploads_hold_p_q_a_b_and_the_sanitised_gradient_and_nothing_else(after_
     assert sent["gradient"].shape == (round(0.4 * anchor.hidden_size), anchor.intermediate_size)
 
 
-@pytest.mark.parametrize("client", [0, 2])
-def test_what_a_client_says_it_sends_and_receives_is_what_crosses(after_one_round, client):
-    worker, federation, _, results, downloads = after_one_round
+def assert_says_what_crosses(found, client):
+    worker, federation, _, results, downloads = found
     model = worker.model(federation.clients[client])
     looks = lambda tensors: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}  # noqa: E731
     assert looks(worker.method.sent(model, federation.clients[client])) == looks(results[client].upload.tensors)
     assert looks(worker.method.received(model, federation.clients[client])) == looks(downloads[client].tensors)
+
+
+@pytest.mark.parametrize("client", [0, 2])
+def test_what_a_client_says_it_sends_and_receives_is_what_crosses(after_one_round, client):
+    assert_says_what_crosses(after_one_round, client)
 
 
 def test_the_download_is_what_customise_says(after_one_round):
@@ -149,3 +171,106 @@ def test_clients_of_one_architecture_share_one_resident_model(after_one_round):
 def test_impossible_options_are_refused(option):
     with pytest.raises(DrakeError, match="fedmosaic needs"):
         FedMosaic(preset("quick").training, option)
+
+
+def sent_letters(result) -> set[str]:
+    return {name[-1] if name != "gradient" else name for name in result.upload.tensors}
+
+
+def test_uniform_aggregation_measures_and_sends_no_gradient_and_weighs_all_others_alike(micro_backbones, micro_data):
+    names = ("llama-4", "llama-4", "llama-4")
+    found = one_round(micro_backbones, micro_data, {"aggregation": "uniform"}, names)
+    worker, _, _, results, downloads = found
+    assert sent_letters(results[0]) == set("PQAB")
+    name = "3.mlp.up_proj.P"
+    mean = (results[1].upload.tensors[name] + results[2].upload.tensors[name]) / 2
+    torch.testing.assert_close(downloads[0].tensors[name], mean)
+    assert worker.method.observed() == {}
+    assert_says_what_crosses(found, 0)
+
+
+def test_one_block_is_the_last_layer_and_none_is_conventional_lora_for_peers_alone(micro_backbones, micro_data):
+    *_, last, _ = one_round(micro_backbones, micro_data, {"num_blocks": "1"})
+    assert {name.split(".")[0] for name in last[2].upload.tensors if name.endswith(".P")} == {"5"}
+    *_, none, downloads = one_round(micro_backbones, micro_data, {"num_blocks": "0"})
+    assert sent_letters(none[0]) == {"A", "B", "gradient"}
+    assert sent_letters(none[2]) == {"gradient"}
+    assert downloads[2].tensors == {}
+
+
+def test_a_fixed_gate_stays_at_one_half(micro_backbones, micro_data):
+    *_, results, _ = one_round(micro_backbones, micro_data, {"gate": "fixed"})
+    assert all(tensor == 0 for name, tensor in results[0].state.items() if name.startswith("gate."))
+    *_, results, _ = one_round(micro_backbones, micro_data, {"gate": "scalar"}, rounds=2)
+    assert any(tensor != 0 for name, tensor in results[0].state.items() if name.startswith("gate."))
+
+
+def test_the_input_gate_trains_and_answers(micro_backbones, micro_data):
+    found = one_round(micro_backbones, micro_data, {"gate": "input"}, rounds=2)
+    worker, federation, _, results, downloads = found
+    assert results[2].state["gate.5.mlp.up_proj.w"].abs().sum() > 0
+    model = worker.model(federation.clients[2])
+    worker.method.for_inference(model, results[2].state, downloads[2])
+    assert torch.equal(adapters.layers(model)["5.mlp.up_proj"].lora_gate_w, results[2].state["gate.5.mlp.up_proj.w"])
+
+
+@pytest.mark.parametrize(
+    "options", [{"sampling": "prefix"}, {"noise": "laplace"}, {"norm_jacobian": "diagonal"}, {"kept": "0.8"}]
+)
+def test_options_of_the_gradient_change_it_and_nothing_that_trains(
+    micro_backbones, micro_data, after_one_round, options
+):
+    *_, plain, _ = after_one_round
+    *_, found, _ = one_round(micro_backbones, micro_data, options)
+    gradients = found[0].upload.tensors["gradient"], plain[0].upload.tensors["gradient"]
+    assert gradients[0].shape != gradients[1].shape or not torch.equal(*gradients)
+    for name in found[0].upload.tensors:
+        assert name == "gradient" or torch.equal(found[0].upload.tensors[name], plain[0].upload.tensors[name])
+
+
+def test_without_alignment_each_architecture_draws_its_own(micro_backbones, micro_data, after_one_round):
+    _, _, aligned, *_ = after_one_round
+    _, _, drawn, *_ = one_round(micro_backbones, micro_data, {"align": "false"})
+    for letter in "AB":
+        name = f"mlp.up_proj.{letter}"
+        assert torch.equal(drawn[0][f"local.3.{name}"], aligned[0][f"local.3.{name}"])  # the anchor's
+        assert not torch.equal(drawn[2][f"local.5.{name}"], aligned[2][f"local.5.{name}"])
+
+
+def test_families_share_p_and_q_through_the_small_qwen(micro_backbones, micro_data):
+    found = one_round(micro_backbones, micro_data, {}, ("llama-4", "llama-6", "qwen-4"), rounds=2)
+    worker, federation, states, results, downloads = found
+    assert federation.anchor == "qwen-4"
+    frozen = worker.method.factors("llama-6")
+    assert frozen.fits["5.mlp.up_proj"].rows > 0
+    assert torch.equal(states[1]["local.5.mlp.up_proj.A"], frozen.tensors["5.mlp.up_proj.A"])
+    weights = worker.backbone("qwen-4").model.config.text_config
+    assert results[0].upload.tensors["gradient"].shape == (round(0.4 * weights.hidden_size), weights.intermediate_size)
+    own = results[2].upload.tensors["3.mlp.up_proj.Q"]
+    others = [results[0].upload.tensors["3.mlp.up_proj.Q"], results[1].upload.tensors["5.mlp.up_proj.Q"]]
+    found = downloads[2].tensors["3.mlp.up_proj.Q"]
+    assert (found >= torch.minimum(*others) - 1e-7).all()
+    assert (found <= torch.maximum(*others) + 1e-7).all()
+    assert not torch.equal(found, own)
+
+
+def test_a_client_alone_trains_and_answers(micro_backbones, micro_data):
+    _, _, states, results, downloads = one_round(micro_backbones, micro_data, {}, ("llama-4",), rounds=2)
+    assert sent_letters(results[0]) == {"P", "Q", "gradient"}
+    assert all(torch.equal(t, results[0].upload.tensors[name]) for name, t in downloads[0].tensors.items())
+    assert not torch.equal(states[0]["local.3.mlp.up_proj.P"], results[0].state["local.3.mlp.up_proj.P"])
+
+
+def test_who_drops_out_is_mixed_from_its_last_upload(micro_backbones, micro_data, after_one_round):
+    worker, federation, _, results, downloads = after_one_round
+    uploads = {i: result.upload for i, result in results.items()}
+    again = worker.method.mix(1, uploads, federation)  # nobody new: the same answer
+    for i in downloads:
+        assert all(torch.equal(again[i].tensors[name], t) for name, t in downloads[i].tensors.items())
+    del uploads[1]  # has never sent anything: the others are mixed without it
+    fewer = worker.method.mix(1, uploads, federation)
+    assert sorted(fewer) == [0, 2]
+    name = "3.mlp.up_proj.P"
+    torch.testing.assert_close(fewer[0].tensors[name], uploads[2].tensors["5.mlp.up_proj.P"])
+    assert worker.method.observed()["relevance"].isnan()[1].all()
+    worker.method.mix(0, {i: result.upload for i, result in results.items()}, federation)

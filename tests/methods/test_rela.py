@@ -104,3 +104,39 @@ def test_sanitising_keeps_only_these_rows_and_adds_the_noise_asked_for():
     assert torch.equal(sanitise(gradient, rows, 0.0, torch.Generator()), gradient[rows])
     noise = sanitise(gradient, rows, 0.1, torch.Generator().manual_seed(0)) - gradient[rows]
     assert noise.std().item() == pytest.approx(0.1, rel=0.02)
+
+
+def test_laplace_noise_has_the_same_spread_and_heavier_tails():
+    gradient, rows = torch.zeros(2000, 100), torch.arange(2000)
+    laplace = sanitise(gradient, rows, 0.1, torch.Generator().manual_seed(0), "laplace")
+    assert laplace.std().item() == pytest.approx(0.1, rel=0.02)
+    assert (laplace.abs() > 0.4).double().mean().item() == pytest.approx(
+        torch.tensor(-4 * 2**0.5).exp().item(), rel=0.2
+    )
+
+
+def test_the_prefix_is_the_first_rows():
+    assert kept_rows(10, 0.4).tolist() == [0, 1, 2, 3]
+
+
+def test_the_diagonal_jacobian_is_the_diagonal_of_autograds(probe):
+    backbone, batch = probe
+    decoder, seen = backbone.model.model.language_model, {}
+    decoder.layers[-1].mlp.down_proj.register_forward_pre_hook(lambda _, inputs: seen.update(u=inputs[0]))
+    decoder.norm.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0]))
+    found = last_layer_gradient(backbone.model, batch, diagonal=True)
+    targets = batch.labels[:, 1:]
+    chosen = targets != -100
+    x, u = seen["x"][:, :-1][chosen].double(), seen["u"][:, :-1][chosen].double()
+
+    def norm(row):
+        return decoder.norm.weight.double() * row / (row.square().mean() + decoder.norm.variance_epsilon).sqrt()
+
+    expected = torch.zeros_like(found)
+    for row, entry, target in zip(x, u, targets[chosen], strict=True):
+        y = norm(row).detach().requires_grad_(True)
+        loss = torch.nn.functional.cross_entropy(backbone.model.lm_head(y)[None], target[None]) / len(x)
+        upstream = torch.autograd.grad(loss, y)[0]
+        diagonal = torch.autograd.functional.jacobian(norm, row).diagonal()
+        expected += torch.outer(upstream * diagonal, entry)
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-6)

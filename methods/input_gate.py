@@ -1,0 +1,89 @@
+"""The gate of the official code: it looks at the layer's input.
+
+    g_t = sigmoid(mean over s <= t of (x_s . w + e_s softplus(x_s . n)))
+
+w, n in R^d_in start at zero; e_s ~ N(0, 1) in training and 0 in inference.
+
+The official code averages over a whole sequence, padding included, and in cached decoding over the new token alone.
+Here a token's gate averages over the real tokens read so far: padding changes nothing, a gate never sees what follows
+it, and decoding with a cache equals one forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from drake.federation import adapters
+
+from .colora import GLOBAL, LOCAL, MosaicLinear
+
+
+class Reading:
+    """What the layers of one model must know of the batch that passes: which tokens are real, and whether it begins a
+    sequence or continues a cached one."""
+
+    def __init__(self) -> None:
+        self.real: Tensor | None = None
+        self.begins = True
+
+    def watch(self, decoder: nn.Module) -> None:
+        """Look at every batch on its way into `decoder`."""
+        decoder.register_forward_pre_hook(self._look, with_kwargs=True)
+
+    def _look(self, _: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+        cache, mask = options.get("past_key_values"), options.get("attention_mask")
+        self.begins = cache is None or cache.get_seq_length() == 0
+        tokens = options["inputs_embeds"].shape[1]
+        # Training batches have no mask: they are padded on the right, where a causal mean needs none.
+        self.real = mask[:, -tokens:].bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
+
+
+class InputGatedLinear(MosaicLinear):
+    """A local and a global adapter behind a gate that depends on the input."""
+
+    reading: Reading
+
+    def add_gate(self, like: Tensor) -> None:
+        self.lora_gate_w = nn.Parameter(like.new_zeros(self.in_features), requires_grad=False)
+        self.lora_gate_noise = nn.Parameter(like.new_zeros(self.in_features), requires_grad=False)
+
+    def gate_parameters(self) -> dict[str, nn.Parameter]:
+        return {".w": self.lora_gate_w, ".noise": self.lora_gate_noise}
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.base_layer(x)
+        if self._disable_adapters:
+            return y
+        gate = self._gate(x).to(x.dtype)
+        dropped = self.lora_dropout[LOCAL](x)
+        for name, share in ((LOCAL, 1 - gate), (GLOBAL, gate)):
+            down, up, shift = self.module(name)
+            h = F.linear(dropped, down.to(x.dtype), None if shift is None else shift.to(x.dtype))
+            y = y + share * F.linear(h, up.to(x.dtype))
+        return y
+
+    def _gate(self, x: Tensor) -> Tensor:
+        """g [B, T, 1] of x [B, T, d_in]."""
+        seen = x.float()
+        score = seen @ self.lora_gate_w
+        if self.training:
+            score = score + torch.randn_like(score) * F.softplus(seen @ self.lora_gate_noise)
+        real = torch.ones_like(score) if self.reading.real is None else self.reading.real.to(score)
+        total, count = (score * real).cumsum(1), real.cumsum(1)
+        if not self.reading.begins:
+            total, count = total + self._read[0], count + self._read[1]
+        if not self.training:  # what a cached continuation goes on from
+            self._read = total[:, -1:], count[:, -1:]
+        return torch.sigmoid(total / count.clamp(min=1)).unsqueeze(-1)
+
+
+def watch(model: nn.Module) -> None:
+    """Let the input gates of `model` know what passes; once, after the adapters are attached."""
+    reading = Reading()
+    for layer in adapters.layers(model).values():
+        layer.reading = reading
+    reading.watch(model.model.language_model)
