@@ -16,15 +16,25 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    Qwen2Config,
+)
 
 from .errors import DrakeError, UnknownName
 from .prompts import Chat, Record
+
+if TYPE_CHECKING:
+    from .catalog import TextShape
 
 IGNORED = -100
 """The label of tokens that carry no loss."""
@@ -251,6 +261,15 @@ class Backbone:
         return embeds
 
 
+class Outline(Backbone):
+    """A backbone of shapes alone, its tensors on the meta device: adapters can be put on it, but it reads neither texts
+    nor pictures. Made by `outline`."""
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+        self.model.requires_grad_(False)
+
+
 def answer_logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits [n, V] and targets [n] of the batch's n answer tokens, rows in order.
 
@@ -308,8 +327,69 @@ def load(
     )
 
 
-def _locate(name: str, revision: str | None) -> tuple[Path, str | None]:
-    """The folder that holds the checkpoint, and the hub's commit if it came from there."""
+def outline(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32) -> Outline:
+    """A backbone without its weights; takes the names that `load` takes, and raises what `config` does."""
+    found = config(name_or_path)
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(found).to(dtype)
+    return Outline(
+        name=str(name_or_path),
+        family=_family(found),
+        revision="",
+        model=model,
+        processor=None,
+        device=torch.device("meta"),
+        dtype=dtype,
+    )
+
+
+def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig:
+    """The shape of a backbone: of a name of the catalog what the catalog says (the vision tower stands for any, the
+    same for all), of everything else its config.json, the only file that is fetched.
+
+    Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a folder
+    that holds no LLaVA checkpoint.
+    """
+    from . import catalog
+
+    name = str(name_or_path)
+    known = catalog.models().get(name)
+    if known is not None and known.shape is not None:
+        return _drawn(known.shape, known.family)
+    folder, _ = _locate(name, revision, ("config.json",))
+    _check_config(folder)
+    return LlavaConfig.from_pretrained(folder, local_files_only=True)
+
+
+def architecture(name_or_path: str | Path, revision: str | None = None) -> tuple[Literal["llama", "qwen"], int]:
+    """The family and the number of decoder layers of a backbone that need not be loaded; raises what `config` does."""
+    found = config(name_or_path, revision)
+    return _family(found), found.text_config.num_hidden_layers
+
+
+def _drawn(shape: TextShape, family: str) -> LlavaConfig:
+    kinds = {"llama": LlamaConfig, "qwen": Qwen2Config}
+    text = kinds[family](
+        num_hidden_layers=shape.layers,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        vocab_size=shape.vocab,
+    )
+    vision = CLIPVisionConfig(
+        hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=28, patch_size=14
+    )
+    return LlavaConfig(text_config=text, vision_config=vision)
+
+
+def _family(found: LlavaConfig) -> Literal["llama", "qwen"]:
+    return FAMILIES[found.text_config.model_type]
+
+
+def _locate(name: str, revision: str | None, files: Sequence[str] = HUB_FILES) -> tuple[Path, str | None]:
+    """The folder that holds the checkpoint, and the hub's commit if it came from there. files: which are wanted."""
     from . import catalog
 
     if name in embedded():
@@ -321,15 +401,15 @@ def _locate(name: str, revision: str | None) -> tuple[Path, str | None]:
         hub_id = models[name].hub_id
         if hub_id is None:
             raise DrakeError(f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench.")
-        return _fetch(hub_id, revision)
+        return _fetch(hub_id, revision, files)
     if name.count("/") == 1 and name[0] not in "./~":
-        return _fetch(name, revision)
+        return _fetch(name, revision, files)
     if "/" in name:
         raise DrakeError(f"there is no folder {name!r}; give a checkpoint folder or a model's name.")
     raise UnknownName("model", name, sorted({*embedded(), *models}))
 
 
-def _fetch(hub_id: str, revision: str | None) -> tuple[Path, str]:
+def _fetch(hub_id: str, revision: str | None, files: Sequence[str]) -> tuple[Path, str]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -340,7 +420,7 @@ def _fetch(hub_id: str, revision: str | None) -> tuple[Path, str]:
     )
 
     try:
-        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(HUB_FILES)))
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
     except GatedRepoError:
         raise DrakeError(f"{hub_id} wants its terms accepted on the hub, then `hf auth login`.") from None
     except RepositoryNotFoundError:
@@ -357,14 +437,22 @@ def _fetch(hub_id: str, revision: str | None) -> tuple[Path, str]:
 
 def _check_checkpoint(folder: Path) -> Literal["llama", "qwen"]:
     """The family of the checkpoint in `folder`; DrakeError if there is none that we can use."""
+    if not any(folder.glob("*.safetensors")):
+        raise _no_checkpoint(folder)
+    return _check_config(folder)
+
+
+def _no_checkpoint(folder: Path) -> DrakeError:
+    return DrakeError(f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors.")
+
+
+def _check_config(folder: Path) -> Literal["llama", "qwen"]:
     try:
         config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         config = {}
-    if config.get("model_type") != "llava" or not any(folder.glob("*.safetensors")):
-        raise DrakeError(
-            f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors."
-        )
+    if config.get("model_type") != "llava":
+        raise _no_checkpoint(folder)
     text = config.get("text_config", {}).get("model_type", "llama")  # transformers' default for LLaVA
     if text not in FAMILIES:
         raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}.")

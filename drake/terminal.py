@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from drake.harness import Reporter, Setup
+from drake.harness.communication import Cost, relative
 from drake.results import Results, SeedSummary
 
 
@@ -163,3 +165,38 @@ def task_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     for task in columns[0]:
         table.add_row(task, *(percent(column[task]) for column in columns))
     return table
+
+
+def megabytes(size: float) -> str:
+    """Bytes as megabytes: "1,047.2"; two digits of what is below one, "-" for nothing."""
+    if not size:
+        return "-"
+    return f"{size / 1e6:,.1f}" if size >= 0.95e6 else f"{size / 1e6:.2g}"
+
+
+def cost_table(found: Mapping[str, Cost | None], by_kind: bool = False) -> Table:
+    """What methods send, per client and round: a row for each, with `by_kind` one for each kind of its tensors too."""
+    held = sorted({name for cost in found.values() if cost is not None for name in cost.backbones})
+    table = Table(title="MB sent per client and round", title_justify="left", box=box.SIMPLE)
+    table.add_column("method", no_wrap=True)
+    for name in [*held, "mean"]:
+        table.add_column(f"{name}\nup / down", justify="right")
+    table.add_column("mean\nboth", justify="right", no_wrap=True)
+    table.add_column("to most\neconomical\nother", justify="right")
+    share = relative(found)
+    for name, cost in found.items():
+        if cost is None:
+            table.add_row(name, *("?" for _ in table.columns[1:]))
+            continue
+        ways = [[cost.mean(direction, one) for direction in ("up", "down")] for one in [*held, None]]
+        sums = [[sum(way.values()) for way in pair] for pair in ways]
+        against = "-" if share[name] is None else f"{100 * share[name]:+.1f}%"
+        table.add_row(name, *map(_up_down, sums), megabytes(cost.total), against)
+        for kind in sorted({kind for pair in ways for way in pair for kind in way}) if by_kind else ():
+            sizes = [[way.get(kind, 0) for way in pair] for pair in ways]
+            table.add_row(f"  {kind}", *map(_up_down, sizes), megabytes(sum(sizes[-1])), style="dim")
+    return table
+
+
+def _up_down(sizes: Sequence[float]) -> str:
+    return " / ".join(map(megabytes, sizes)) if any(sizes) else "-"

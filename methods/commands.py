@@ -65,7 +65,7 @@ def align(
     for seed in settings.seeds:
         method = setup.method()
         federation = setup.federation(seed, setup.backbones.__getitem__)
-        method.prepare(federation)
+        method.join(federation)
         for name in setup.backbones:
             if name == federation.anchor:
                 continue

@@ -73,8 +73,8 @@ class FedMosaic(Method):
             if self.align_records < 1:
                 raise DrakeError(f"fedmosaic.align_records is {self.align_records}; it must be more than zero.")
 
-    def prepare(self, federation: Federation) -> None:
-        self.federation = federation
+    def join(self, federation: Federation) -> None:
+        super().join(federation)
         self._factors: dict[str, Factors] = {}
         self._has_peers: dict[nn.Module, bool] = {}
         self.relevance: Tensor | None = None
@@ -113,7 +113,7 @@ class FedMosaic(Method):
     ) -> LocalResult:
         self._write(model, state, download)
         local, options = adapters.tensors(model, LOCAL), self.options
-        frozen = {name[:-1] + letter for name in local if name.endswith(".P") for letter in "AB"}
+        frozen = _frozen(local)
         shared = [tensor for name, tensor in local.items() if name[-1] in "PQ"]
         shared += list(gates(model).values()) if options.gate != "fixed" else []
         conventional = [tensor for name, tensor in local.items() if name[-1] in "AB" and name not in frozen]
@@ -136,13 +136,23 @@ class FedMosaic(Method):
                 gradient["gradient"] = (state["gradient"] + gradient["gradient"]) / 2
         module = adapters.read(model, LOCAL)
         of_gates = {name: parameter.detach().clone() for name, parameter in gates(model).items()}
-        letters = "PQAB" if self._has_peers[model] else "PQ"
-        sent = {name: module[name] for name in module if name[-1] in letters and name not in frozen}
         return LocalResult(
             state=adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates) | gradient,
-            upload=Upload(sent | gradient),
+            upload=Upload(self._leaving(model, module) | gradient),
             stats={"loss": sum(losses) / len(losses)},
         )
+
+    def sent(self, model: nn.Module, client: Client) -> State:
+        module = self._leaving(model, adapters.tensors(model, LOCAL))
+        if self.options.aggregation == "uniform":
+            return module
+        anchor = self.federation.backbone(self.federation.anchor).model
+        rows, columns = anchor.model.language_model.layers[-1].mlp.down_proj.weight.shape
+        gradient = torch.empty(len(self._kept_rows(rows)), columns, dtype=torch.float32, device="meta")
+        return module | {"gradient": gradient}
+
+    def received(self, model: nn.Module, client: Client) -> State:
+        return self._leaving(model, adapters.tensors(model, GLOBAL))
 
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         order, everyone = sorted(uploads), len(federation.clients)
@@ -185,7 +195,22 @@ class FedMosaic(Method):
         adapters.activate(anchor.model, LOCAL, GLOBAL)
         return torch.stack(gradients).mean(0)
 
-    def _sanitised(self, gradient: Tensor, rng: torch.Generator) -> Tensor:
+    def _leaving(self, model: nn.Module, module: Mapping[str, Tensor]) -> State:
+        """What of a module crosses to the server and back."""
+        letters = "PQAB" if self._has_peers[model] else "PQ"
+        frozen = _frozen(module)
+        return {name: tensor for name, tensor in module.items() if name[-1] in letters and name not in frozen}
+
+    def _kept_rows(self, rows: int) -> Tensor:
         options = self.options
         draw = torch_generator(self.federation.seed, "kept rows") if options.sampling == "random" else None
-        return sanitise(gradient, kept_rows(len(gradient), options.kept, draw), options.sigma, rng, options.noise)
+        return kept_rows(rows, options.kept, draw)
+
+    def _sanitised(self, gradient: Tensor, rng: torch.Generator) -> Tensor:
+        options = self.options
+        return sanitise(gradient, self._kept_rows(len(gradient)), options.sigma, rng, options.noise)
+
+
+def _frozen(module: Iterable[str]) -> set[str]:
+    """The names of A and B of the Co-LoRA layers."""
+    return {name[:-1] + letter for name in module if name.endswith(".P") for letter in "AB"}

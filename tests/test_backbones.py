@@ -247,6 +247,50 @@ def test_a_hub_model_carries_its_commit(folder, monkeypatch, tmp_path):
     assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in asked["patterns"])
 
 
+def test_the_shape_of_a_hub_model_costs_one_small_file(folder, monkeypatch):
+    asked = []
+
+    def download(repo_id, revision, allow_patterns):
+        asked.append((repo_id, revision, allow_patterns))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    family, layers = backbones.architecture("someone/llava", "v1")
+    assert (family, layers) == (load(folder).family, load(folder).num_layers)
+    assert asked == [("someone/llava", "v1", ["config.json"])]
+
+
+PUBLISHED = {
+    "llama1b": 1_235_814_400,
+    "llama3b": 3_212_749_824,
+    "llama8b": 8_030_261_248 - 128_256 * 4096,  # lm_head, which the others tie
+    "qwen0.5b": 494_032_768,
+    "qwen1.5b": 1_543_714_304,
+    "qwen3b": 3_085_938_688,
+}
+"""Parameters of the language models as their makers count them."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_catalogs_shapes_have_as_many_parameters_as_published(name):
+    outline = backbones.outline(name, dtype=torch.bfloat16)
+    parameters = list(outline.model.model.language_model.parameters())
+    assert sum(parameter.numel() for parameter in parameters) == PUBLISHED[name]
+    assert {(parameter.device.type, parameter.dtype) for parameter in parameters} == {("meta", torch.bfloat16)}
+
+
+def test_an_outline_of_a_folder_has_the_shapes_of_the_loaded_model(folder):
+    shapes = lambda model: {name: tensor.shape for name, tensor in model.state_dict().items()}  # noqa: E731
+    assert shapes(backbones.outline(folder).model) == shapes(load(folder).model)
+
+
+def test_an_outline_of_nothing_says_so(tmp_path):
+    with pytest.raises(UnknownName, match="llama1b"):
+        backbones.outline("llama1c")
+    with pytest.raises(DrakeError, match="holds no LLaVA checkpoint"):
+        backbones.outline(tmp_path)
+
+
 def test_embedded_names_are_the_catalogs():
     from drake import catalog
 

@@ -105,6 +105,11 @@ EVAL = ("eval", "--method", "sft", "--preset", "quick")
         (("transfer", "--out", "x", "--model", "tiny-lama-s"), "unknown model 'tiny-lama-s'; did you mean"),
         (("backbones", "train", "tiny-llama-s", "--seed", "-1"), "--seed is -1; it must be zero or more."),
         ((*EVAL, "--threads", "0"), "--threads is 0; it must be more than zero."),
+        (("export", "no-such-run", "--client", "0", "--out", "x"), "no-such-run holds no run of `drake eval`"),
+        (("comm", "--models", "llama1c"), "unknown model 'llama1c'; did you mean 'llama1b'?"),
+        (("comm", "--methods", "fedmosiac"), "unknown method 'fedmosiac'; did you mean 'fedmosaic'?"),
+        (("comm", "--rank", "0"), "--rank is 0; it must be more than zero."),
+        (("comm", "--dtype", "float8"), "unknown dtype 'float8'; known: float32, bfloat16."),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_2(arguments, sentence):

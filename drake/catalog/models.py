@@ -12,12 +12,27 @@ from .tasks import federation, read_toml
 
 
 @dataclass(frozen=True)
+class TextShape:
+    """The language model of a backbone: decoder layers, width of the hidden states and of the MLP, attention heads,
+    heads of keys and values, width of a head, entries of the vocabulary."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+
+
+@dataclass(frozen=True)
 class Model:
     """A backbone a user can name.
 
     hub_id: repository on the Hugging Face hub, None for the embedded ones. embedded: ships with the package.
     family: whose tokenizer and layers. anchor_order: where the name stands when models are put in order to be dealt to
-    clients, small before large; the anchor is found from the architectures (`Federation.anchor`).
+    clients, small before large; the anchor is found from the architectures (`Federation.anchor`). shape: None for the
+    embedded ones, whose files are at hand.
     """
 
     name: str
@@ -25,6 +40,7 @@ class Model:
     anchor_order: int
     hub_id: str | None = None
     embedded: bool = False
+    shape: TextShape | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,11 @@ class Assignment:
 
 @cache
 def _all_models() -> dict[str, Model]:
-    return {name: Model(name=name, **fields) for name, fields in read_toml("models.toml").items()}
+    found = {}
+    for name, fields in read_toml("models.toml").items():
+        shape = TextShape(**fields["shape"]) if "shape" in fields else None
+        found[name] = Model(**fields | {"name": name, "shape": shape})
+    return found
 
 
 def models() -> dict[str, Model]:

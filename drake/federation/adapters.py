@@ -23,7 +23,7 @@ from drake.federation.method import State
 from drake.federation.settings import Training
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-_TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
+TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
 _PLACE = re.compile(r"\.layers\.(\d+)\.(.+)$")
 
 
@@ -82,7 +82,7 @@ def add(
             r=training.rank,
             lora_alpha=training.alpha,
             lora_dropout=training.dropout,
-            target_modules=_TARGETS,
+            target_modules=TARGETS,
         )
         config._register_custom_module({nn.Linear: layer})
         with warnings.catch_warnings():  # that there are several adapters is the point

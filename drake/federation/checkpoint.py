@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,10 @@ class Checkpoints:
 
     def load(self) -> Progress:
         """What the last finished round left; a Progress of no rounds if none is stored."""
-        over = [path / "server.safetensors" for path in self._rounds() if (path / "server.safetensors").exists()]
-        if not over:
+        over = self._last_round()
+        if over is None:
             return Progress()
-        groups, about = _read(over[-1], self._device)
+        groups, about = _read(over / "server.safetensors", self._device)
         progress = Progress(
             downloads={int(i): Download(groups[i], numbers) for i, numbers in about["numbers"].items()},
             waiting={int(i): Download(groups[f"{i} waits"], numbers) for i, numbers in about["waiting"].items()},
@@ -118,18 +118,24 @@ class Checkpoints:
             seconds_train=about["seconds_train"],
             seconds_eval=about["seconds_eval"],
         )
-        latest = {
-            _number(file): file
-            for path in self._rounds()
-            if path <= over[-1].parent
-            for file in path.glob("client-*.safetensors")
-        }
-        for client, file in sorted(latest.items()):
+        for client, file in sorted(self._latest(over).items()):
             state, last, _ = self._read_client(file)
             progress.states[client] = state
             if last is not None:
                 progress.uploads[client] = last
         return progress
+
+    def of_client(self, client: int) -> tuple[State, Download | None] | None:
+        """What `load` has of one client, without reading the others': its state and its download. None if no round is
+        over, or if it has trained in none that is."""
+        over = self._last_round()
+        file = None if over is None else self._latest(over).get(client)
+        if file is None:
+            return None
+        groups, about = _read(over / "server.safetensors", self._device, {f"{client}"})
+        numbers = about["numbers"].get(f"{client}")
+        download = None if numbers is None else Download(groups[f"{client}"], numbers)
+        return _read(file, self._device, {"state"})[0]["state"], download
 
     def remove(self) -> None:
         """Everything stored goes."""
@@ -137,6 +143,17 @@ class Checkpoints:
 
     def _rounds(self) -> list[Path]:
         return sorted(self.folder.glob("round-*"))
+
+    def _last_round(self) -> Path | None:
+        """The folder of the last round that is over."""
+        over = [path for path in self._rounds() if (path / "server.safetensors").exists()]
+        return over[-1] if over else None
+
+    def _latest(self, over: Path) -> dict[int, Path]:
+        """Every client's last file up to that round."""
+        return {
+            _number(file): file for path in self._rounds() if path <= over for file in path.glob("client-*.safetensors")
+        }
 
     def _round(self, round: int) -> Path:
         return self.folder / f"round-{round + 1:05}"
@@ -176,14 +193,14 @@ def _write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], about: dict[s
             raise OSError(str(error)) from error
 
 
-def _read(path: Path, device: str) -> tuple[dict[str, State], dict[str, Any]]:
+def _read(path: Path, device: str, wanted: Container[str] | None = None) -> tuple[dict[str, State], dict[str, Any]]:
+    """The groups of a file, or only those wanted, and what was noted about them."""
     try:
         with safe_open(path, framework="pt", device=device) as file:
             header = json.loads((file.metadata() or {})["run"])
-            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
-            groups = {
-                group: {name: stored[key] for name, key in named.items()} for group, named in header["names"].items()
-            }
+            names = {group: named for group, named in header["names"].items() if wanted is None or group in wanted}
+            stored = {key: file.get_tensor(key) for key in {key for named in names.values() for key in named.values()}}
+            groups = {group: {name: stored[key] for name, key in named.items()} for group, named in names.items()}
             return groups, header["about"]
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise DrakeError(f"{path} is not a checkpoint of a run ({error}); use --overwrite always.") from error

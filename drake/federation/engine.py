@@ -52,6 +52,7 @@ class Worker:
     def join(self, federation: Federation) -> None:
         """Learn who takes part, and let the method prepare. Comes before everything that follows."""
         self.federation = federation
+        self.method.join(federation)
         self.method.prepare(federation)
 
     def backbone(self, name: str) -> Backbone:

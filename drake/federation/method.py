@@ -128,6 +128,11 @@ class Method(ABC):
         self.training = training
         self.options = parse_options(type(self).Options, options or {})
 
+    def join(self, federation: Federation) -> None:
+        """Learn who takes part, before everything else. What `attach`, `for_inference`, `sent` and `received` need is
+        known after this alone: `drake export` and `drake comm` have no data and do not `prepare`."""
+        self.federation = federation
+
     def prepare(self, federation: Federation) -> None:  # noqa: B027  (a hook most methods do not need)
         """Once before the first round, on public data alone; must give the same result on every worker."""
 
@@ -157,6 +162,15 @@ class Method(ABC):
         """Turn the uploads, by client number, into one Download per client that shall receive one. A client that sat
         a round out is in `uploads` with its last upload. The default shares nothing."""
         return {}
+
+    def sent(self, model: nn.Module, client: Client) -> Mapping[str, Tensor]:
+        """The tensors of one upload of the client, for their names, shapes and dtypes alone (they may lie on the meta
+        device); `model` is what `attach` returned. The default sends nothing."""
+        return {}
+
+    def received(self, model: nn.Module, client: Client) -> Mapping[str, Tensor]:
+        """The same for one download; the default is what the client sends, as where a mean comes back."""
+        return self.sent(model, client)
 
     def observed(self) -> Mapping[str, Tensor]:
         """Matrices of the last mixing worth keeping beside the run (FedMosaic: the relevance [N, N])."""

@@ -2,7 +2,7 @@
 
 RUN/config.json      everything that decides the result; written first, never changed
 RUN/command.json     the options of the command line, for `drake eval --resume RUN`
-RUN/checkpoints/     seed-<s>/: the state, gone when the run is complete
+RUN/checkpoints/     seed-<s>/: the state after the last round; once the run is complete, only `drake export` reads it
 RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
 RUN/predictions/     seed-<s>/point-<t>.parquet
 RUN/events.jsonl     what happened when, a line of JSON each (reporting.py)
@@ -114,7 +114,7 @@ SHOWN = 3
 
 
 def checkpoint_folder(folder: Path, seed: int) -> Path:
-    """Where the state of one seed is kept while it runs."""
+    """Where the state of one seed is kept."""
     return folder / "checkpoints" / f"seed-{seed}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -87,7 +86,6 @@ def _evaluate(
         write_command(out, command)
     before = load(out) if (out / FILE).exists() else None
     if before is not None and before.status == "complete":
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)  # a kill may have come between the two
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     where = environment(setup.device, setup.dtype, engines.processes)
@@ -111,7 +109,6 @@ def _evaluate(
     results = _results(setup, runs, "complete", clock, where)
     curves([results], out / "curves.png")
     save_results(results, out)  # last: whoever reads "complete" finds everything
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return results
 
 

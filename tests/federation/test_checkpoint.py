@@ -196,3 +196,24 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_last_state_whole(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_same(checkpoints.load(), progress(1))
+
+
+def test_one_clients_state_is_read_without_the_others(checkpoints):
+    assert checkpoints.of_client(0) is None
+    keep(checkpoints, 0)
+    assert checkpoints.of_client(0) is None  # the round is not over
+    checkpoints.keep_round(progress(1))
+    keep(checkpoints, 1, clients=(0,))
+    (checkpoints.folder / "round-00001" / "client-3.safetensors").write_bytes(b"damaged")
+    state, download = checkpoints.of_client(0)
+    assert_same_tensors(state, progress(1).states[0])
+    assert_same_messages({0: download}, {0: progress(1).downloads[0]}, Download)
+    assert checkpoints.of_client(7) is None
+
+
+def test_a_client_that_received_nothing_has_no_download(checkpoints):
+    keep(checkpoints, 0)
+    checkpoints.keep_round(replace(progress(1), downloads={}))
+    state, download = checkpoints.of_client(3)
+    assert_same_tensors(state, progress(1).states[3])
+    assert download is None

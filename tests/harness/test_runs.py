@@ -9,9 +9,10 @@ import torch
 from drake.benchmark import load as load_data
 from drake.errors import DrakeError
 from drake.federation.attendance import Attendance
+from drake.federation.checkpoint import Checkpoints
 from drake.federation.settings import preset
 from drake.harness import Reporter, Settings, Setup, evaluate
-from drake.harness.folder import working
+from drake.harness.folder import checkpoint_folder, working
 from drake.predictions import read_predictions
 from drake.results import load
 
@@ -42,7 +43,8 @@ def test_a_run_leaves_results_predictions_and_a_picture(finished):
     assert results.runs[0].rounds == [1, 2, 3, 4]
     assert [len(point) for point in results.runs[0].begun] == [10, 20, 30, 40]
     assert (out / "curves.png").stat().st_size > 10_000
-    assert not (out / "checkpoints").exists()
+    assert Checkpoints(checkpoint_folder(out, 0)).load().rounds_done == 4
+    assert not list((out / "checkpoints").rglob("*.parquet"))
     rows = read_predictions(out / "predictions/seed-0/point-4.parquet")
     assert len(rows) == 10 * 40 * 2
     assert {row.round for row in rows} == {4}

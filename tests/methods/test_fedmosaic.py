@@ -139,6 +139,19 @@ def test_uploads_hold_p_q_a_b_and_the_sanitised_gradient_and_nothing_else(after_
     assert sent["gradient"].shape == (round(0.4 * anchor.hidden_size), anchor.intermediate_size)
 
 
+def assert_says_what_crosses(found, client):
+    worker, federation, _, results, downloads = found
+    model = worker.model(federation.clients[client])
+    looks = lambda tensors: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}  # noqa: E731
+    assert looks(worker.method.sent(model, federation.clients[client])) == looks(results[client].upload.tensors)
+    assert looks(worker.method.received(model, federation.clients[client])) == looks(downloads[client].tensors)
+
+
+@pytest.mark.parametrize("client", [0, 2])
+def test_what_a_client_says_it_sends_and_receives_is_what_crosses(after_one_round, client):
+    assert_says_what_crosses(after_one_round, client)
+
+
 def test_the_download_is_what_customise_says(after_one_round):
     _, _, _, results, downloads = after_one_round
     others = [{name.replace("3.", "5.", 1): t for name, t in results[i].upload.tensors.items()} for i in (0, 1)]
@@ -173,6 +186,7 @@ def test_uniform_aggregation_measures_and_sends_no_gradient_and_weighs_all_other
     mean = (results[1].upload.tensors[name] + results[2].upload.tensors[name]) / 2
     torch.testing.assert_close(downloads[0].tensors[name], mean)
     assert worker.method.observed() == {}
+    assert_says_what_crosses(found, 0)
 
 
 def test_one_block_is_the_last_layer_and_none_is_conventional_lora_for_peers_alone(micro_backbones, micro_data):
