@@ -10,9 +10,9 @@ writes them in from the `State` at the start and reads them out at the end.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,14 @@ State = dict[str, Tensor]
 
 Step = list["Batch"]
 """The micro-batches whose gradients one optimizer step accumulates."""
+
+
+class Steps(Protocol):
+    """A client's optimizer steps of one round: sized and iterable, each made when its turn comes."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Step]: ...
 
 
 @dataclass(frozen=True)
@@ -146,11 +154,12 @@ class Method(ABC):
         model: nn.Module,
         state: State,
         download: Download | None,
-        batches: Iterable[Step],
+        batches: Steps,
         rng: torch.Generator,
     ) -> LocalResult:
         """Train one round. `download` is what the server sent last (None before the first mixing); `batches` yields
-        one Step per optimizer step. Global random state (dropout) is seeded by the caller from (seed, client, round).
+        one Step per optimizer step; `len(batches)` is how many, at least one. Global random state (dropout) is seeded
+        by the caller from (seed, client, round).
         """
 
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
@@ -169,12 +178,17 @@ class Method(ABC):
 
 def parse_options(options: type, given: Mapping[str, str]) -> Any:
     """An instance of the dataclass `options` with the fields in `given` replaced, each value read by the type of the
-    field's default. DrakeError for an unknown field or a value that does not fit."""
-    known = {f.name: f for f in fields(options)}
+    field's default, or one of a Literal's. DrakeError for an unknown field or a value that does not fit."""
+    known, hints = {f.name: f for f in fields(options)}, get_type_hints(options)
     values: dict[str, Any] = {}
     for name, text in given.items():
         if name not in known:
             raise UnknownName("option", name, list(known) or ["none: this method has no options"])
+        if get_origin(hints[name]) is Literal:
+            if text not in get_args(hints[name]):
+                raise UnknownName(f"value of {name}", text, list(get_args(hints[name])))
+            values[name] = text
+            continue
         kind = type(known[name].default)
         try:
             values[name] = _BOOLEANS[text.lower()] if kind is bool else kind(text)
