@@ -38,11 +38,14 @@ class AdaptedLinear(LoraLinear):
     mask serves all adapters. Subclasses say what the factors are.
     """
 
+    share = 1.0
+    """What the output of every active adapter is multiplied by, beside its scale; set by `activate`."""
+
     def factors(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """down [R, d_in], up [d_out, R] with the scales in it, shift [R] or None; R is the sum of the ranks."""
         names = self._active_adapter
         down = [self.lora_A[name].weight for name in names]
-        up = [self.lora_B[name].weight * self.scaling[name] for name in names]
+        up = [self.lora_B[name].weight * (self.scaling[name] * self.share) for name in names]
         return torch.cat(down), torch.cat(up, dim=1), None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,10 +142,11 @@ def write(model: nn.Module, adapter: str, state: Mapping[str, Tensor]) -> None:
         live[name].copy_(tensor)
 
 
-def activate(model: nn.Module, *adapters: str) -> None:
-    """Let exactly these adapters contribute to the output; no adapter at all gives the bare backbone. Leaves
-    gradients alone."""
+def activate(model: nn.Module, *adapters: str, share: float = 1.0) -> None:
+    """Let exactly these adapters contribute to the output, each times `share` (two at 0.5 are their mean); no adapter
+    at all gives the bare backbone. Leaves gradients alone."""
     for layer in layers(model).values():
+        layer.share = share
         layer._active_adapter = list(adapters)
         layer._disable_adapters = not adapters
 

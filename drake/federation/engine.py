@@ -119,17 +119,27 @@ class Job:
         seed, where = worker.federation.seed, (self.client.id, self.round)
         backbone, model = worker.backbone(self.backbone), worker.model(self.client)
 
-        def batches() -> Iterator[Step]:
-            for step in steps:
-                safe_point()
-                yield [backbone.batch(records, answers=True) for records in step]
-
         devices = [backbone.device] if backbone.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(seed, "dropout", *where))
             rng = torch_generator(seed, "local update", *where)
             state, download = (moved(mine, backbone.device) for mine in (self.state, self.download))
-            return worker.method.local_update(model, state, download, batches(), rng)
+            return worker.method.local_update(model, state, download, _Batches(backbone, steps), rng)
+
+
+class _Batches:
+    """The steps of a round as `Steps`: batches made of their records one step at a time."""
+
+    def __init__(self, backbone: Backbone, steps: Sequence[Sequence[Records]]) -> None:
+        self._backbone, self._steps = backbone, steps
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        for step in self._steps:
+            safe_point()
+            yield [self._backbone.batch(records, answers=True) for records in step]
 
 
 def moved(value: T, device: str | torch.device) -> T:

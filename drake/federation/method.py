@@ -10,9 +10,9 @@ writes them in from the `State` at the start and reads them out at the end.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,14 @@ State = dict[str, Tensor]
 
 Step = list["Batch"]
 """The micro-batches whose gradients one optimizer step accumulates."""
+
+
+class Steps(Protocol):
+    """A client's optimizer steps of one round: sized and iterable, each made when its turn comes."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Step]: ...
 
 
 @dataclass(frozen=True)
@@ -151,11 +159,12 @@ class Method(ABC):
         model: nn.Module,
         state: State,
         download: Download | None,
-        batches: Iterable[Step],
+        batches: Steps,
         rng: torch.Generator,
     ) -> LocalResult:
         """Train one round. `download` is what the server sent last (None before the first mixing); `batches` yields
-        one Step per optimizer step. Global random state (dropout) is seeded by the caller from (seed, client, round).
+        one Step per optimizer step; `len(batches)` is how many, at least one. Global random state (dropout) is seeded
+        by the caller from (seed, client, round).
         """
 
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:

@@ -101,6 +101,24 @@ def test_exactly_the_active_adapters_contribute(model):
     assert all(not torch.allclose(a, b) for i, a in enumerate(values) for b in values[:i])
 
 
+@pytest.mark.parametrize("folded_width", [0, adapters.FOLDED_WIDTH])
+def test_two_adapters_at_half_share_are_their_mean(model, folded_width, monkeypatch):
+    monkeypatch.setattr(adapters, "FOLDED_WIDTH", folded_width)
+    adapters.add(model, ["local", "shared"], TRAINING)
+    for seed, name in enumerate(("local", "shared")):
+        adapters.write(model, name, random_state(model, name, seed))
+    layer, x = adapters.layers(model)["1.mlp.up_proj"], torch.randn(3, 32, generator=torch.Generator().manual_seed(2))
+    outputs = {}
+    for names, share in ((("local",), 1.0), (("shared",), 1.0), (("local", "shared"), 0.5)):
+        adapters.activate(model, *names, share=share)
+        outputs[names] = layer(x)
+    half = (outputs["local",] + outputs["shared",]) / 2
+    torch.testing.assert_close(outputs["local", "shared"], half, atol=1e-3, rtol=1e-5)
+    assert not torch.allclose(outputs["local",], outputs["shared",], atol=1)
+    adapters.activate(model, "local")
+    assert torch.equal(layer(x), outputs["local",])
+
+
 def test_an_untrained_adapter_changes_nothing(model):
     bare = logits(model)
     adapters.add(model, ["local"], TRAINING)

@@ -16,6 +16,7 @@ class Options:
     blocks: int = 4
     aligned: bool = True
     pooling: str = "mean"
+    gate: Literal["scalar", "input"] = "scalar"
 
 
 def test_options_are_read_by_the_type_of_their_default():
@@ -39,6 +40,14 @@ def test_booleans_have_several_spellings(text, value):
 def test_a_value_that_does_not_fit_is_refused(name, text, kind):
     with pytest.raises(DrakeError, match=rf"option {name}='{text}': a value of type {kind} is expected"):
         parse_options(Options, {name: text})
+
+
+def test_one_of_several_words_is_taken_and_another_refused():
+    assert parse_options(Options, {"gate": "input"}).gate == "input"
+    with pytest.raises(DrakeError, match="unknown value of gate 'inputs'; did you mean 'input'"):
+        parse_options(Options, {"gate": "inputs"})
+    with pytest.raises(DrakeError, match=r"unknown value of gate '7'; known: input, scalar\."):
+        parse_options(Options, {"gate": "7"})
 
 
 def test_an_unknown_option_names_the_nearest():

@@ -1,0 +1,66 @@
+"""Equal compute: what a method declares its step to cost is what it costs, in floating point operations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from drake import backbones
+from drake.benchmark import load
+from drake.federation import adapters, registry
+from drake.federation.method import Architecture, Client, Federation
+from drake.federation.settings import preset
+from drake.pretrain import Shape, new_model
+
+SHAPE, RANK = Shape("llama", 4, 128, 512, heads=4), 8
+"""The proportions of a backbone of 1B: the FFN four times and the rank a sixteenth of the width."""
+TOLERANCE = 0.1
+
+
+@pytest.fixture(scope="module")
+def cost(micro_backbones, micro_data):
+    """Name of a method -> operations of one local step, forward and back; on average, where not all are alike."""
+    small, data = backbones.load(micro_backbones["llama-4"]), load(micro_data)
+    training = preset("paper").with_(rank=RANK, alpha=2 * RANK, dropout=0.0).training
+    records = data.records("NLVR2-0", "train")
+    clients = tuple(Client(number, "wide", ("NLVR2-0",)) for number in range(2))
+    architectures = {"wide": Architecture("wide", "llama", SHAPE.layers)}
+
+    def public(count, purpose):
+        return [data.public[row] for row in range(min(count, len(data.public)))]
+
+    def operations(name: str) -> float:
+        model = new_model(SHAPE, small.tokenizer, seed=0)
+        model.set_attn_implementation("eager")  # the counter does not know the CPU's fused attention
+        backbone = backbones.Backbone("wide", "llama", "0", model, small.processor, small.device, small.dtype)
+        step = [backbone.batch([records[0], records[1]], answers=True)]
+        method = registry.find(name)(training)
+        method.prepare(Federation(clients, architectures, 0, 1, training, lambda name: backbone, public))
+        attached = method.attach(backbone, clients[0])
+        state = method.initial_state(attached, clients[0], torch.Generator().manual_seed(0))
+
+        def of(steps: int) -> int:
+            with FlopCounterMode(display=False) as counter:
+                method.local_update(attached, state, None, [step] * steps, torch.Generator().manual_seed(0))
+            return counter.get_total_flops()
+
+        every = getattr(method.options, "gradient_every", None)
+        if every is None:
+            return of(2) / 2
+        one, two = of(1), of(2)  # a probe goes with the first step alone
+        return (two - one) + (2 * one - two) / every
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapters, "FOLDED_WIDTH", 0)  # as on real backbones
+        yield operations
+
+
+@pytest.fixture(scope="module")
+def of_sft(cost):
+    return cost("sft")
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_step_costs_what_the_method_declares(cost, of_sft, name):
+    assert cost(name) / of_sft == pytest.approx(registry.find(name).relative_cost, rel=TOLERANCE)
