@@ -48,6 +48,9 @@ class _Keeper(Observer):
         self._reporter, self._folder, self._seed = reporter, folder, seed
         self.checkpoints = checkpoints
 
+    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
+        self._reporter.round_started(round, present, done)
+
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         self._reporter.client_done(round, client, loss)
 

@@ -158,6 +158,12 @@ class Setup:
         reached = rounds_done / self.preset.rounds_per_task
         return [task for client in self.clients for number, task in enumerate(client.tasks) if number < reached]
 
+    def learning(self, client: Client, round: int) -> str | None:
+        """The task that arrives at the client when a round (counted from 0) begins; None where all arrive mixed."""
+        if self.settings.split != "dynamic":
+            return None
+        return client.tasks[min(int(round / self.preset.rounds_per_task), len(client.tasks) - 1)]
+
     def test_rows(self, task: str) -> list[tuple[str, int]]:
         """The places (task, row) of the test records a task is scored on: the first `eval_records`, or all."""
         count = len(self.benchmark.records(task, "test"))
