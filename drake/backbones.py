@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from .errors import DrakeError, UnknownName
+from .feature_cache import DiskFeatures, FeatureCache
 from .prompts import Chat, Record
 
 IGNORED = -100
@@ -62,7 +63,7 @@ class Backbone:
     """A frozen LLaVA and everything around it that is the same for all clients. Made by `load`.
 
     revision: the hub's commit, or the SHA-256 of the weight files of a folder.
-    cache_bytes: most bytes of picture features kept in memory; the least recently used go first.
+    cache: encoded pictures.
     stop_ids: tokens that end a generated answer.
     """
 
@@ -73,10 +74,8 @@ class Backbone:
     processor: LlavaProcessor
     device: torch.device
     dtype: torch.dtype
-    cache_bytes: int = 2 << 30
+    cache: FeatureCache = field(default_factory=FeatureCache, repr=False)
     chat: Chat = field(init=False, repr=False)
-    _features: OrderedDict[bytes, Tensor] = field(default_factory=OrderedDict, init=False, repr=False)
-    _cached_bytes: int = field(default=0, init=False, repr=False)
     _picture_tokens: int | None = field(default=None, init=False, repr=False)
     _ids: dict[tuple[str, str, str | None], list[int]] = field(default_factory=dict, init=False, repr=False)
 
@@ -116,15 +115,15 @@ class Backbone:
         Raises DrakeError for bytes that are no picture.
         """
         keys = [hashlib.sha256(image).digest() for image in images]
-        found = {key: self._features[key] for key in keys if key in self._features}
+        found = self.cache.find(keys)
         misses = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
         pending = list(misses.items())
         for start in range(0, len(pending), ENCODER_BATCH):
             part = pending[start : start + ENCODER_BATCH]
-            encoded = self._encode([_picture(image) for _, image in part])
-            found.update(zip((key for key, _ in part), encoded, strict=True))
-        for key in found:
-            self._remember(key, found[key])
+            features = self._encode([_picture(image) for _, image in part])
+            encoded = dict(zip((key for key, _ in part), features, strict=True))
+            self.cache.keep(encoded)
+            found |= encoded
         return [found[key] for key in keys]
 
     def batch(self, records: Sequence[Record], *, answers: bool) -> Batch:
@@ -206,15 +205,6 @@ class Backbone:
         )
         return [feature.clone() for feature in output.pooler_output]  # views would keep the whole batch alive
 
-    def _remember(self, key: bytes, feature: Tensor) -> None:
-        if key not in self._features:
-            self._features[key] = feature
-            self._cached_bytes += feature.nbytes
-        self._features.move_to_end(key)
-        while self._cached_bytes > self.cache_bytes:
-            _, oldest = self._features.popitem(last=False)
-            self._cached_bytes -= oldest.nbytes
-
     def _prompt_ids(self, record: Record) -> list[int]:
         key = (record["id"], record["prompt"], None)
         if key not in self._ids:
@@ -265,11 +255,14 @@ def load(
     dtype: torch.dtype = torch.float32,
     revision: str | None = None,
     checkpointing: bool = False,
+    feature_folder: Path | None = None,
+    feature_bytes: int = 0,
 ) -> Backbone:
     """The backbone of an embedded name, a name of the catalog, a local checkpoint folder or a hub repository.
 
     revision: a commit, tag or branch of the hub; default: its main branch. checkpointing: while it trains, keep only
     each layer's input and compute the rest again on the way back; less memory, a third more time, the same gradients.
+    feature_folder: where encoded pictures outlive this process, in at most `feature_bytes`.
     Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a
     folder that holds no LLaVA checkpoint.
     """
@@ -283,7 +276,7 @@ def load(
     ).to(device)
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})  # nothing before the adapters wants a gradient
-    return Backbone(
+    backbone = Backbone(
         name=name,
         family=family,
         revision=commit or _hash_of_weights(folder),
@@ -291,6 +284,28 @@ def load(
         processor=processor,
         device=torch.device(device),
         dtype=dtype,
+    )
+    if feature_folder is not None:
+        disk = DiskFeatures(feature_folder, _encoder_identity(backbone), feature_bytes, backbone.device)
+        backbone.cache = FeatureCache(disk=disk)
+    return backbone
+
+
+def _encoder_identity(backbone: Backbone) -> str:
+    """Everything that decides the bits of a picture's features besides the picture."""
+    config, cuda = backbone.model.config, backbone.device.type == "cuda"
+    return json.dumps(
+        [
+            backbone.revision,
+            str(backbone.dtype),
+            torch.cuda.get_device_name(backbone.device) if cuda else torch.backends.cpu.get_cpu_capability(),
+            config.vision_config.to_dict(),
+            [config.vision_feature_layer, config.vision_feature_select_strategy, config.projector_hidden_act],
+            backbone.processor.image_processor.to_dict(),
+            [version(name) for name in ("torch", "transformers", "pillow", "numpy")],
+        ],
+        sort_keys=True,
+        default=str,
     )
 
 

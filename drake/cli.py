@@ -156,6 +156,12 @@ def build(ctx: click.Context, **options: Any) -> None:
     default=None,
     help="Less memory for a third more time. [default: the preset's]",
 )
+@click.option(
+    "--feature-cache",
+    metavar="FOLDER",
+    help="A folder for encoded pictures that the next run, or another process, need not encode again.",
+)
+@click.option("--feature-cache-gb", default=20.0, show_default=True, help="Its size; the oldest files go.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
 @click.option("--threads", type=int, help="Threads PyTorch computes with, in each process.")

@@ -162,7 +162,7 @@ def test_features_have_the_same_bits_in_any_company(folder):
 
 def test_the_feature_cache_forgets_the_least_recently_used(backbone, monkeypatch):
     a, b, c = picture(1), picture(2), picture(3)
-    backbone.cache_bytes = 2 * backbone.features([a])[0].nbytes
+    backbone.cache.memory_bytes = 2 * backbone.features([a])[0].nbytes
     backbone.features([b])
     backbone.features([a])  # now b is the older one
     backbone.features([c])

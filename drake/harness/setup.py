@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class Settings:
     text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
     None for what the preset's rounds per task make. alpha: of Dirichlet splits. attendance: who takes part in a round.
     device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: None for the preset's.
+    feature_cache: a folder for encoded pictures that outlives the run, of so many GB; it decides no result.
     """
 
     method: str
@@ -48,6 +50,8 @@ class Settings:
     rounds: int | None = None
     alpha: float = 0.5
     attendance: Attendance = EVERYONE
+    feature_cache: str | None = None
+    feature_cache_gb: float = 20.0
 
 
 LEFT_OUT = ("name", "method_options", "gradient_checkpointing")
@@ -99,7 +103,15 @@ class Setup:
     def load_backbone(self, name: str) -> backbones.Backbone:
         """A bare backbone: no adapter of any method on it."""
         dtype, checkpointing = DTYPES[self.dtype], self.preset.gradient_checkpointing
-        return backbones.load(name, device=self.resident, dtype=dtype, checkpointing=checkpointing)
+        features = self.settings.feature_cache
+        return backbones.load(
+            name,
+            device=self.resident,
+            dtype=dtype,
+            checkpointing=checkpointing,
+            feature_folder=None if features is None else Path(features),
+            feature_bytes=int(self.settings.feature_cache_gb * 1e9),
+        )
 
     def worker(self, seed: int) -> Worker:
         """One that can do every task of a run with this seed."""
@@ -253,6 +265,7 @@ def check_numbers(settings: Settings) -> None:
         "max_new_tokens": preset.max_new_tokens,
         "--alpha": settings.alpha,
         "--eval-every": 1 if settings.eval_every is None else settings.eval_every,
+        "--feature-cache-gb": settings.feature_cache_gb,
     }
     for name, value in above_zero.items():
         if not value > 0:

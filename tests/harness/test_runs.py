@@ -256,6 +256,20 @@ def test_the_task_a_client_learns_changes_with_the_phases_of_the_stream(micro_ba
     assert mixed.learning(client, 0) is None
 
 
+def test_a_folder_for_encoded_pictures_is_no_part_of_what_a_run_is(micro_backbones, micro_data, tmp_path):
+    plain = Setup(settings(micro_backbones, micro_data))
+    cached = Setup(settings(micro_backbones, micro_data, feature_cache=str(tmp_path / "features")))
+    record = plain.test_record(plain.tasks[0], 0)
+    for name, backbone in plain.backbones.items():
+        expected = backbone.batch([record], answers=False).inputs["inputs_embeds"]
+        found = cached.backbones[name].batch([record], answers=False).inputs["inputs_embeds"]
+        assert torch.equal(found, expected)
+    assert len(list((tmp_path / "features").glob("*/*.safetensors"))) == 2
+    assert cached.config() == plain.config()
+    with pytest.raises(DrakeError, match="--feature-cache-gb is 0; it must be more than zero"):
+        Setup(settings(micro_backbones, micro_data, feature_cache_gb=0))
+
+
 def test_equal_compute_gives_fedmosaic_fewer_steps(micro_backbones, micro_data):
     training = preset("paper").training
     assert training.steps_by_round(1.0, 2) == [100, 100]
