@@ -12,20 +12,25 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from .compiling import compile_training
 from .errors import DrakeError, UnknownName
 from .feature_cache import DiskFeatures, FeatureCache
 from .prompts import Chat, Record
+
+T = TypeVar("T")
 
 IGNORED = -100
 """The label of tokens that carry no loss."""
@@ -58,6 +63,17 @@ class Batch(NamedTuple):
     labels: Tensor | None
 
 
+def _one_at_a_time(method: Callable[..., T]) -> Callable[..., T]:
+    """A thread may make the next batch while a method makes one too; tokenizers and caches serve one at a time."""
+
+    @wraps(method)
+    def alone(self: Backbone, *args: Any, **kwargs: Any) -> T:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return alone
+
+
 @dataclass
 class Backbone:
     """A frozen LLaVA and everything around it that is the same for all clients. Made by `load`.
@@ -76,6 +92,7 @@ class Backbone:
     dtype: torch.dtype
     cache: FeatureCache = field(default_factory=FeatureCache, repr=False)
     chat: Chat = field(init=False, repr=False)
+    _lock: Any = field(default_factory=threading.RLock, init=False, repr=False)
     _picture_tokens: int | None = field(default=None, init=False, repr=False)
     _ids: dict[tuple[str, str, str | None], list[int]] = field(default_factory=dict, init=False, repr=False)
 
@@ -108,6 +125,7 @@ class Backbone:
         pad = self.tokenizer.pad_token_id
         return pad if pad is not None else self.chat.end_of_turn
 
+    @_one_at_a_time
     def features(self, images: Sequence[bytes]) -> list[Tensor]:
         """What the language model sees of each picture: vision tower and projector, [tokens, d] each.
 
@@ -126,6 +144,7 @@ class Backbone:
             found |= encoded
         return [found[key] for key in keys]
 
+    @_one_at_a_time
     def batch(self, records: Sequence[Record], *, answers: bool) -> Batch:
         """Records as one batch: with answers, padded right, to train; without, padded left, to generate.
 
@@ -155,14 +174,14 @@ class Backbone:
             mask[row, start : start + len(ids)] = 1
             if labels is not None:
                 labels[row, prompt_length : len(ids)] = torch.tensor(ids[prompt_length:])
-        input_ids, mask = input_ids.to(self.device), mask.to(self.device)
+        input_ids, mask = self._placed(input_ids), self._placed(mask)
         inputs = {
             "inputs_embeds": self._embed(input_ids, [f for _, pictures, _ in rows for f in pictures]),
             "attention_mask": mask,
             "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
         }
         if labels is not None:
-            labels = labels.to(self.device)
+            labels = self._placed(labels)
         return Batch(tuple(records), input_ids, inputs, labels)
 
     def prompt_length(self, record: Record) -> int:
@@ -198,12 +217,19 @@ class Backbone:
     def _encoded(self, pictures: list[Image.Image]) -> list[Tensor]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
         output = self.model.get_image_features(
-            pixel_values=pixels.to(self.device, self.dtype),
+            pixel_values=self._placed(pixels.to(self.dtype)),
             vision_feature_layer=self.model.config.vision_feature_layer,
             vision_feature_select_strategy=self.model.config.vision_feature_select_strategy,
             return_dict=True,
         )
         return [feature.clone() for feature in output.pooler_output]  # views would keep the whole batch alive
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        """On the device, without waiting for what a GPU is doing."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        with torch.cuda.device(self.device):  # a thread begins with the first GPU as its own
+            return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _prompt_ids(self, record: Record) -> list[int]:
         key = (record["id"], record["prompt"], None)
@@ -255,6 +281,7 @@ def load(
     dtype: torch.dtype = torch.float32,
     revision: str | None = None,
     checkpointing: bool = False,
+    compiled: bool = False,
     feature_folder: Path | None = None,
     feature_bytes: int = 0,
 ) -> Backbone:
@@ -262,7 +289,8 @@ def load(
 
     revision: a commit, tag or branch of the hub; default: its main branch. checkpointing: while it trains, keep only
     each layer's input and compute the rest again on the way back; less memory, a third more time, the same gradients.
-    feature_folder: where encoded pictures outlive this process, in at most `feature_bytes`.
+    compiled: see `drake.compiling.compile_training`. feature_folder: where encoded pictures outlive this process, in at
+    most `feature_bytes`.
     Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a
     folder that holds no LLaVA checkpoint.
     """
@@ -276,6 +304,8 @@ def load(
     ).to(device)
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})  # nothing before the adapters wants a gradient
+    if compiled:
+        compile_training(model.model.language_model.layers)
     backbone = Backbone(
         name=name,
         family=family,

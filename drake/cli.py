@@ -156,6 +156,7 @@ def build(ctx: click.Context, **options: Any) -> None:
     default=None,
     help="Less memory for a third more time. [default: the preset's]",
 )
+@click.option("--compile", is_flag=True, help="Compile the decoder layers for training: a slow start, then faster.")
 @click.option(
     "--feature-cache",
     metavar="FOLDER",

@@ -11,6 +11,7 @@ from PIL import Image
 from drake import backbones
 from drake.backbones import IGNORED, answer_logits, load
 from drake.errors import DrakeError, UnknownName
+from drake.federation.prefetch import ahead
 from drake.pretrain import Shape, new_model, new_processor, new_tokenizer
 
 TEXTS = ["What colour is the shirt? Choice list:[red, light blue]. Your answer is:", "red", "light blue"]
@@ -105,6 +106,16 @@ def test_training_pads_right_and_generation_left(backbone):
         assert not mask.all()  # the records differ in length, or this tests nothing
         for row in range(len(RECORDS)):
             assert positions[row][mask[row] == 1].tolist() == list(range(mask[row].sum()))
+
+
+def test_two_threads_make_the_batches_that_one_makes(folder):
+    expected = [load(folder).batch([record], answers=True) for record in RECORDS]
+    backbone = load(folder)
+    for made, alone in zip(ahead(backbone.batch([record], answers=True) for record in RECORDS), expected, strict=True):
+        again = backbone.batch(alone.records, answers=True)
+        for found in (made, again):
+            assert torch.equal(found.labels, alone.labels)
+            assert torch.equal(found.inputs["inputs_embeds"], alone.inputs["inputs_embeds"])
 
 
 def test_answer_logits_give_the_stock_loss(backbone):

@@ -18,6 +18,7 @@ from torch import nn
 from drake.backbones import Backbone
 from drake.errors import DrakeError
 from drake.federation.method import Client, Download, Federation, LocalResult, Message, Method, State, Step
+from drake.federation.prefetch import ahead
 from drake.seeds import derive, torch_generator
 from drake.stopping import safe_point
 
@@ -118,12 +119,15 @@ class Job:
         seed, where = worker.federation.seed, (self.client.id, self.round)
         backbone, model = worker.backbone(self.backbone), worker.model(self.client)
 
-        def batches() -> Iterator[Step]:
-            for step in steps:
-                safe_point()
-                yield [backbone.batch(records, answers=True) for records in step]
+        cuda = backbone.device.type == "cuda"
+        made = ([backbone.batch(records, answers=True) for records in step] for step in steps)
 
-        devices = [backbone.device] if backbone.device.type == "cuda" else []
+        def batches() -> Iterator[Step]:
+            for step in ahead(made) if cuda else made:  # on a CPU both would want the same cores
+                safe_point()
+                yield step
+
+        devices = [backbone.device] if cuda else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(seed, "dropout", *where))
             rng = torch_generator(seed, "local update", *where)

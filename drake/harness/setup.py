@@ -12,6 +12,7 @@ import torch
 from drake import backbones, catalog, stream
 from drake.benchmark import Benchmark, load
 from drake.build import cached_mini
+from drake.compiling import check_compiler
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
 from drake.federation.attendance import EVERYONE, Attendance
@@ -34,7 +35,8 @@ class Settings:
     text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
     None for what the preset's rounds per task make. alpha: of Dirichlet splits. attendance: who takes part in a round.
     device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: None for the preset's.
-    feature_cache: a folder for encoded pictures that outlives the run, of so many GB; it decides no result.
+    compile: run the decoder layers compiled while they train. feature_cache: a folder for encoded pictures that
+    outlives the run, of so many GB; it decides no result.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Settings:
     rounds: int | None = None
     alpha: float = 0.5
     attendance: Attendance = EVERYONE
+    compile: bool = False
     feature_cache: str | None = None
     feature_cache_gb: float = 20.0
 
@@ -78,6 +81,9 @@ class Setup:
         self.device = settings.device if elsewhere else resolve_device(settings.device)
         self.resident = resident or self.device
         self.dtype = settings.dtype or self.preset.dtype
+        self.compiled = settings.compile and self.resident == self.device  # else other processes do the training
+        if self.compiled:
+            check_compiler(self.resident)
 
         self.benchmark = open_data(settings.data, self.preset, settings.split)
         self.assignment = catalog.assign(self.models, len(self.benchmark.clients))
@@ -109,6 +115,7 @@ class Setup:
             device=self.resident,
             dtype=dtype,
             checkpointing=checkpointing,
+            compiled=self.compiled,
             feature_folder=None if features is None else Path(features),
             feature_bytes=int(self.settings.feature_cache_gb * 1e9),
         )
@@ -215,6 +222,7 @@ class Setup:
             "seeds": list(self.settings.seeds),
             "device": self.device,
             "dtype": self.dtype,
+            "compile": self.settings.compile,
             "evaluation_rounds": list(self.evaluation_rounds),
             "versions": versions(),
         }

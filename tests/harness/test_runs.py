@@ -270,6 +270,25 @@ def test_a_folder_for_encoded_pictures_is_no_part_of_what_a_run_is(micro_backbon
         Setup(settings(micro_backbones, micro_data, feature_cache_gb=0))
 
 
+def test_compiled_training_is_part_of_what_a_run_is(micro_backbones, micro_data, monkeypatch):
+    asked = settings(micro_backbones, micro_data, compile=True)
+    monkeypatch.setattr("drake.harness.setup.check_compiler", lambda device: None)
+    setup = Setup(asked)
+    assert setup.config() == Setup(settings(micro_backbones, micro_data)).config() | {"compile": True}
+    for backbone in setup.backbones.values():
+        assert all("forward" in vars(layer) for layer in backbone.model.model.language_model.layers)
+
+    def refuse(device):
+        raise DrakeError(f"no compiler for {device}.")
+
+    monkeypatch.setattr("drake.harness.setup.check_compiler", refuse)
+    with pytest.raises(DrakeError, match="no compiler for cpu"):
+        Setup(asked)
+    elsewhere = Setup(settings(micro_backbones, micro_data, compile=True, device="cuda"), resident="cpu")
+    assert not elsewhere.compiled  # this process does not train
+    assert elsewhere.config()["compile"]
+
+
 def test_equal_compute_gives_fedmosaic_fewer_steps(micro_backbones, micro_data):
     training = preset("paper").training
     assert training.steps_by_round(1.0, 2) == [100, 100]
