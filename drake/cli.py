@@ -156,6 +156,7 @@ def build(ctx: click.Context, **options: Any) -> None:
     default=None,
     help="Less memory for a third more time. [default: the preset's]",
 )
+@click.option("--eval-tokens", help="Tokens of an evaluation batch; auto: what the GPU holds. [default: the preset's]")
 @click.option("--compile", is_flag=True, help="Compile the decoder layers for training: a slow start, then faster.")
 @click.option(
     "--feature-cache",
@@ -294,7 +295,7 @@ def _evaluate(
     from drake.harness import evaluate as run
     from drake.harness.engines import opened, shares_from
     from drake.harness.reporting import Several, TensorBoard
-    from drake.harness.setup import options_from, seeds_from
+    from drake.harness.setup import eval_tokens_from, options_from, seeds_from
     from drake.terminal import Live, duration, summary_table
 
     logging.disable_progress_bar()
@@ -307,6 +308,7 @@ def _evaluate(
         preset=chosen,
         models=named,
         seeds=seeds_from(seeds),
+        eval_tokens=eval_tokens_from(options.pop("eval_tokens")),
         options=options_from(pairs, method),
         **options,
     )

@@ -34,6 +34,7 @@ from drake.results import (
 )
 from drake.results import save as save_results
 
+from .batch_size import settle
 from .engines import Engines, serial
 from .evaluation import Evaluation
 from .folder import Overwrite, checkpoint_folder, claim, observed_path, working, write_command
@@ -78,6 +79,7 @@ def evaluate(
     A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
+    setup.eval_tokens = settle(setup, out)
     claim(out, setup.config(), overwrite)
     with working(out):
         return _evaluate(setup, out, reporter or Reporter(), command, engines or serial(setup))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -35,6 +35,7 @@ class Settings:
     text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
     None for what the preset's rounds per task make. alpha: of Dirichlet splits. attendance: who takes part in a round.
     device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: None for the preset's.
+    eval_tokens: padded tokens of an evaluation batch; None for the preset's, "auto" for the most that fit a GPU.
     compile: run the decoder layers compiled while they train. feature_cache: a folder for encoded pictures that
     outlives the run, of so many GB; it decides no result.
     """
@@ -52,6 +53,7 @@ class Settings:
     rounds: int | None = None
     alpha: float = 0.5
     attendance: Attendance = EVERYONE
+    eval_tokens: int | Literal["auto"] | None = None
     compile: bool = False
     feature_cache: str | None = None
     feature_cache_gb: float = 20.0
@@ -93,6 +95,10 @@ class Setup:
         )
         self.tasks = tuple(task for client in self.clients for task in client.tasks)
         self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
+        asked = settings.eval_tokens
+        self.eval_tokens = dict.fromkeys(
+            self.backbones, self.preset.eval_tokens if asked in (None, "auto") else asked
+        )  # "auto" is settled when the run begins (`batch_size.settle`)
         self.architectures = {
             name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
         }
@@ -222,6 +228,7 @@ class Setup:
             "seeds": list(self.settings.seeds),
             "device": self.device,
             "dtype": self.dtype,
+            "eval_tokens": self.eval_tokens,
             "compile": self.settings.compile,
             "evaluation_rounds": list(self.evaluation_rounds),
             "versions": versions(),
@@ -273,6 +280,7 @@ def check_numbers(settings: Settings) -> None:
         "max_new_tokens": preset.max_new_tokens,
         "--alpha": settings.alpha,
         "--eval-every": 1 if settings.eval_every is None else settings.eval_every,
+        "--eval-tokens": 1 if settings.eval_tokens in (None, "auto") else settings.eval_tokens,
         "--feature-cache-gb": settings.feature_cache_gb,
     }
     for name, value in above_zero.items():
@@ -318,6 +326,16 @@ def seeds_from(text: str) -> tuple[int, ...]:
         except ValueError:
             raise DrakeError(f"--seeds {text!r} is no list of numbers; write 0,1,2 or 0-2.") from None
     return tuple(found)
+
+
+def eval_tokens_from(text: str | None) -> int | Literal["auto"] | None:
+    """ "auto" as it is, "4096" as a number. DrakeError for anything else."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise DrakeError(f"--eval-tokens {text!r} is neither a number nor auto.") from None
 
 
 def options_from(pairs: Sequence[str], method: str) -> dict[str, str]:
