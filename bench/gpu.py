@@ -35,6 +35,7 @@ from drake.federation import registry
 from drake.federation.engine import Job, Worker, perform
 from drake.federation.method import Architecture, Client, Federation
 from drake.federation.settings import preset
+from drake.fitting import fits_in_memory, largest_that_fits
 from drake.pretrain.tiny import CHAT_TEMPLATES, new_tokenizer
 
 
@@ -132,15 +133,12 @@ def _wait(device: str) -> None:
 
 def largest_batch(name: str, method_name: str, backbone: Backbone, asked: argparse.Namespace) -> int:
     """The largest power of two that fits the memory of the GPU, tried upwards."""
-    found = 1
-    while found < 64:
-        try:
-            run_steps(name, method_name, backbone, argparse.Namespace(**vars(asked) | {"steps": 1}), 2 * found)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            break
-        found *= 2
-    return found
+    once = argparse.Namespace(**vars(asked) | {"steps": 1})
+
+    def fits(size: int) -> bool:
+        return fits_in_memory(lambda: run_steps(name, method_name, backbone, once, size), backbone.device, share=1.0)
+
+    return largest_that_fits(fits, 1, most=64)
 
 
 def main() -> None:

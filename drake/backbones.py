@@ -12,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -30,11 +32,15 @@ from transformers import (
     Qwen2Config,
 )
 
+from .compiling import compile_training
 from .errors import DrakeError, UnknownName
+from .feature_cache import DiskFeatures, FeatureCache
 from .prompts import Chat, Record
 
 if TYPE_CHECKING:
     from .catalog import TextShape
+
+T = TypeVar("T")
 
 IGNORED = -100
 """The label of tokens that carry no loss."""
@@ -67,12 +73,23 @@ class Batch(NamedTuple):
     labels: Tensor | None
 
 
+def _one_at_a_time(method: Callable[..., T]) -> Callable[..., T]:
+    """A thread may make the next batch while a method makes one too; tokenizers and caches serve one at a time."""
+
+    @wraps(method)
+    def alone(self: Backbone, *args: Any, **kwargs: Any) -> T:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return alone
+
+
 @dataclass
 class Backbone:
     """A frozen LLaVA and everything around it that is the same for all clients. Made by `load`.
 
     revision: the hub's commit, or the SHA-256 of the weight files of a folder.
-    cache_bytes: most bytes of picture features kept in memory; the least recently used go first.
+    cache: encoded pictures.
     stop_ids: tokens that end a generated answer.
     """
 
@@ -83,10 +100,9 @@ class Backbone:
     processor: LlavaProcessor
     device: torch.device
     dtype: torch.dtype
-    cache_bytes: int = 2 << 30
+    cache: FeatureCache = field(default_factory=FeatureCache, repr=False)
     chat: Chat = field(init=False, repr=False)
-    _features: OrderedDict[bytes, Tensor] = field(default_factory=OrderedDict, init=False, repr=False)
-    _cached_bytes: int = field(default=0, init=False, repr=False)
+    _lock: Any = field(default_factory=threading.RLock, init=False, repr=False)
     _picture_tokens: int | None = field(default=None, init=False, repr=False)
     _ids: dict[tuple[str, str, str | None], list[int]] = field(default_factory=dict, init=False, repr=False)
 
@@ -119,6 +135,7 @@ class Backbone:
         pad = self.tokenizer.pad_token_id
         return pad if pad is not None else self.chat.end_of_turn
 
+    @_one_at_a_time
     def features(self, images: Sequence[bytes]) -> list[Tensor]:
         """What the language model sees of each picture: vision tower and projector, [tokens, d] each.
 
@@ -126,17 +143,18 @@ class Backbone:
         Raises DrakeError for bytes that are no picture.
         """
         keys = [hashlib.sha256(image).digest() for image in images]
-        found = {key: self._features[key] for key in keys if key in self._features}
+        found = self.cache.find(keys)
         misses = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
         pending = list(misses.items())
         for start in range(0, len(pending), ENCODER_BATCH):
             part = pending[start : start + ENCODER_BATCH]
-            encoded = self._encode([_picture(image) for _, image in part])
-            found.update(zip((key for key, _ in part), encoded, strict=True))
-        for key in found:
-            self._remember(key, found[key])
+            features = self._encode([_picture(image) for _, image in part])
+            encoded = dict(zip((key for key, _ in part), features, strict=True))
+            self.cache.keep(encoded)
+            found |= encoded
         return [found[key] for key in keys]
 
+    @_one_at_a_time
     def batch(self, records: Sequence[Record], *, answers: bool) -> Batch:
         """Records as one batch: with answers, padded right, to train; without, padded left, to generate.
 
@@ -166,14 +184,14 @@ class Backbone:
             mask[row, start : start + len(ids)] = 1
             if labels is not None:
                 labels[row, prompt_length : len(ids)] = torch.tensor(ids[prompt_length:])
-        input_ids, mask = input_ids.to(self.device), mask.to(self.device)
+        input_ids, mask = self._placed(input_ids), self._placed(mask)
         inputs = {
             "inputs_embeds": self._embed(input_ids, [f for _, pictures, _ in rows for f in pictures]),
             "attention_mask": mask,
             "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
         }
         if labels is not None:
-            labels = labels.to(self.device)
+            labels = self._placed(labels)
         return Batch(tuple(records), input_ids, inputs, labels)
 
     def prompt_length(self, record: Record) -> int:
@@ -223,21 +241,19 @@ class Backbone:
     def _encoded(self, pictures: list[Image.Image]) -> list[Tensor]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
         output = self.model.get_image_features(
-            pixel_values=pixels.to(self.device, self.dtype),
+            pixel_values=self._placed(pixels.to(self.dtype)),
             vision_feature_layer=self.model.config.vision_feature_layer,
             vision_feature_select_strategy=self.model.config.vision_feature_select_strategy,
             return_dict=True,
         )
         return [feature.clone() for feature in output.pooler_output]  # views would keep the whole batch alive
 
-    def _remember(self, key: bytes, feature: Tensor) -> None:
-        if key not in self._features:
-            self._features[key] = feature
-            self._cached_bytes += feature.nbytes
-        self._features.move_to_end(key)
-        while self._cached_bytes > self.cache_bytes:
-            _, oldest = self._features.popitem(last=False)
-            self._cached_bytes -= oldest.nbytes
+    def _placed(self, tensor: Tensor) -> Tensor:
+        """On the device, without waiting for what a GPU is doing."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        with torch.cuda.device(self.device):  # a thread begins with the first GPU as its own
+            return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _prompt_ids(self, record: Record) -> list[int]:
         key = (record["id"], record["prompt"], None)
@@ -298,11 +314,16 @@ def load(
     dtype: torch.dtype = torch.float32,
     revision: str | None = None,
     checkpointing: bool = False,
+    compiled: bool = False,
+    feature_folder: Path | None = None,
+    feature_bytes: int = 0,
 ) -> Backbone:
     """The backbone of an embedded name, a name of the catalog, a local checkpoint folder or a hub repository.
 
     revision: a commit, tag or branch of the hub; default: its main branch. checkpointing: while it trains, keep only
     each layer's input and compute the rest again on the way back; less memory, a third more time, the same gradients.
+    compiled: see `drake.compiling.compile_training`. feature_folder: where encoded pictures outlive this process, in at
+    most `feature_bytes`.
     Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a
     folder that holds no LLaVA checkpoint.
     """
@@ -316,7 +337,9 @@ def load(
     ).to(device)
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})  # nothing before the adapters wants a gradient
-    return Backbone(
+    if compiled:
+        compile_training(model.model.language_model.layers)
+    backbone = Backbone(
         name=name,
         family=family,
         revision=commit or _hash_of_weights(folder),
@@ -324,6 +347,28 @@ def load(
         processor=processor,
         device=torch.device(device),
         dtype=dtype,
+    )
+    if feature_folder is not None:
+        disk = DiskFeatures(feature_folder, _encoder_identity(backbone), feature_bytes, backbone.device)
+        backbone.cache = FeatureCache(disk=disk)
+    return backbone
+
+
+def _encoder_identity(backbone: Backbone) -> str:
+    """Everything that decides the bits of a picture's features besides the picture."""
+    config, cuda = backbone.model.config, backbone.device.type == "cuda"
+    return json.dumps(
+        [
+            backbone.revision,
+            str(backbone.dtype),
+            torch.cuda.get_device_name(backbone.device) if cuda else torch.backends.cpu.get_cpu_capability(),
+            config.vision_config.to_dict(),
+            [config.vision_feature_layer, config.vision_feature_select_strategy, config.projector_hidden_act],
+            backbone.processor.image_processor.to_dict(),
+            [version(name) for name in ("torch", "transformers", "pillow", "numpy")],
+        ],
+        sort_keys=True,
+        default=str,
     )
 
 

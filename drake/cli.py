@@ -157,6 +157,14 @@ def build(ctx: click.Context, **options: Any) -> None:
     default=None,
     help="Less memory for a third more time. [default: the preset's]",
 )
+@click.option("--eval-tokens", help="Tokens of an evaluation batch; auto: what the GPU holds. [default: the preset's]")
+@click.option("--compile", is_flag=True, help="Compile the decoder layers for training: a slow start, then faster.")
+@click.option(
+    "--feature-cache",
+    metavar="FOLDER",
+    help="A folder for encoded pictures that the next run, or another process, need not encode again.",
+)
+@click.option("--feature-cache-gb", default=20.0, show_default=True, help="Its size; the oldest files go.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", help="float32 or bfloat16. [default: the preset's]")
 @click.option("--threads", type=int, help="Threads PyTorch computes with, in each process.")
@@ -289,7 +297,7 @@ def _evaluate(
     from drake.harness import evaluate as run
     from drake.harness.engines import opened, shares_from
     from drake.harness.reporting import Several, TensorBoard
-    from drake.harness.setup import options_from, seeds_from
+    from drake.harness.setup import eval_tokens_from, options_from, seeds_from
     from drake.terminal import Live, duration, summary_table
 
     logging.disable_progress_bar()
@@ -302,6 +310,7 @@ def _evaluate(
         preset=chosen,
         models=named,
         seeds=seeds_from(seeds),
+        eval_tokens=eval_tokens_from(options.pop("eval_tokens")),
         options=options_from([*pairs, *(["align=false"] if no_align else [])], method),
         **options,
     )

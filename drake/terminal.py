@@ -1,19 +1,29 @@
-"""What the command line shows of a run: bars with the time left on a terminal, one line per event elsewhere."""
+"""What the command line shows of a run: on a terminal a table of the clients and bars with the time left, elsewhere one
+line per event."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live as Screen
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from drake.federation.method import Client
 from drake.harness import Reporter, Setup
 from drake.harness.communication import Cost, relative
 from drake.results import Results, SeedSummary
+
+ROWS = 20
+"""Most clients in the live table."""
+OTHER_LINES = 9
+"""Lines of the screen that the rows of the live table leave: its title, head and foot, the bars, and the cursor's."""
 
 
 def duration(seconds: float) -> str:
@@ -43,19 +53,26 @@ class Live(Reporter):
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
+        self._clients: _Clients | None = None
+        self._screen = Screen(get_renderable=self._drawn, console=console, transient=True)
         self._pace = {"train": _Pace(), "eval": _Pace()}
         self._round_bar: TaskID | None = None
         self._answer_bar: TaskID | None = None
 
     def __enter__(self) -> Live:
-        self._bars.start()
+        if self._console.is_terminal:
+            self._screen.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        self._screen.stop()
+
+    def _drawn(self) -> Group:
+        if self._clients is None:
+            return Group(self._bars)
+        most = max(1, min(ROWS, self._console.height - OTHER_LINES))  # the bars must stay in sight
+        return Group(self._clients.table(most), self._bars)
 
     def started(self, setup: Setup) -> None:
         self._setup = setup
@@ -68,6 +85,7 @@ class Live(Reporter):
 
     def seed_started(self, seed: int, rounds_done: int) -> None:
         self._seed = seed
+        self._clients = _Clients(self._setup, seed)
         clients = len(self._setup.clients)
         if rounds_done:
             self._console.print(f"seed {seed}: goes on after round {rounds_done}")
@@ -80,7 +98,16 @@ class Live(Reporter):
         )
         self._answer_bar = self._bars.add_task("answers", total=None, visible=False, note="")
 
+    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
+        self._clients.begin(round, present)
+        for client, loss in done.items():
+            self._clients.done(round, client, loss)
+        settled = len(self._setup.clients) - len(present - done.keys())
+        self._pace["train"].left -= settled
+        self._bars.update(self._round_bar, advance=settled)
+
     def client_done(self, round: int, client: int, loss: float | None) -> None:
+        self._clients.done(round, client, loss)
         self._pace["train"].done(1)
         shown = "nothing has arrived" if loss is None else f"loss {loss:.3f}"
         self._bars.update(self._round_bar, advance=1, note=f"{shown}{self._left('train')}")
@@ -115,6 +142,59 @@ class Live(Reporter):
         seconds = self._pace[work].seconds_left()
         named = {"train": "training", "eval": "this evaluation"}[work]
         return "" if seconds is None else f", about {duration(seconds)} of {named} left"
+
+
+@dataclass
+class _Row:
+    """What is known of one client. losses: of the rounds it has trained in, as (round counted from 1, loss)."""
+
+    client: Client
+    doing: str = "waiting"
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    last_seen: int = 0
+
+
+class _Clients:
+    """The live table: a row for each client, of many those that have trained last."""
+
+    def __init__(self, setup: Setup, seed: int) -> None:
+        self._setup, self._seed, self._round, self._seen = setup, seed, 0, 0
+        self._rows = {client.id: _Row(client) for client in setup.clients}
+
+    def begin(self, round: int, present: frozenset[int]) -> None:
+        self._round = round
+        for number, row in self._rows.items():
+            row.doing = "waiting" if number in present else "out of this round"
+
+    def done(self, round: int, client: int, loss: float | None) -> None:
+        row = self._rows[client]
+        self._seen += 1
+        row.last_seen = self._seen
+        row.doing = "nothing has arrived" if loss is None else "trained"
+        if loss is not None:
+            row.losses = [*row.losses[-1:], (round + 1, loss)]
+
+    def table(self, most: int) -> Table:
+        """At most so many rows, in the order of the clients."""
+        recent = sorted(self._rows.values(), key=lambda row: (-row.last_seen, row.client.id))[:most]
+        hidden = len(self._rows) - len(recent)
+        table = Table(
+            title=f"seed {self._seed}, round {self._round + 1} of {self._setup.rounds}",
+            title_justify="left",
+            caption=f"and {hidden} clients more" if hidden else None,
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+        )
+        for name in ("client", "backbone", "task", "round", "loss", "the round before", "now"):
+            table.add_column(name, justify="left" if name in ("backbone", "task", "now") else "right", no_wrap=True)
+        for row in sorted(recent, key=lambda row: row.client.id):
+            (before, _), (loss, at) = ([("", ""), ("", "")] + [(f"{loss:.3f}", str(at)) for at, loss in row.losses])[
+                -2:
+            ]
+            task = self._setup.learning(row.client, self._round) or "all"
+            backbone, task = escape(row.client.backbone), escape(task)  # a folder may be named like markup
+            table.add_row(str(row.client.id), backbone, task, at, loss, before, row.doing)
+        return table
 
 
 class _Pace:

@@ -11,6 +11,7 @@ from PIL import Image
 from drake import backbones
 from drake.backbones import IGNORED, answer_logits, load
 from drake.errors import DrakeError, UnknownName
+from drake.federation.prefetch import ahead
 from drake.pretrain import Shape, new_model, new_processor, new_tokenizer
 
 TEXTS = ["What colour is the shirt? Choice list:[red, light blue]. Your answer is:", "red", "light blue"]
@@ -107,6 +108,16 @@ def test_training_pads_right_and_generation_left(backbone):
             assert positions[row][mask[row] == 1].tolist() == list(range(mask[row].sum()))
 
 
+def test_two_threads_make_the_batches_that_one_makes(folder):
+    expected = [load(folder).batch([record], answers=True) for record in RECORDS]
+    backbone = load(folder)
+    for made, alone in zip(ahead(backbone.batch([record], answers=True) for record in RECORDS), expected, strict=True):
+        again = backbone.batch(alone.records, answers=True)
+        for found in (made, again):
+            assert torch.equal(found.labels, alone.labels)
+            assert torch.equal(found.inputs["inputs_embeds"], alone.inputs["inputs_embeds"])
+
+
 def test_answer_logits_give_the_stock_loss(backbone):
     batch = backbone.batch(RECORDS, answers=True)
     with torch.no_grad():
@@ -162,7 +173,7 @@ def test_features_have_the_same_bits_in_any_company(folder):
 
 def test_the_feature_cache_forgets_the_least_recently_used(backbone, monkeypatch):
     a, b, c = picture(1), picture(2), picture(3)
-    backbone.cache_bytes = 2 * backbone.features([a])[0].nbytes
+    backbone.cache.memory_bytes = 2 * backbone.features([a])[0].nbytes
     backbone.features([b])
     backbone.features([a])  # now b is the older one
     backbone.features([c])

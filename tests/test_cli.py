@@ -280,9 +280,10 @@ def test_a_folder_without_write_permission(tmp_path, command):
 def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_backbones):
     """What a user does, on one micro backbone."""
     small = ("--models", micro_backbones["llama-4"], "--data", micro_data, "--rounds", "1", "--steps", "1")
-    run = str(tmp_path / "run")
-    result = drake(*EVAL, *small, "--eval-records", "2", "--out", run)
+    run, features = str(tmp_path / "run"), tmp_path / "features"
+    result = drake(*EVAL, *small, "--eval-records", "2", "--out", run, "--feature-cache", str(features))
     assert result.returncode == 0, result.stderr
+    assert list(features.glob("*/*.safetensors"))
     assert "Self A_last" in result.stdout
     submitted = drake("submit", run, "--out", str(tmp_path / "submission"))
     assert submitted.returncode == 0, submitted.stderr

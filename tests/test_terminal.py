@@ -1,4 +1,4 @@
-"""What a run shows: lines where nobody watches, bars with the time left on a terminal."""
+"""What a run shows: lines where nobody watches, a table of the clients and bars with the time left on a terminal."""
 
 import io
 import time
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from drake.federation.method import Client
 from drake.results import SeedSummary
 from drake.terminal import Live, duration, percent
 
@@ -16,9 +17,10 @@ SETUP = SimpleNamespace(
     architectures={"small": None, "large": None},
     method_class=SimpleNamespace(relative_cost=2.0),
     settings=SimpleNamespace(method="fedmosaic"),
-    clients=[None] * 2,
+    clients=(Client(0, "small", ("a", "b")), Client(1, "large", ("c", "a"))),
     tasks=["a", "b", "c"],
     rounds=3,
+    learning=lambda client, round: client.tasks[round // 2],
 )
 SUMMARY = SeedSummary.model_construct(self_last=0.5, others_last=0.12345)
 
@@ -73,6 +75,7 @@ def test_without_a_terminal_a_run_is_a_line_per_event(clock):
         live.evaluating(0, 10)
         live.answered(10)
         live.evaluated(0, None)
+        live.round_started(1, frozenset([0, 1]), {})
         for client in range(2):
             clock.now += 30
             live.client_done(1, client, 0.25)
@@ -119,3 +122,88 @@ def test_on_a_terminal_both_bars_tell_the_time_left(clock):
         live.evaluating(2, 40)  # at the pace of the evaluation before
         live.answered(0)
         assert answers.fields["note"] == "about 16 s of this evaluation left"
+
+
+def table(live: Live, height: int = 60) -> list[list[str]]:
+    """The lines of what stands above the bars, each cut into its cells."""
+    live._console.height = height
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(live._drawn().renderables[0])
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines if line.strip("─ ")]
+
+
+@pytest.fixture
+def live(clock):
+    """On a terminal of 120 columns; nothing is drawn until a test asks."""
+    return Live(Console(force_terminal=True, width=120, file=io.StringIO()))
+
+
+def test_the_table_says_what_every_client_learns_how_well_and_what_it_is_doing(live):
+    live.started(SETUP)
+    live.seed_started(7, 0)
+    live.round_started(0, frozenset([0, 1]), {})
+    live.client_done(0, 0, 1.5)
+    live.client_done(0, 1, 2.25)
+    live.round_started(1, frozenset([0]), {})
+    live.client_done(1, 0, 1.25)
+    head = ["client", "backbone", "task", "round", "loss", "the round before", "now"]
+    assert table(live) == [
+        ["seed 7, round 2 of 3"],
+        head,
+        ["0", "small", "a", "2", "1.250", "1.500", "trained"],
+        ["1", "large", "c", "1", "2.250", "out of this round"],
+    ]
+    live.round_started(2, frozenset([0, 1]), {})
+    live.client_done(2, 1, None)
+    assert table(live)[2:] == [
+        ["0", "small", "b", "2", "1.250", "1.500", "waiting"],
+        ["1", "large", "a", "1", "2.250", "nothing has arrived"],
+    ]
+
+
+def test_of_many_clients_the_table_shows_those_that_trained_last_and_never_hides_the_bars(live):
+    setup = SimpleNamespace(**vars(SETUP) | {"clients": [Client(i, "small", ("a", "b")) for i in range(100)]})
+    live.started(setup)
+    live.seed_started(0, 0)
+    live.round_started(0, frozenset(range(100)), {})
+    for client in range(50, 53):
+        live.client_done(0, client, 1.0)
+    _, _, *rows, foot = table(live)
+    assert [int(row[0]) for row in rows] == [*range(17), 50, 51, 52]
+    assert foot == ["and 80 clients more"]
+    _, _, *rows, foot = table(live, height=14)
+    live.evaluating(0, 10)
+    assert [int(row[0]) for row in rows] == [0, 1, 50, 51, 52]
+    assert foot == ["and 95 clients more"]
+    console = Console(record=True, width=120, height=14, file=io.StringIO())
+    console.print(live._drawn())
+    assert len(console.export_text().splitlines()) < 14
+
+
+def test_who_had_trained_before_a_stop_or_is_out_of_the_round_is_not_waited_for(live, clock):
+    live.started(SETUP)
+    live.seed_started(0, 1)
+    live.round_started(1, frozenset([0, 1]), {0: 0.5})
+    assert table(live)[2] == ["0", "small", "a", "2", "0.500", "trained"]
+    (bar,) = (task for task in live._bars.tasks if task.total == 6)
+    assert bar.completed == 3
+    clock.now += 10
+    live.client_done(1, 1, 0.5)
+    live.round_started(2, frozenset([1]), {})
+    assert bar.completed == 5
+    assert live._pace["train"].seconds_left() == 10
+
+
+def test_the_table_and_the_bars_are_on_the_screen_of_a_terminal_and_gone_at_the_end():
+    screen = io.StringIO()
+    with Live(Console(force_terminal=True, width=120, height=40, file=screen)) as live:
+        live.started(SETUP)
+        live.seed_started(7, 0)
+        live.round_started(0, frozenset([0, 1]), {})
+        live.client_done(0, 1, 2.25)
+        live._screen.refresh()
+        drawn = screen.getvalue()
+    assert "2.250" in drawn
+    assert "client-rounds" in drawn
+    assert screen.getvalue().endswith("\x1b[1A\x1b[2K")  # the lines are taken back

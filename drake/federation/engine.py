@@ -18,6 +18,7 @@ from torch import nn
 from drake.backbones import Backbone
 from drake.errors import DrakeError
 from drake.federation.method import Client, Download, Federation, LocalResult, Message, Method, State, Step
+from drake.federation.prefetch import ahead
 from drake.seeds import derive, torch_generator
 from drake.stopping import safe_point
 
@@ -128,7 +129,7 @@ class Job:
 
 
 class _Batches:
-    """The steps of a round as `Steps`: batches made of their records one step at a time."""
+    """The steps of a round as `Steps`: batches made of their records one step at a time, on a GPU one step ahead."""
 
     def __init__(self, backbone: Backbone, steps: Sequence[Sequence[Records]]) -> None:
         self._backbone, self._steps = backbone, steps
@@ -137,9 +138,11 @@ class _Batches:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Step]:
-        for step in self._steps:
+        made = ([self._backbone.batch(records, answers=True) for records in step] for step in self._steps)
+        # On a CPU both would want the same cores.
+        for step in ahead(made) if self._backbone.device.type == "cuda" else made:
             safe_point()
-            yield [self._backbone.batch(records, answers=True) for records in step]
+            yield step
 
 
 def moved(value: T, device: str | torch.device) -> T:

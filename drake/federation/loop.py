@@ -23,6 +23,9 @@ class Observer:
 
     checkpoints: Checkpoints | None = None
 
+    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
+        """Who takes part in the round, and the losses of those whose results were stored before the run was stopped."""
+
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         """A client has trained; loss is None when nothing had arrived for it."""
 
@@ -54,6 +57,7 @@ def run_rounds(
         results, before = checkpoints.clients(round) if checkpoints else ({}, 0.0)
         started = time.perf_counter() - before
         present = attendance.present(federation, round)
+        observer.round_started(round, present, {i: found.stats.get("loss") for i, found in sorted(results.items())})
         for client_id in sorted(progress.waiting.keys() & present):
             progress.receive(round, client_id, progress.waiting.pop(client_id))
         jobs = [

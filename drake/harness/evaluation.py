@@ -147,7 +147,7 @@ class Evaluation:
         shared = None if seats is None else self._engine.share(seats)
         places = [place for task in tasks for place in self.setup.test_rows(task)]
         lengths = [backbone.prompt_length(self.setup.test_record(*place)) for place in places]
-        groups = [tuple(places[i] for i in group) for group in batches(lengths, self.setup.preset.eval_tokens)]
+        groups = [tuple(places[i] for i in group) for group in batches(lengths, self.setup.eval_tokens[name])]
         folder = self._parts_folder(point) / f"{list(self.setup.backbones).index(name)}"
         parts = []
         for start in range(0, len(groups), PART):

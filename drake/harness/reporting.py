@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,10 @@ class Reporter:
 
     def seed_started(self, seed: int, rounds_done: int) -> None:
         """A seed begins, or goes on after `rounds_done` rounds."""
+
+    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
+        """The clients `present` train in `round`, counted from 0; `done` are the losses of those who had when the run
+        was stopped, for whom no `client_done` follows."""
 
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         """A client has trained in `round`, counted from 0; loss is None when nothing had arrived for it."""
@@ -58,6 +62,9 @@ class Several(Reporter):
 
     def seed_started(self, seed: int, rounds_done: int) -> None:
         self._tell("seed_started", seed, rounds_done)
+
+    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
+        self._tell("round_started", round, present, done)
 
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         self._tell("client_done", round, client, loss)

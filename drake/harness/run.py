@@ -33,6 +33,7 @@ from drake.results import (
 )
 from drake.results import save as save_results
 
+from .batch_size import settle
 from .engines import Engines, serial
 from .evaluation import Evaluation
 from .folder import Overwrite, checkpoint_folder, claim, observed_path, working, write_command
@@ -46,6 +47,9 @@ class _Keeper(Observer):
     def __init__(self, reporter: Reporter, folder: Path, seed: int, checkpoints: Checkpoints) -> None:
         self._reporter, self._folder, self._seed = reporter, folder, seed
         self.checkpoints = checkpoints
+
+    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
+        self._reporter.round_started(round, present, done)
 
     def client_done(self, round: int, client: int, loss: float | None) -> None:
         self._reporter.client_done(round, client, loss)
@@ -74,6 +78,7 @@ def evaluate(
     A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
+    setup.eval_tokens = settle(setup, out)
     claim(out, setup.config(), overwrite)
     with working(out):
         return _evaluate(setup, out, reporter or Reporter(), command, engines or serial(setup))

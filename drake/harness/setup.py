@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
 from drake import backbones, catalog, stream
 from drake.benchmark import Benchmark, load
 from drake.build import cached_mini
+from drake.compiling import check_compiler
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
 from drake.federation.attendance import EVERYONE, Attendance
@@ -33,6 +35,9 @@ class Settings:
     text. eval_every: rounds between evaluation points, None for the ends of the task phases. rounds: how many in all,
     None for what the preset's rounds per task make. alpha: of Dirichlet splits. attendance: who takes part in a round.
     device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. dtype: None for the preset's.
+    eval_tokens: padded tokens of an evaluation batch; None for the preset's, "auto" for the most that fit a GPU.
+    compile: run the decoder layers compiled while they train. feature_cache: a folder for encoded pictures that
+    outlives the run, of so many GB; it decides no result.
     """
 
     method: str
@@ -48,6 +53,10 @@ class Settings:
     rounds: int | None = None
     alpha: float = 0.5
     attendance: Attendance = EVERYONE
+    eval_tokens: int | Literal["auto"] | None = None
+    compile: bool = False
+    feature_cache: str | None = None
+    feature_cache_gb: float = 20.0
 
 
 LEFT_OUT = ("name", "method_options", "gradient_checkpointing")
@@ -74,6 +83,9 @@ class Setup:
         self.device = settings.device if elsewhere else resolve_device(settings.device)
         self.resident = resident or self.device
         self.dtype = settings.dtype or self.preset.dtype
+        self.compiled = settings.compile and self.resident == self.device  # else other processes do the training
+        if self.compiled:
+            check_compiler(self.resident)
 
         self.benchmark = open_data(settings.data, self.preset, settings.split)
         self.assignment = catalog.assign(self.models, len(self.benchmark.clients))
@@ -83,6 +95,10 @@ class Setup:
         )
         self.tasks = tuple(task for client in self.clients for task in client.tasks)
         self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
+        asked = settings.eval_tokens
+        self.eval_tokens = dict.fromkeys(
+            self.backbones, self.preset.eval_tokens if asked in (None, "auto") else asked
+        )  # "auto" is settled when the run begins (`batch_size.settle`)
         self.architectures = {
             name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
         }
@@ -99,7 +115,16 @@ class Setup:
     def load_backbone(self, name: str) -> backbones.Backbone:
         """A bare backbone: no adapter of any method on it."""
         dtype, checkpointing = DTYPES[self.dtype], self.preset.gradient_checkpointing
-        return backbones.load(name, device=self.resident, dtype=dtype, checkpointing=checkpointing)
+        features = self.settings.feature_cache
+        return backbones.load(
+            name,
+            device=self.resident,
+            dtype=dtype,
+            checkpointing=checkpointing,
+            compiled=self.compiled,
+            feature_folder=None if features is None else Path(features),
+            feature_bytes=int(self.settings.feature_cache_gb * 1e9),
+        )
 
     def worker(self, seed: int) -> Worker:
         """One that can do every task of a run with this seed."""
@@ -158,6 +183,12 @@ class Setup:
         reached = rounds_done / self.preset.rounds_per_task
         return [task for client in self.clients for number, task in enumerate(client.tasks) if number < reached]
 
+    def learning(self, client: Client, round: int) -> str | None:
+        """The task that arrives at the client when a round (counted from 0) begins; None where all arrive mixed."""
+        if self.settings.split != "dynamic":
+            return None
+        return client.tasks[min(int(round / self.preset.rounds_per_task), len(client.tasks) - 1)]
+
     def test_rows(self, task: str) -> list[tuple[str, int]]:
         """The places (task, row) of the test records a task is scored on: the first `eval_records`, or all."""
         count = len(self.benchmark.records(task, "test"))
@@ -195,6 +226,8 @@ class Setup:
             "seeds": list(self.settings.seeds),
             "device": self.device,
             "dtype": self.dtype,
+            "eval_tokens": self.eval_tokens,
+            "compile": self.settings.compile,
             "evaluation_rounds": list(self.evaluation_rounds),
             "versions": versions(),
         }
@@ -252,6 +285,8 @@ def check_numbers(settings: Settings) -> None:
         "max_new_tokens": preset.max_new_tokens,
         "--alpha": settings.alpha,
         "--eval-every": 1 if settings.eval_every is None else settings.eval_every,
+        "--eval-tokens": 1 if settings.eval_tokens in (None, "auto") else settings.eval_tokens,
+        "--feature-cache-gb": settings.feature_cache_gb,
     }
     for name, value in above_zero.items():
         if not value > 0:
@@ -296,6 +331,16 @@ def seeds_from(text: str) -> tuple[int, ...]:
         except ValueError:
             raise DrakeError(f"--seeds {text!r} is no list of numbers; write 0,1,2 or 0-2.") from None
     return tuple(found)
+
+
+def eval_tokens_from(text: str | None) -> int | Literal["auto"] | None:
+    """ "auto" as it is, "4096" as a number. DrakeError for anything else."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise DrakeError(f"--eval-tokens {text!r} is neither a number nor auto.") from None
 
 
 def options_from(pairs: Sequence[str], method: str) -> dict[str, str]:

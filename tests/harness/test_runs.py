@@ -100,13 +100,27 @@ class _Stop(Reporter):
         self._count("evaluated")
 
 
+class _Starts(Reporter):
+    """Hears who takes part in which round, and who was done already."""
+
+    def __init__(self) -> None:
+        self.heard = []
+
+    def round_started(self, round, present, done):
+        self.heard.append((round, present, done))
+
+
 @pytest.mark.parametrize(("event", "after"), [("client", 13), ("answers", 5), ("evaluated", 2), ("round", 2)])
 def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro_data, tmp_path, event, after):
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
         evaluate(Setup(settings(micro_backbones, micro_data)), out, reporter=_Stop(event, after))
     assert load(out).status == "interrupted"
-    assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out)) == scores(finished[1])
+    starts = _Starts()
+    assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out, reporter=starts)) == scores(finished[1])
+    if event == "client":  # four had trained in the second round
+        losses = finished[1].runs[0].train_loss[1]
+        assert starts.heard[:2] == [(1, set(range(10)), dict(enumerate(losses[:4]))), (2, set(range(10)), {})]
 
 
 def test_a_complete_run_is_returned_without_being_run_again(finished, micro_backbones, micro_data):
@@ -232,6 +246,49 @@ def test_the_plan_of_batches_depends_on_the_seed_and_the_client_alone(micro_back
     assert ids(first, 7, 2) != ids(setup.plan(1, setup.method()), 7, 2)
     own = set(load_data(micro_data).clients[7][:3])
     assert {id.split("/")[0] for id in ids(first, 7, 2)} <= own
+
+
+def test_the_task_a_client_learns_changes_with_the_phases_of_the_stream(micro_backbones, micro_data):
+    numbers = {"rounds_per_task": 1.5}
+    setup = Setup(settings(micro_backbones, micro_data, numbers=numbers))
+    client = setup.clients[3]
+    a, b, c, d = client.tasks
+    assert [setup.learning(client, round) for round in range(setup.rounds)] == [a, a, b, c, c, d]
+    mixed = Setup(settings(micro_backbones, micro_data, split="static"))
+    assert mixed.learning(client, 0) is None
+
+
+def test_a_folder_for_encoded_pictures_is_no_part_of_what_a_run_is(micro_backbones, micro_data, tmp_path):
+    plain = Setup(settings(micro_backbones, micro_data))
+    cached = Setup(settings(micro_backbones, micro_data, feature_cache=str(tmp_path / "features")))
+    record = plain.test_record(plain.tasks[0], 0)
+    for name, backbone in plain.backbones.items():
+        expected = backbone.batch([record], answers=False).inputs["inputs_embeds"]
+        found = cached.backbones[name].batch([record], answers=False).inputs["inputs_embeds"]
+        assert torch.equal(found, expected)
+    assert len(list((tmp_path / "features").glob("*/*.safetensors"))) == 2
+    assert cached.config() == plain.config()
+    with pytest.raises(DrakeError, match="--feature-cache-gb is 0; it must be more than zero"):
+        Setup(settings(micro_backbones, micro_data, feature_cache_gb=0))
+
+
+def test_compiled_training_is_part_of_what_a_run_is(micro_backbones, micro_data, monkeypatch):
+    asked = settings(micro_backbones, micro_data, compile=True)
+    monkeypatch.setattr("drake.harness.setup.check_compiler", lambda device: None)
+    setup = Setup(asked)
+    assert setup.config() == Setup(settings(micro_backbones, micro_data)).config() | {"compile": True}
+    for backbone in setup.backbones.values():
+        assert all("forward" in vars(layer) for layer in backbone.model.model.language_model.layers)
+
+    def refuse(device):
+        raise DrakeError(f"no compiler for {device}.")
+
+    monkeypatch.setattr("drake.harness.setup.check_compiler", refuse)
+    with pytest.raises(DrakeError, match="no compiler for cpu"):
+        Setup(asked)
+    elsewhere = Setup(settings(micro_backbones, micro_data, compile=True, device="cuda"), resident="cpu")
+    assert not elsewhere.compiled  # this process does not train
+    assert elsewhere.config()["compile"]
 
 
 def test_equal_compute_gives_fedmosaic_fewer_steps(micro_backbones, micro_data):
