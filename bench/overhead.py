@@ -4,10 +4,11 @@
 
 A federation of 10 clients like preset `mini` (batch of 16, its adapters and its data), serial, one thread, each run in
 a process of its own. Time: `drake.harness.evaluate` from its first line to its last; forward and backward passes, the
-optimizer (with clipping) and `generate` are wrapped with clocks, and what is outside of all four is overhead: making
-batches (pictures encoded for the first time stand apart), mixing, storing, scoring. Memory: peak resident set of the
-process, less what it was after all imports and one small product. The run of 10 clients is set against a run of one
-client of each backbone plus the adapters of the other clients (state and download, by the size of their tensors).
+optimizer (with clipping), `generate`, and the vision tower's pass over each distinct picture are wrapped with clocks;
+what is outside of them is overhead: making batches, pictures from their bytes to pixels, mixing, storing, scoring.
+Memory: peak resident set of the process, less what it was after all imports and one small product. The run of 10
+clients is set against a run of one client of each backbone plus the adapters of the other clients (state and download,
+by the size of their tensors). The last column is what the cache of encoded pictures holds more for 10 clients.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from drake.federation.settings import preset
 from drake.harness import Settings, Setup, evaluate
 from drake.harness.evaluation import Evaluation
 
-COMPUTING = ("forward", "backward", "optimizer", "generation")
+COMPUTING = ("forward", "backward", "optimizer", "generation", "vision")
 OTHER = ("batches", "pictures", "mixing", "storing", "scoring")
 
 
@@ -77,6 +78,7 @@ def watched(setup: Setup) -> Clocks:
     for backbone in setup.backbones.values():
         clocks.wrap(backbone.model.model, "forward", "forward")
         clocks.wrap(backbone.model.lm_head, "forward", "forward")
+        clocks.wrap(backbone.model, "get_image_features", "vision")
     clocks.wrap(torch.nn.functional, "cross_entropy", "forward")
     clocks.wrap(torch.Tensor, "backward", "backward")
     clocks.wrap(torch.nn.utils, "clip_grad_norm_", "optimizer")
@@ -132,6 +134,7 @@ def measure(asked: argparse.Namespace, method: str, one_of_each: bool) -> dict[s
         "memory": megabytes() - before,
         "start": before,
         "adapters": [size / 1e6 for size in adapters],
+        "features": sum(backbone.cache.bytes for backbone in setup.backbones.values()) / 1e6,
     }
 
 
@@ -165,14 +168,17 @@ def main() -> None:
             cells = [*shares.values(), 1 - sum(shares.values()), outside]
             print(f"| {method} | {row['wall']:.1f} | {' | '.join(f'{share:.1%}' for share in cells)} |")
     print()
-    print("| method | at the start (MB) | 10 clients: more | one of each: more | adapters of the others | times | ")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| method | at the start (MB) | 10 clients | one of each | adapters of the others | times | pictures |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for method in asked.methods.split(","):
         run, each = found[method, "all"], found[method, "one of each"]
         others = sum(run["adapters"]) - sum(each["adapters"])
         times = run["memory"] / (each["memory"] + others)
         cells = (run["start"], run["memory"], each["memory"], others)
-        print(f"| {method} | {' | '.join(f'{cell:.0f}' for cell in cells)} | {times:.2f} |")
+        print(
+            f"| {method} | {' | '.join(f'{cell:.0f}' for cell in cells)} | {times:.2f} | "
+            f"{run['features'] - each['features']:.0f} |"
+        )
 
 
 if __name__ == "__main__":
