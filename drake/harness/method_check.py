@@ -249,7 +249,8 @@ def _says_what_it_sends(trial: Trial) -> str | None:
 
 
 def _mixed(trial: Trial) -> str | None:
-    trial.run(trial.worker(MIXED), rounds=2)
+    if trial.method_class.mixed:
+        trial.run(trial.worker(MIXED), rounds=2)
     return None
 
 
@@ -297,7 +298,7 @@ CHECKS: tuple[Check, ...] = (
     Check("the order of clients does not matter", _order),
     Check("nothing is kept outside the state", _memory),
     Check("says what it sends", _says_what_it_sends),
-    Check("runs with mixed sizes and families", _mixed),
+    Check("runs with mixed sizes and families, or says that it does not", _mixed),
     Check("costs what it declares", _cost),
 )
 

@@ -150,7 +150,7 @@ class Cheap(FedIT):
         (Favouring, "the order of clients does not matter", "the downloads of round 1 were different"),
         (Remembering, "nothing is kept outside the state", "something is kept in the method or the model"),
         (Silent, "says what it sends", "`sent` names other tensors than those that cross"),
-        (OneSize, "runs with mixed sizes and families", "it raises"),
+        (OneSize, "runs with mixed sizes and families, or says that it does not", "it raises"),
         (Cheap, "costs what it declares", "a step costs 1.00 times one of SFT here, but relative_cost is 0.50"),
     ],
 )

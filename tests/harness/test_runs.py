@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from drake_baselines.sft import SFT
 
 from drake.benchmark import load as load_data
 from drake.errors import DrakeError
@@ -222,6 +223,13 @@ def test_two_seeds_give_a_mean_and_a_standard_error(micro_backbones, micro_data,
 def test_sft_sends_nothing(micro_backbones, micro_data, tmp_path):
     results = evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), tmp_path / "sft")
     assert results.runs[0].traffic == []
+
+
+def test_a_method_that_cannot_mix_backbones_is_refused_more_than_one(micro_backbones, micro_data, monkeypatch):
+    monkeypatch.setattr(SFT, "mixed", False)
+    with pytest.raises(DrakeError, match="sft needs one backbone for all clients, not .*llama-4, .*llama-6"):
+        Setup(settings(micro_backbones, micro_data, "sft"))
+    assert Setup(settings(micro_backbones, micro_data, "sft", models=(micro_backbones["llama-4"],))).rounds
 
 
 def test_bfloat16_backbones_run_on_a_cpu_with_adapters_in_float32(micro_backbones, micro_data, tmp_path, finished):
