@@ -227,7 +227,7 @@ def test_sft_sends_nothing(micro_backbones, micro_data, tmp_path):
 
 def test_a_method_that_cannot_mix_backbones_is_refused_more_than_one(micro_backbones, micro_data, monkeypatch):
     monkeypatch.setattr(SFT, "mixed", False)
-    with pytest.raises(DrakeError, match="sft needs one backbone for all clients, not .*llama-4, .*llama-6"):
+    with pytest.raises(DrakeError, match=r"sft needs one backbone for all clients, not .*llama-4, .*llama-6"):
         Setup(settings(micro_backbones, micro_data, "sft"))
     assert Setup(settings(micro_backbones, micro_data, "sft", models=(micro_backbones["llama-4"],))).rounds
 
