@@ -1,0 +1,106 @@
+"""TAKFL: every kind of backbone teaches every other, each apart from the rest, and the lessons are added up.
+
+    clients      as FedIT (`fedit`)
+    server       mean_a = mean of G_i over the clients of backbone a
+                 for every backbone b, a itself included:
+                     G_ab <- AdamW from mean_a on KL_3(z(G) || p_b) + 0.01 KL_20(z(G) || p_mean), on public records
+                 G_a <- mean_a + mean over b of (G_ab - mean_a)
+    inference    the received G_a
+
+p_b = what the ensemble of the clients of b says: the softmax of the mean of their logits, translated where b writes
+with other tokens (`translation`); p_mean = what mean_a itself says. KL_tau as in `distillation`.
+
+Every mixing draws 80 public records of its own, or takes all where there are fewer, and goes through them once.
+
+Reference: TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812, with equal weights for all task vectors. What differs
+from the official code: that subtracts the wrong pair and gets task vectors of zeros, which leaves FedIT
+(`takfl.zero_vectors=true`); its budget of 75 steps for 100 counts the server's work as the client's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from drake.errors import DrakeError
+from drake.federation import adapters
+from drake.federation.method import Download, Federation, State, Upload
+
+from .averaging import SHARED, averages, by_backbone
+from .distillation import Server, Target, divergence, logits_of, public_records, softened
+from .fedit import FedIT
+
+
+class TAKFL(FedIT):
+    """See the module's docstring."""
+
+    reference = "TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812"
+    relative_cost = 1.0
+
+    @dataclass(frozen=True)
+    class Options:
+        """temperature: of the teachers' KL. own_weight, own_temperature: of the KL to what the mean said itself.
+        records: public records of a mixing; passes through them. zero_vectors: the official fault."""
+
+        temperature: float = 3.0
+        own_weight: float = 0.01
+        own_temperature: float = 20.0
+        records: int = 80
+        passes: int = 1
+        zero_vectors: bool = False
+
+        def __post_init__(self) -> None:
+            if not (min(self.temperature, self.own_temperature) > 0 and self.own_weight >= 0):
+                raise DrakeError(
+                    "takfl needs temperatures > 0 and own_weight >= 0, not "
+                    f"{self.temperature}, {self.own_temperature} and {self.own_weight}."
+                )
+            if not (self.records >= 1 and self.passes >= 0):
+                raise DrakeError(f"takfl needs records >= 1 and passes >= 0, not {self.records} and {self.passes}.")
+
+    def join(self, federation: Federation) -> None:
+        super().join(federation)
+        self.server = Server(self, federation)
+
+    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+        means = averages(uploads, federation)
+        if self.options.zero_vectors or not self.options.passes:
+            return means
+        records = public_records(federation, self.options.records, f"distillation {round}", "takfl")
+        groups = by_backbone(uploads, federation)
+        batches = {name: self.server.batches(name, records) for name in groups}
+        said = {
+            name: self.server.ensemble(name, [adapters.part(SHARED, uploads[i].tensors) for i in group], batches[name])
+            for name, group in groups.items()
+        }
+        downloads = dict(means)
+        for student, clients in groups.items():
+            mean = adapters.part(SHARED, means[clients[0]].tensors)
+            vectors = []
+            for teacher in groups:
+                reads = batches[teacher], batches[student]
+                told = self.server.targets(teacher, said[teacher], student, reads, self.options.temperature)
+                distilled = self._distilled(round, student, teacher, mean, told, batches[student])
+                vectors.append({name: distilled[name] - tensor for name, tensor in mean.items()})
+            added = adapters.mean(vectors)
+            result = {name: tensor + added[name] for name, tensor in mean.items()}
+            downloads |= {i: Download(adapters.prefixed(SHARED, result)) for i in clients}
+        return dict(sorted(downloads.items()))
+
+    def _distilled(
+        self, round: int, student: str, teacher: str, mean: State, told: list[Target], batches: list
+    ) -> State:
+        """G_ab from mean_a."""
+        options = self.options
+        said = logits_of(self.server.model(student), mean, batches)
+        own = [softened(logits, options.own_temperature) for logits in said]
+
+        def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
+            rows, probabilities = told[number]
+            taught = divergence(logits[rows], probabilities, options.temperature)
+            return taught + options.own_weight * divergence(logits, own[number], options.own_temperature)
+
+        revision = self.server.federation.backbone(teacher).revision
+        return self.server.taught(student, mean, batches, loss, options.passes, round, revision)
