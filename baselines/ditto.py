@@ -8,11 +8,11 @@
 ||.||^2 is the sum of squares over all entries of A and B; lambda = 0.001. L starts as a copy of G, as in the paper:
 between factors drawn apart a distance says nothing.
 
-Reference: Ditto, Li et al., ICML 2021, arXiv 2012.04221. What differs from the official code: that has
-(lambda/2) ||L - G0||^2 with lambda 1 (`ditto.penalty=0.5`), and takes the personal step first, which changes only the
-dropout masks, as neither step sees what the other does; it trains on two half batches of 4 in 50 steps where this
-trains both adapters on one batch of 4, the same work; it averages L as well and overwrites it with the mean
-(`ditto.average_personal=true`).
+Reference: Ditto, Li et al., ICML 2021, arXiv 2012.04221. What differs from the official code: Ditto's own has
+(lambda/2) ||L - G0||^2 with lambda 1 (`ditto.penalty=0.5`) and takes the personal step first, which changes nothing but
+the dropout masks, as neither step sees what the other does. The benchmark's trains on two half batches of 4 in each of
+50 steps, where this trains both adapters on one batch of 4, the same work; and it averages L as well and overwrites it
+with the mean (`ditto.average_personal=true`).
 """
 
 from __future__ import annotations

@@ -10,35 +10,26 @@ once.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    Qwen2Config,
-)
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from . import checkpoints
 from .compiling import compile_training
-from .errors import DrakeError, UnknownName
+from .errors import DrakeError
 from .feature_cache import DiskFeatures, FeatureCache
+from .pictures import decoded, first_unreadable, image_bytes
 from .prompts import Chat, Record
-
-if TYPE_CHECKING:
-    from .catalog import TextShape
 
 T = TypeVar("T")
 
@@ -47,15 +38,6 @@ IGNORED = -100
 
 ENCODER_BATCH = 16
 """Pictures per pass of the vision tower."""
-
-FAMILIES: dict[str, Literal["llama", "qwen"]] = {"llama": "llama", "qwen2": "qwen", "qwen3": "qwen"}
-"""model_type of the text config -> family."""
-
-WEIGHTS_FOLDER = Path(__file__).parent / "backbone_weights"
-"""The embedded checkpoints, one folder each."""
-
-HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
-"""What is fetched of a hub repository: configuration, tokenizer, safetensors; no code, no pickles."""
 
 
 class Batch(NamedTuple):
@@ -94,7 +76,7 @@ class Backbone:
     """
 
     name: str
-    family: Literal["llama", "qwen"]
+    family: checkpoints.Family
     revision: str
     model: LlavaForConditionalGeneration
     processor: LlavaProcessor
@@ -148,7 +130,7 @@ class Backbone:
         pending = list(misses.items())
         for start in range(0, len(pending), ENCODER_BATCH):
             part = pending[start : start + ENCODER_BATCH]
-            features = self._encode([_picture(image) for _, image in part])
+            features = self._encode([decoded(image) for _, image in part])
             encoded = dict(zip((key for key, _ in part), features, strict=True))
             self.cache.keep(encoded)
             found |= encoded
@@ -161,11 +143,11 @@ class Backbone:
         The embeddings are built from the frozen table with the pictures' features in the places of the image
         tokens; `position_ids` count the real tokens of each row from 0, so that padding changes nothing.
         """
-        images = [_image_bytes(record) for record in records]
+        images = [image_bytes(record) for record in records]
         try:
             features = iter(self.features([data for row in images for data in row]))
         except DrakeError as error:
-            raise DrakeError(f"{_first_unreadable(records, images)}: {error}") from error
+            raise DrakeError(f"{first_unreadable(records, images)}: {error}") from error
         rows: list[tuple[list[int], list[Tensor], int]] = []
         for record in records:
             pictures = [next(features) for _ in record["images"]]
@@ -222,7 +204,7 @@ class Backbone:
         if not record["images"]:
             return 1
         if self._picture_tokens is None:
-            self._picture_tokens = len(self.features(_image_bytes(record)[:1])[0])
+            self._picture_tokens = len(self.features(image_bytes(record)[:1])[0])
         return self._picture_tokens
 
     def _encode(self, pictures: list[Image.Image]) -> list[Tensor]:
@@ -302,11 +284,6 @@ def answer_logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     return model.lm_head(hidden[wanted]), targets[wanted]
 
 
-def embedded() -> list[str]:
-    """Names of the backbones that ship with the package."""
-    return sorted(folder.parent.name for folder in WEIGHTS_FOLDER.glob("*/config.json"))
-
-
 def load(
     name_or_path: str | Path,
     *,
@@ -328,8 +305,8 @@ def load(
     folder that holds no LLaVA checkpoint.
     """
     name = str(name_or_path)
-    folder, commit = _locate(name, revision)
-    family = _check_checkpoint(folder)
+    folder, commit = checkpoints.locate(name, revision)
+    family = checkpoints.check_checkpoint(folder)
     # The backend is named because torchvision, where it is installed, gives other bits than Pillow.
     processor = LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     model = LlavaForConditionalGeneration.from_pretrained(
@@ -342,7 +319,7 @@ def load(
     backbone = Backbone(
         name=name,
         family=family,
-        revision=commit or _hash_of_weights(folder),
+        revision=commit or checkpoints.hash_of_weights(folder),
         model=model,
         processor=processor,
         device=torch.device(device),
@@ -373,177 +350,20 @@ def _encoder_identity(backbone: Backbone) -> str:
 
 
 def outline(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32) -> Outline:
-    """A backbone without its weights; takes the names that `load` takes, and raises what `config` does."""
-    found = config(name_or_path)
+    """A backbone without its weights; takes the names that `load` takes, and raises what `checkpoints.config`
+    does."""
+    found = checkpoints.config(name_or_path)
     with torch.device("meta"):
         model = LlavaForConditionalGeneration(found).to(dtype)
     return Outline(
         name=str(name_or_path),
-        family=_family(found),
+        family=checkpoints.family(found),
         revision="",
         model=model,
         processor=None,
         device=torch.device("meta"),
         dtype=dtype,
     )
-
-
-def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig:
-    """The shape of a backbone: of a name of the catalog what the catalog says (the vision tower stands for any, the
-    same for all), of everything else its config.json, the only file that is fetched.
-
-    Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a folder
-    that holds no LLaVA checkpoint.
-    """
-    from . import catalog
-
-    name = str(name_or_path)
-    known = catalog.models().get(name)
-    if known is not None and known.shape is not None:
-        return _drawn(known.shape, known.family)
-    folder, _ = _locate(name, revision, ("config.json",))
-    _check_config(folder)
-    return LlavaConfig.from_pretrained(folder, local_files_only=True)
-
-
-def architecture(name_or_path: str | Path, revision: str | None = None) -> tuple[Literal["llama", "qwen"], int]:
-    """The family and the number of decoder layers of a backbone that need not be loaded; raises what `config` does."""
-    found = config(name_or_path, revision)
-    return _family(found), found.text_config.num_hidden_layers
-
-
-def _drawn(shape: TextShape, family: str) -> LlavaConfig:
-    kinds = {"llama": LlamaConfig, "qwen": Qwen2Config}
-    text = kinds[family](
-        num_hidden_layers=shape.layers,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        vocab_size=shape.vocab,
-    )
-    vision = CLIPVisionConfig(
-        hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=28, patch_size=14
-    )
-    return LlavaConfig(text_config=text, vision_config=vision)
-
-
-def _family(found: LlavaConfig) -> Literal["llama", "qwen"]:
-    return FAMILIES[found.text_config.model_type]
-
-
-def _locate(name: str, revision: str | None, files: Sequence[str] = HUB_FILES) -> tuple[Path, str | None]:
-    """The folder that holds the checkpoint, and the hub's commit if it came from there. files: which are wanted."""
-    from . import catalog
-
-    if name in embedded():
-        return WEIGHTS_FOLDER / name, None
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser(), None
-    models = catalog.models()
-    if name in models:
-        hub_id = models[name].hub_id
-        if hub_id is None:
-            raise DrakeError(f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench.")
-        return _fetch(hub_id, revision, files)
-    if name.count("/") == 1 and name[0] not in "./~":
-        return _fetch(name, revision, files)
-    if "/" in name:
-        raise DrakeError(f"there is no folder {name!r}; give a checkpoint folder or a model's name.")
-    raise UnknownName("model", name, sorted({*embedded(), *models}))
-
-
-def _fetch(hub_id: str, revision: str | None, files: Sequence[str]) -> tuple[Path, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
-    except GatedRepoError:
-        raise DrakeError(f"{hub_id} wants its terms accepted on the hub, then `hf auth login`.") from None
-    except RepositoryNotFoundError:
-        raise DrakeError(f"the hub has no {hub_id!r}; if it is private, `hf auth login`.") from None
-    except RevisionNotFoundError:
-        raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}; name another.") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise DrakeError(
-            f"{hub_id} is not in the local cache and the hub cannot be reached ({type(error).__name__}); "
-            "connect to the network once, or give the path of a downloaded folder."
-        ) from error
-    return folder, folder.name
-
-
-def _check_checkpoint(folder: Path) -> Literal["llama", "qwen"]:
-    """The family of the checkpoint in `folder`; DrakeError if there is none that we can use."""
-    if not any(folder.glob("*.safetensors")):
-        raise _no_checkpoint(folder)
-    return _check_config(folder)
-
-
-def _no_checkpoint(folder: Path) -> DrakeError:
-    return DrakeError(f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors.")
-
-
-def _check_config(folder: Path) -> Literal["llama", "qwen"]:
-    try:
-        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        config = {}
-    if config.get("model_type") != "llava":
-        raise _no_checkpoint(folder)
-    text = config.get("text_config", {}).get("model_type", "llama")  # transformers' default for LLaVA
-    if text not in FAMILIES:
-        raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}.")
-    return FAMILIES[text]
-
-
-def _hash_of_weights(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _image_bytes(record: Record) -> list[bytes]:
-    """The encoded pictures of a record; a dataset's undecoded rows hold {"bytes", "path"}."""
-    found = []
-    for image in record["images"]:
-        data = image if isinstance(image, bytes) else image.get("bytes")
-        if data is None:
-            path = Path(image["path"])
-            if not path.is_file():
-                raise DrakeError(
-                    f"record {record['id']!r}: there is no picture {path}; restore it or build the dataset again."
-                )
-            data = path.read_bytes()
-        found.append(data)
-    return found
-
-
-def _picture(data: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise DrakeError(f"a picture cannot be read ({error}).") from error
-
-
-def _first_unreadable(records: Sequence[Record], images: list[list[bytes]]) -> str:
-    """Where the broken picture of a batch is, for the error's sentence."""
-    for record, row in zip(records, images, strict=True):
-        for index, data in enumerate(row):
-            try:
-                _picture(data)
-            except DrakeError:
-                return f"record {record['id']!r}, picture {index}"
-    return "no record of this batch any more"
 
 
 def _expand(ids: list[int], image_token: int, lengths: list[int], record: Record) -> list[int]:

@@ -55,7 +55,7 @@ def _tokenizer(model: str, revision: str | None) -> Any | None:
     """The tokenizer of an embedded model, a checkpoint folder or a repository in the local hub cache, or None."""
     from transformers import AutoTokenizer
 
-    from drake.backbones import WEIGHTS_FOLDER, embedded
+    from drake.checkpoints import WEIGHTS_FOLDER, embedded
 
     known = catalog_models()
     if model in embedded():

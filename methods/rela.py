@@ -17,8 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from drake.federation import adapters
+
 if TYPE_CHECKING:
-    from drake.backbones import Batch
+    from drake.backbones import Backbone, Batch
+    from drake.federation.method import Step
 
 
 def task_relevance(gradients: Sequence[Tensor] | Tensor) -> Tensor:
@@ -74,6 +77,32 @@ def last_layer_gradient(model: nn.Module, batch: Batch, diagonal: bool = False) 
     else:
         pulled = inverse * (pulled - x * inverse.square() * (pulled * x).mean(-1, keepdim=True))
     return pulled.T @ u
+
+
+class Probes:
+    """The gradient of the frozen anchor backbone on the steps that a client looks at in one round."""
+
+    def __init__(self, anchor: Backbone, diagonal: bool = False) -> None:
+        self._anchor, self._diagonal = anchor, diagonal
+        self._found: list[Tensor] = []
+
+    def take(self, model: nn.Module, step: Step) -> None:
+        """Look at the records of one step, about to train `model`, which may be the anchor's own."""
+        anchor = self._anchor
+        with adapters.bare(anchor.model):
+            gradients = [
+                last_layer_gradient(
+                    anchor.model,
+                    batch if anchor.model is model else anchor.batch(batch.records, answers=True),
+                    self._diagonal,
+                )
+                for batch in step
+            ]
+        self._found.append(torch.stack(gradients).mean(0))
+
+    def mean(self) -> Tensor:
+        """[d, d_ff], averaged over what was taken."""
+        return torch.stack(self._found).mean(0)
 
 
 def kept_rows(rows: int, ratio: float, rng: torch.Generator | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from drake import backbones
+from drake import backbones, checkpoints
 from drake.backbones import IGNORED, answer_logits, load
 from drake.errors import DrakeError, UnknownName
 from drake.federation.prefetch import ahead
@@ -266,7 +266,7 @@ def test_the_shape_of_a_hub_model_costs_one_small_file(folder, monkeypatch):
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    family, layers = backbones.architecture("someone/llava", "v1")
+    family, layers = checkpoints.architecture("someone/llava", "v1")
     assert (family, layers) == (load(folder).family, load(folder).num_layers)
     assert asked == [("someone/llava", "v1", ["config.json"])]
 
@@ -306,4 +306,4 @@ def test_embedded_names_are_the_catalogs():
     from drake import catalog
 
     known = {name for name, model in catalog.models().items() if model.embedded}
-    assert set(backbones.embedded()) == known
+    assert set(checkpoints.embedded()) == known

@@ -3,25 +3,25 @@
 import pytest
 import torch
 
-from drake import backbones
+from drake import backbones, checkpoints
 from drake.pretrain import SHAPES
 
 MOST_BYTES = 12_000_000
 
 
 def test_all_together_weigh_at_most_12_megabytes():
-    assert sum(path.stat().st_size for path in backbones.WEIGHTS_FOLDER.rglob("*") if path.is_file()) <= MOST_BYTES
+    assert sum(path.stat().st_size for path in checkpoints.WEIGHTS_FOLDER.rglob("*") if path.is_file()) <= MOST_BYTES
 
 
-@pytest.mark.parametrize("name", backbones.embedded())
+@pytest.mark.parametrize("name", checkpoints.embedded())
 def test_a_shipped_backbone_has_its_shape_and_a_card(name):
     backbone = backbones.load(name)
     assert (backbone.num_layers, backbone.hidden_size) == (SHAPES[name].layers, SHAPES[name].width)
     assert backbone.family == SHAPES[name].family
-    assert f"drake backbones train {name}" in (backbones.WEIGHTS_FOLDER / name / "README.md").read_text()
+    assert f"drake backbones train {name}" in (checkpoints.WEIGHTS_FOLDER / name / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", backbones.embedded())
+@pytest.mark.parametrize("name", checkpoints.embedded())
 def test_a_shipped_backbone_names_what_pictures_show(name):
     """Public questions it was not trained on, of two forms, over all worlds: far above guessing (a third)."""
     from drake.build.mini.worlds import all_worlds
@@ -41,7 +41,7 @@ def test_the_default_models_of_the_cpu_presets_ship():
     from drake.federation.settings import preset
 
     for name in ("quick", "mini"):
-        assert set(preset(name).models) <= set(backbones.embedded())
+        assert set(preset(name).models) <= set(checkpoints.embedded())
 
 
 def test_batches_of_1_3_and_8_give_equal_answers_on_every_mini_task(micro_data):

@@ -11,6 +11,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import torch
@@ -149,6 +150,20 @@ def activate(model: nn.Module, *adapters: str, share: float = 1.0) -> None:
         layer.share = share
         layer._active_adapter = list(adapters)
         layer._disable_adapters = not adapters
+
+
+@contextmanager
+def bare(model: nn.Module) -> Iterator[None]:
+    """Within it the backbone answers alone; afterwards the adapters are as active as they were."""
+    kept = ("share", "_active_adapter", "_disable_adapters")
+    before = [(layer, {name: getattr(layer, name) for name in kept}) for layer in layers(model).values()]
+    activate(model)
+    try:
+        yield
+    finally:
+        for layer, values in before:
+            for name, value in values.items():
+                setattr(layer, name, value)
 
 
 def train_only(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlavaForConditionalGeneration, PretrainedConfig
 
-from drake import backbones, catalog
+from drake import backbones, catalog, checkpoints
 from drake.backbones import Backbone
 from drake.errors import DrakeError
 from drake.federation import adapters, registry
@@ -130,7 +130,7 @@ def _federation(config: Mapping[str, Any], seed: int, training: Training, backbo
     held = config["assignment"]
 
     def architecture(name: str) -> Architecture:
-        return Architecture(name, *backbones.architecture(name, config["revisions"][name]))
+        return Architecture(name, *checkpoints.architecture(name, config["revisions"][name]))
 
     def resident(name: str) -> Backbone:
         return backbone if name == backbone.name else backbones.load(name, dtype=backbone.dtype)
@@ -194,7 +194,7 @@ def _base(name: str) -> str:
     known = catalog.models().get(name)
     if known is None:
         return name
-    return known.hub_id or str(backbones.WEIGHTS_FOLDER / name)
+    return known.hub_id or str(checkpoints.WEIGHTS_FOLDER / name)
 
 
 def _write_checkpoint(backbone: Backbone, factors: Mapping[str, Factors], folder: Path) -> None:

@@ -36,7 +36,7 @@ def cost(micro_backbones, micro_data):
         backbone = backbones.Backbone("wide", "llama", "0", model, small.processor, small.device, small.dtype)
         step = [backbone.batch([records[0], records[1]], answers=True)]
         method = registry.find(name)(training)
-        method.prepare(Federation(clients, architectures, 0, 1, training, lambda name: backbone, public))
+        method.join(Federation(clients, architectures, 0, 1, training, lambda name: backbone, public))
         attached = method.attach(backbone, clients[0])
         state = method.initial_state(attached, clients[0], torch.Generator().manual_seed(0))
 

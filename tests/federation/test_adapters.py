@@ -119,6 +119,19 @@ def test_two_adapters_at_half_share_are_their_mean(model, folded_width, monkeypa
     assert torch.equal(layer(x), outputs["local",])
 
 
+def test_within_bare_the_backbone_answers_alone_and_afterwards_all_is_as_before(model):
+    alone = logits(model)
+    adapters.add(model, ["local", "shared"], TRAINING)
+    for name in ("local", "shared"):
+        adapters.write(model, name, random_state(model, name))
+    for names, share in ((("local", "shared"), 0.5), (("local",), 1.0), ((), 1.0)):
+        adapters.activate(model, *names, share=share)
+        before = logits(model)
+        with adapters.bare(model):
+            assert torch.equal(logits(model), alone)
+        assert torch.equal(logits(model), before)
+
+
 def test_an_untrained_adapter_changes_nothing(model):
     bare = logits(model)
     adapters.add(model, ["local"], TRAINING)

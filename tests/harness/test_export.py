@@ -14,8 +14,8 @@ from peft import PeftModel
 from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from drake.backbones import WEIGHTS_FOLDER
 from drake.benchmark import load as load_data
+from drake.checkpoints import WEIGHTS_FOLDER
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.checkpoint import Checkpoints, Progress
