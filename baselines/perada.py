@@ -12,7 +12,7 @@ mean, translated (`translation`). The probabilities are averaged, each with the 
 another backbone says nothing about is left to the rest.
 
 Every mixing draws 80 public records of its own, or takes all where there are fewer, and goes through them once; with no
-passes this is DITTO.
+passes, or one client alone, this is DITTO.
 
 Reference: PerAda, Xie et al., CVPR 2024, arXiv 2302.06637. What differs from the official code: the temperature is 1
 there (`perada.temperature=1`), the penalty (lambda/2) ||L - G0||^2 with lambda 0.1 or 1 (`perada.penalty=0.05` or 0.5),
@@ -69,7 +69,7 @@ class PerAda(Ditto):
 
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         means = averages(uploads, federation)
-        if not self.options.passes:
+        if not self.options.passes or len(uploads) == 1:  # one client says what its mean says
             return means
         records, held_out = self._public(round, federation)
         batches, said, weights = {}, {}, {}

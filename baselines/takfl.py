@@ -8,7 +8,8 @@
     inference    the received G_a
 
 p_b = what the ensemble of the clients of b says: the softmax of the mean of their logits, translated where b writes
-with other tokens (`translation`); p_mean = what mean_a itself says. KL_tau as in `distillation`.
+with other tokens (`translation`); p_mean = what mean_a itself says. KL_tau as in `distillation`. An
+ensemble of one client says what its mean says, so that a's own vector is zero where a has one client.
 
 Every mixing draws 80 public records of its own, or takes all where there are fewer, and goes through them once.
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from drake.errors import DrakeError
@@ -80,6 +82,9 @@ class TAKFL(FedIT):
             mean = adapters.part(SHARED, means[clients[0]].tensors)
             vectors = []
             for teacher in groups:
+                if teacher == student and len(clients) == 1:  # says what the mean says; AdamW would follow rounding
+                    vectors.append({name: torch.zeros_like(tensor) for name, tensor in mean.items()})
+                    continue
                 reads = batches[teacher], batches[student]
                 told = self.server.targets(teacher, said[teacher], student, reads, self.options.temperature)
                 distilled = self._distilled(round, student, teacher, mean, told, batches[student])
