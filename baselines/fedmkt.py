@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from drake.backbones import IGNORED, Backbone, Batch
+from drake.backbones import Backbone, Batch
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import Client, Download, Federation, LocalResult, State, Steps, Upload
@@ -52,6 +52,7 @@ from .distillation import (
     public_records,
 )
 from .fedit import FedIT
+from .knowledge import packed, said_about, unpacked
 from .translation import Target, vocabulary_size
 
 PUBLIC_SHARE = 1 / 3
@@ -170,27 +171,8 @@ class FedMKT(FedIT):
         return loss
 
     def _said(self, backbone: Backbone, adapter: State, batches: Sequence[Batch]) -> State:
-        """What is sent about D: the CE of every answer [n], logits and their ids [n, tokens, logits]."""
-        losses, scores = [], []
-        for batch, logits in zip(batches, logits_of(backbone.model, adapter, batches), strict=True):
-            lengths = answer_lengths(batch)
-            each = F.cross_entropy(logits, batch.labels[batch.labels != IGNORED], reduction="none")
-            losses += [part.mean() for part in each.split(lengths)]
-            scores += [Target(torch.arange(len(part), device=part.device), part) for part in logits.split(lengths)]
-        return {"losses": torch.stack(losses)} | self._packed(scores)
-
-    def _packed(self, scores: Sequence[Target]) -> State:
-        """The largest scores of the first tokens, and whose they are; id -1 where there is none."""
-        tokens, count = self.options.tokens, min(self.options.logits, scores[0].probabilities.shape[1])
-        logits = scores[0].probabilities.new_zeros(len(scores), tokens, count)
-        ids = torch.full(logits.shape, -1, dtype=torch.int32, device=logits.device)
-        for number, (rows, values) in enumerate(scores):
-            first = rows < tokens
-            best, whose = values[first].topk(count)
-            known = best.isfinite()
-            logits[number, rows[first]] = best.where(known, torch.zeros_like(best))
-            ids[number, rows[first]] = whose.where(known, torch.full_like(whose, -1)).int()
-        return {"logits": logits, "ids": ids}
+        said = logits_of(backbone.model, adapter, batches)
+        return said_about(batches, said, self.options.tokens, self.options.logits)
 
     def _best(self, number: int, own: float, uploads: Mapping[int, Upload], name: str, record: Record) -> Target | None:
         """What the best client says about a record, for the server's backbone; None if no client has a loss below the
@@ -210,7 +192,7 @@ class FedMKT(FedIT):
             return answers
         told = [translation(unpacked(answers, number, width), record) for number, record in enumerate(records)]
         scores = [Target(rows, probabilities.log()) for rows, probabilities in told]
-        return {"losses": answers["losses"]} | self._packed(scores)
+        return {"losses": answers["losses"]} | packed(scores, self.options.tokens, self.options.logits)
 
 
 def largest(federation: Federation) -> str:
@@ -218,13 +200,3 @@ def largest(federation: Federation) -> str:
     held = {client.backbone for client in federation.clients}
     found = {name: federation.backbone(name) for name in held}
     return max(held, key=lambda name: (found[name].num_layers * found[name].hidden_size ** 2, name))
-
-
-def unpacked(message: Mapping[str, Tensor], number: int, width: int) -> Target:
-    """What a message says about one record: the softmax of the logits that are there, in a vocabulary of `width`."""
-    ids, logits = message["ids"][number], message["logits"][number]
-    rows = (ids >= 0).any(-1).nonzero().squeeze(1)
-    known = ids[rows] >= 0
-    shares = logits[rows].masked_fill(~known, -torch.inf).softmax(-1)
-    probabilities = shares.new_zeros(len(rows), width)
-    return Target(rows, probabilities.scatter_add_(1, ids[rows].clamp(min=0).long(), shares))

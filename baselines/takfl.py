@@ -8,8 +8,8 @@
     inference    the received G_a
 
 p_b = what the ensemble of the clients of b says: the softmax of the mean of their logits, translated where b writes
-with other tokens (`translation`); p_mean = what mean_a itself says. KL_tau as in `distillation`. An
-ensemble of one client says what its mean says, so that a's own vector is zero where a has one client.
+with other tokens (`translation`); p_mean = what mean_a itself says. KL_tau as in `distillation`. An ensemble of one
+client says what its mean says, so that a's own vector is zero where a has one client.
 
 Every mixing draws 80 public records of its own, or takes all where there are fewer, and goes through them once.
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 from drake_baselines.distillation import divergence, joined, learn
-from drake_baselines.fedmkt import largest, unpacked
+from drake_baselines.fedmkt import largest
+from drake_baselines.knowledge import unpacked
 from drake_baselines.translation import Target, Translation
 from plain_lora import Plain, cross_entropy, trainable
 from plain_lora import divergence as plain_divergence
