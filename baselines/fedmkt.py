@@ -88,6 +88,9 @@ class FedMKT(FedIT):
         self._backbones: dict[nn.Module, Backbone] = {}
         self._of_server: State = {}
 
+    def prepare(self, federation: Federation) -> None:
+        public_records(federation, 1, "fedmkt", "fedmkt")  # none are found out now, not after a round
+
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         self._backbones[backbone.model] = backbone
         return super().attach(backbone, client)

@@ -20,7 +20,7 @@ from the official code: that subtracts the wrong pair and gets task vectors of z
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,10 +28,10 @@ from torch import Tensor
 
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.method import Download, Federation, State, Upload
+from drake.federation.method import Download, Federation, Upload
 
 from .averaging import SHARED, averages, by_backbone
-from .distillation import Server, Target, divergence, logits_of, public_records, softened
+from .distillation import Loss, Server, Target, divergence, logits_of, public_records, softened
 from .fedit import FedIT
 
 
@@ -66,6 +66,10 @@ class TAKFL(FedIT):
         super().join(federation)
         self.server = Server(self, federation)
 
+    def prepare(self, federation: Federation) -> None:
+        if self.options.passes and not self.options.zero_vectors:
+            public_records(federation, 1, "takfl", "takfl")  # none are found out now, not after a round
+
     def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         means = averages(uploads, federation)
         if self.options.zero_vectors or not self.options.passes:
@@ -80,32 +84,31 @@ class TAKFL(FedIT):
         downloads = dict(means)
         for student, clients in groups.items():
             mean = adapters.part(SHARED, means[clients[0]].tensors)
+            itself = logits_of(self.server.model(student), mean, batches[student])
+            own = [softened(logits, self.options.own_temperature) for logits in itself]
             vectors = []
             for teacher in groups:
-                if teacher == student and len(clients) == 1:  # says what the mean says; AdamW would follow rounding
+                if teacher == student and len(clients) == 1:  # AdamW would follow what rounding leaves
                     vectors.append({name: torch.zeros_like(tensor) for name, tensor in mean.items()})
                     continue
                 reads = batches[teacher], batches[student]
                 told = self.server.targets(teacher, said[teacher], student, reads, self.options.temperature)
-                distilled = self._distilled(round, student, teacher, mean, told, batches[student])
+                draw = round, federation.backbone(teacher).revision
+                distilled = self.server.taught(
+                    student, mean, batches[student], self._loss(told, own), self.options.passes, *draw
+                )
                 vectors.append({name: distilled[name] - tensor for name, tensor in mean.items()})
             added = adapters.mean(vectors)
             result = {name: tensor + added[name] for name, tensor in mean.items()}
             downloads |= {i: Download(adapters.prefixed(SHARED, result)) for i in clients}
-        return dict(sorted(downloads.items()))
+        return downloads
 
-    def _distilled(
-        self, round: int, student: str, teacher: str, mean: State, told: list[Target], batches: list
-    ) -> State:
-        """G_ab from mean_a."""
+    def _loss(self, told: Sequence[Target], own: Sequence[Tensor]) -> Loss:
         options = self.options
-        said = logits_of(self.server.model(student), mean, batches)
-        own = [softened(logits, options.own_temperature) for logits in said]
 
         def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
             rows, probabilities = told[number]
             taught = divergence(logits[rows], probabilities, options.temperature)
             return taught + options.own_weight * divergence(logits, own[number], options.own_temperature)
 
-        revision = self.server.federation.backbone(teacher).revision
-        return self.server.taught(student, mean, batches, loss, options.passes, round, revision)
+        return loss

@@ -42,7 +42,7 @@ class Translation:
         self.source, self.target = source, target
         self.width = vocabulary_size(target)
         same = source.tokenizer.get_vocab() == target.tokenizer.get_vocab() and vocabulary_size(source) == self.width
-        self._goes_to: Tensor | None = None if same else _goes_to(source, target)
+        self._pairs = None if same else _pairs(source, target).to(target.device)
         self._places: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
 
     def __call__(self, said: Target, record: Record) -> Target:
@@ -55,12 +55,11 @@ class Translation:
 
     def carried(self, probabilities: Tensor) -> Tensor:
         """[n, V of the source] -> [n, V of the target]."""
-        if self._goes_to is None:
+        if self._pairs is None:
             return probabilities
-        goes_to = self._goes_to.to(probabilities.device)
-        found = (goes_to >= 0).nonzero().squeeze(1)
+        mine, theirs = self._pairs.to(probabilities.device)
         sums = probabilities.new_zeros(len(probabilities), self.width)
-        sums.index_add_(1, goes_to[found], probabilities[:, found])
+        sums.index_add_(1, theirs, probabilities[:, mine])
         return sums / sums.sum(-1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
 
     def places(self, record: Record) -> list[tuple[int, int]]:
@@ -72,7 +71,7 @@ class Translation:
 
     def exact(self, records: Iterable[Record]) -> bool:
         """Whether nothing needs translating: one vocabulary, and every answer written with the same ids."""
-        if self._goes_to is not None:
+        if self._pairs is not None:
             return False
         return self.source is self.target or all(
             self.source.chat.answer_ids(record) == self.target.chat.answer_ids(record) for record in records
@@ -131,15 +130,12 @@ def pieces(tokenizer: Any) -> dict[int, bytes]:
     return dict(sorted(found.items()))
 
 
-def _goes_to(source: Backbone, target: Backbone) -> Tensor:
-    """Id of the source -> id of the target, -1 for none, [V of the source]."""
-    pairs = carry_over(pieces(source.tokenizer), pieces(target.tokenizer))
-    pairs |= {a: b for a, b in zip(_roles(source), _roles(target), strict=True) if a is not None and b is not None}
-    found = torch.full((vocabulary_size(source),), -1)
-    for mine, theirs in pairs.items():
-        if mine < len(found) and theirs < vocabulary_size(target):  # some number the picture beyond the logits
-            found[mine] = theirs
-    return found
+def _pairs(source: Backbone, target: Backbone) -> Tensor:
+    """Ids of the source and of the target that they go to, [2, n]."""
+    found = carry_over(pieces(source.tokenizer), pieces(target.tokenizer))
+    found |= {a: b for a, b in zip(_roles(source), _roles(target), strict=True) if a is not None and b is not None}
+    sizes = vocabulary_size(source), vocabulary_size(target)  # some number the picture beyond their logits
+    return torch.tensor([pair for pair in sorted(found.items()) if pair[0] < sizes[0] and pair[1] < sizes[1]]).T
 
 
 def _roles(backbone: Backbone) -> Sequence[int | None]:

@@ -250,11 +250,17 @@ def test_every_mixing_draws_records_of_its_own_and_all_where_there_are_fewer(wor
 
 
 @pytest.mark.parametrize("name", ["perada", "takfl", "fedmkt"])
-def test_without_public_records_there_is_one_sentence(world, name):
+def test_without_public_records_there_is_one_sentence_before_the_first_round(world, name):
     method, federation = world.method(name, count=0)
-    uploads = {i: Upload(prefixed("shared", world.adapters[i])) for i in (0, 2)}
     with pytest.raises(DrakeError, match=f"^{name} distils on public records, and the dataset has none"):
-        method.mix(0, uploads, federation)
+        method.prepare(federation)
+
+
+def test_without_distillation_no_public_records_are_needed(world):
+    for name, options in (("perada", {"passes": 0}), ("takfl", {"passes": 0}), ("takfl", {"zero_vectors": True})):
+        method, federation = world.method(name, count=0, **options)
+        method.prepare(federation)
+        method.mix(0, {1: Upload(prefixed("shared", world.adapters[1]))}, federation)
 
 
 @pytest.mark.parametrize(
