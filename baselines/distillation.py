@@ -75,11 +75,14 @@ def logits_of(model: nn.Module, adapter: Mapping[str, Tensor], batches: Sequence
     return [answer_logits(model, batch)[0].float() for batch in batches]
 
 
-def learn(model: nn.Module, batches: Sequence[Batch], loss: Loss, training: Training, passes: int = 1) -> None:
-    """Train G in `model`, in place: so many times through the batches, in order."""
+def learn(
+    model: nn.Module, batches: Sequence[Batch], loss: Loss, training: Training, passes: int = 1, rate: float = 1.0
+) -> None:
+    """Train G in `model`, in place: so many times through the batches, in order. rate: times the learning rate of
+    local training."""
     adapters.activate(model, SHARED)
     trained = adapters.train_only(model, adapters.tensors(model, SHARED).values())
-    optimizer = LocalOptimizer([(trained, training.learning_rate)], training)
+    optimizer = LocalOptimizer([(trained, training.learning_rate * rate)], training)
     model.train()
     numbers = range(len(batches))
     for _ in range(passes):
@@ -154,13 +157,20 @@ class Server:
         return found
 
     def taught(
-        self, name: str, start: State, batches: Sequence[Batch], loss: Loss, passes: int, *draw: object
+        self,
+        name: str,
+        start: State,
+        batches: Sequence[Batch],
+        loss: Loss,
+        *draw: object,
+        passes: int = 1,
+        rate: float = 1.0,
     ) -> State:
         """The values of G after `learn`, from `start`. draw: names the dropout, beside seed and backbone."""
         model, backbone = self.model(name), self.federation.backbone(name)
         adapters.write(model, SHARED, start)
         with _seeded(backbone.device, derive(self.federation.seed, "distillation", backbone.revision, *draw)):
-            learn(model, batches, loss, self.federation.training, passes)
+            learn(model, batches, loss, self.federation.training, passes, rate)
         return adapters.read(model, SHARED)
 
     def loss(self, name: str, adapter: State, batches: Sequence[Batch]) -> float:

@@ -137,7 +137,7 @@ class FedMKT(FedIT):
         start = self._of_server or adapters.fresh(model, SHARED, draw)
         losses = self._said(backbone, start, public)["losses"].tolist()
         told = [self._best(i, losses[i], uploads, name, record) for i, record in enumerate(records)]
-        self._of_server = self.server.taught(name, start, public, self._loss(told, public), 1, round)
+        self._of_server = self.server.taught(name, start, public, self._loss(told, public), round)
         answers = self._said(backbone, self._of_server, public)
         downloads = {}
         for held, clients in by_backbone(uploads, federation).items():

@@ -46,22 +46,25 @@ class PerAda(Ditto):
     @dataclass(frozen=True)
     class Options(Ditto.Options):
         """penalty, average_personal: as DITTO's. temperature: of the KL. records: public records of a mixing; passes
-        through them. held_out: further ones, on which a distilled adapter must be better than the plain mean, or that
-        stays; 0: not asked."""
+        through them; rate: times the learning rate of local training. held_out: further records, on which a distilled
+        adapter must be better than the plain mean, or that stays; 0: not asked."""
 
         temperature: float = 2.0
         records: int = 80
         passes: int = 1
+        rate: float = 1.0
         held_out: int = 0
 
         def __post_init__(self) -> None:
             if not self.penalty >= 0:
                 raise DrakeError(f"perada.penalty is {self.penalty}; it must be zero or more.")
-            if not (self.temperature > 0 and self.records >= 1 and self.passes >= 0 and self.held_out >= 0):
+            if not (self.temperature > 0 and self.records >= 1 and self.passes >= 0):
                 raise DrakeError(
-                    "perada needs temperature > 0, records >= 1, passes >= 0 and held_out >= 0, not "
-                    f"{self.temperature}, {self.records}, {self.passes} and {self.held_out}."
+                    "perada needs temperature > 0, records >= 1 and passes >= 0, not "
+                    f"{self.temperature}, {self.records} and {self.passes}."
                 )
+            if not (self.rate > 0 and self.held_out >= 0):
+                raise DrakeError(f"perada needs rate > 0 and held_out >= 0, not {self.rate} and {self.held_out}.")
 
     def join(self, federation: Federation) -> None:
         super().join(federation)
@@ -137,7 +140,7 @@ class PerAda(Ditto):
         def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
             return divergence(logits, teacher[number], self.options.temperature)
 
-        return self.server.taught(name, mean, batches, loss, self.options.passes, round)
+        return self.server.taught(name, mean, batches, loss, round, passes=self.options.passes, rate=self.options.rate)
 
     def _no_better(self, name: str, distilled: State, mean: State, held_out: Sequence[Record]) -> bool:
         batches = self.server.batches(name, held_out)

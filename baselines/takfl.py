@@ -44,13 +44,15 @@ class TAKFL(FedIT):
     @dataclass(frozen=True)
     class Options:
         """temperature: of the teachers' KL. own_weight, own_temperature: of the KL to what the mean said itself.
-        records: public records of a mixing; passes through them. zero_vectors: the official fault."""
+        records: public records of a mixing; passes through them; rate: times the learning rate of local training.
+        zero_vectors: the official fault."""
 
         temperature: float = 3.0
         own_weight: float = 0.01
         own_temperature: float = 20.0
         records: int = 80
         passes: int = 1
+        rate: float = 1.0
         zero_vectors: bool = False
 
         def __post_init__(self) -> None:
@@ -59,8 +61,11 @@ class TAKFL(FedIT):
                     "takfl needs temperatures > 0 and own_weight >= 0, not "
                     f"{self.temperature}, {self.own_temperature} and {self.own_weight}."
                 )
-            if not (self.records >= 1 and self.passes >= 0):
-                raise DrakeError(f"takfl needs records >= 1 and passes >= 0, not {self.records} and {self.passes}.")
+            if not (self.records >= 1 and self.passes >= 0 and self.rate > 0):
+                raise DrakeError(
+                    "takfl needs records >= 1, passes >= 0 and rate > 0, not "
+                    f"{self.records}, {self.passes} and {self.rate}."
+                )
 
     def join(self, federation: Federation) -> None:
         super().join(federation)
@@ -93,10 +98,9 @@ class TAKFL(FedIT):
                     continue
                 reads = batches[teacher], batches[student]
                 told = self.server.targets(teacher, said[teacher], student, reads, self.options.temperature)
-                draw = round, federation.backbone(teacher).revision
-                distilled = self.server.taught(
-                    student, mean, batches[student], self._loss(told, own), self.options.passes, *draw
-                )
+                loss, draw = self._loss(told, own), (round, federation.backbone(teacher).revision)
+                how = {"passes": self.options.passes, "rate": self.options.rate}
+                distilled = self.server.taught(student, mean, batches[student], loss, *draw, **how)
                 vectors.append({name: distilled[name] - tensor for name, tensor in mean.items()})
             added = adapters.mean(vectors)
             result = {name: tensor + added[name] for name, tensor in mean.items()}

@@ -97,13 +97,13 @@ class World:
             found.append((rows, torch.stack(values)))
         return found
 
-    def descended(self, name, start, loss, batches=None):
+    def descended(self, name, start, loss, batches=None, rate=RATE):
         """After one pass in steps of two batches; loss(number, logits)."""
         batches, adapter = batches or self.batches(name), trainable(start)
         for first in range(0, len(batches), 2):
             numbers = range(first, min(first + 2, len(batches)))
             losses = [loss(number, self.plain[name].answers(batches[number], adapter)) for number in numbers]
-            adapter = descended(losses, adapter)
+            adapter = descended(losses, adapter, rate)
         return adapter
 
 
@@ -118,10 +118,10 @@ def world(made, monkeypatch):
     return made
 
 
-def descended(losses, adapter):
+def descended(losses, adapter, rate=RATE):
     """After one step down the gradient of the mean of the losses; ready for the next."""
     gradients = torch.autograd.grad(sum(losses) / len(losses), list(adapter.values()))
-    return trainable({name: adapter[name] - RATE * g for name, g in zip(adapter, gradients, strict=True)})
+    return trainable({name: adapter[name] - rate * g for name, g in zip(adapter, gradients, strict=True)})
 
 
 def kl(logits, probabilities, tau):
@@ -163,9 +163,9 @@ def test_peradas_students_learn_from_all_clients(world, tau):
 
 
 def test_peradas_teacher_of_one_vocabulary_is_the_mean_of_the_logits(world):
-    found = world.mixed("perada", clients=(0, 2), records=RECORDS)
+    found = world.mixed("perada", clients=(0, 2), records=RECORDS, rate=0.5)
     teacher = softmax(world.said("llama-4", world.adapters[0], world.adapters[2]), 2.0)
-    expected = world.descended("llama-4", world.mean(), lambda k, z: kl(z, teacher[k], 2.0))
+    expected = world.descended("llama-4", world.mean(), lambda k, z: kl(z, teacher[k], 2.0), rate=RATE / 2)
     assert list(found) == [0, 2]
     assert_close(found[0], expected, world.mean())
 
@@ -269,7 +269,9 @@ def test_without_distillation_no_public_records_are_needed(world):
         ("perada", {"penalty": -1}, "perada.penalty is -1.0"),
         ("perada", {"records": 0}, "perada needs"),
         ("takfl", {"temperature": 0}, "takfl needs temperatures > 0"),
-        ("takfl", {"passes": -1}, "takfl needs records >= 1 and passes >= 0"),
+        ("perada", {"held_out": -1}, "perada needs rate > 0 and held_out >= 0"),
+        ("takfl", {"passes": -1}, "takfl needs records >= 1, passes >= 0"),
+        ("takfl", {"rate": 0}, "takfl needs records >= 1, passes >= 0 and rate > 0"),
         ("fedmkt", {"weight": 1.5}, "fedmkt needs"),
     ],
 )
