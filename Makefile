@@ -1,5 +1,5 @@
 # make demo: install, train and score two methods on the embedded suite, print the leaderboard.
-# make test: install with the dev extra, check the style, run every test.
+# make test: install with the dev extra, check the style, run every test, on all cores.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +26,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -246,7 +246,7 @@ class Backbone:
     def _answer_ids(self, record: Record) -> list[int]:
         key = (record["id"], record["prompt"], record["answer"])
         if key not in self._ids:
-            self._ids[key] = self.chat.answer_ids(record)
+            self._ids[key] = self.chat.answer_ids(record, self._prompt_ids(record))
         return self._ids[key]
 
     @torch.no_grad()

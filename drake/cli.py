@@ -414,10 +414,10 @@ def methods() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "sends", "cost of a step", "reference")
+    table = Table("name", "sends", "cost of a step", "mixed sizes and families", "reference")
     for name in registry.names():
         found = registry.find(name)
-        table.add_row(name, found.sends, f"{found.relative_cost:.2f}", found.reference)
+        table.add_row(name, found.sends, f"{found.relative_cost:.2f}", "yes" if found.mixed else "no", found.reference)
     Console().print(table)
 
 

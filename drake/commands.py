@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -73,6 +74,44 @@ def comm(models: str, methods: str | None, preset: str, rank: int | None, dtype:
     )
     if None in found.values():
         click.echo("?: it sends something, but its class does not say what (Method.sent).")
+
+
+@click.command("check-method")
+@click.argument("method")
+@click.option("--set", "pairs", multiple=True, metavar="OPTION=VALUE", help="A method's own hyperparameter.")
+def check_method(method: str, pairs: tuple[str, ...]) -> None:
+    """Try a method on a federation of two clients and say what it breaks; exit code 1 when it breaks something.
+
+    \b
+    Example:
+      drake check-method my_method:Mine
+      drake check-method fedmosaic --set gate=input
+    """
+    from drake.federation import registry
+    from drake.federation.settings import preset
+
+    registry.check(method)
+
+    import torch
+    from rich.console import Console
+    from rich.markup import escape
+    from transformers.utils import logging
+
+    from drake.harness.method_check import CHECKS, Trial, findings
+    from drake.harness.setup import open_data, options_from
+
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    quick, console = preset("quick"), Console(highlight=False)
+    given = {name: str(value) for name, value in quick.method_options.get(method, {}).items()}
+    trial = Trial(method, given | options_from(pairs, method), quick, open_data(None, quick))
+    faults = 0
+    for title, fault in findings(trial):
+        faults += fault is not None
+        console.print(f"[green]ok[/]     {title}" if fault is None else f"[red]BROKEN[/] {title}: {escape(fault)}")
+    click.echo(f"{len(CHECKS) - faults} of {len(CHECKS)} checks hold.")
+    if faults:
+        sys.exit(1)
 
 
 def _parts(text: str) -> list[str]:

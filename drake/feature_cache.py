@@ -27,13 +27,14 @@ MEMORY_BYTES = 2 << 30
 class FeatureCache:
     """Features [tokens, d] by key.
 
-    memory_bytes: most bytes kept in memory; the least recently used go first. disk: where they are looked for next.
+    memory_bytes: most bytes kept in memory; the least recently used go first. bytes: how many there are now. disk:
+    where they are looked for next.
     """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES, disk: DiskFeatures | None = None) -> None:
         self.memory_bytes, self._disk = memory_bytes, disk
         self._features: OrderedDict[bytes, Tensor] = OrderedDict()
-        self._bytes = 0
+        self.bytes = 0
 
     def find(self, keys: Iterable[bytes]) -> dict[bytes, Tensor]:
         """Those that are there."""
@@ -54,11 +55,11 @@ class FeatureCache:
         for key, feature in features.items():
             if key not in self._features:
                 self._features[key] = feature
-                self._bytes += feature.nbytes
+                self.bytes += feature.nbytes
             self._features.move_to_end(key)
-        while self._bytes > self.memory_bytes:
+        while self.bytes > self.memory_bytes:
             _, oldest = self._features.popitem(last=False)
-            self._bytes -= oldest.nbytes
+            self.bytes -= oldest.nbytes
 
 
 class DiskFeatures:

@@ -115,10 +115,12 @@ class Chat:
         """Token ids up to where the answer begins: at most one BOS, one image token per picture."""
         return self._encode(self._render(self.messages(record), add_generation_prompt=True))
 
-    def answer_ids(self, record: Record) -> list[int]:
-        """Token ids of the answer as they follow `prompt_ids`, with the end-of-turn token."""
+    def answer_ids(self, record: Record, before: list[int] | None = None) -> list[int]:
+        """Token ids of the answer as they follow `prompt_ids`, with the end-of-turn token. before: `prompt_ids`, where
+        the caller has them."""
         prompt = self._render(self.messages(record), add_generation_prompt=True)
-        before, whole = self._encode(prompt), self._encode(prompt + self._glue + record["answer"])
+        whole = self._encode(prompt + self._glue + record["answer"])
+        before = self._encode(prompt) if before is None else before
         if whole[: len(before)] == before:
             ids = whole[len(before) :]
         else:  # the tokenizer merges across the border; generation starts from `before`, so must training

@@ -27,7 +27,7 @@ from drake.seeds import torch_generator
 from .aggregation import customise as customise
 from .colora import GLOBAL, LOCAL, MosaicLinear, attach, co_lora_layers, gates
 from .frozen import Factors, frozen_factors
-from .input_gate import InputGatedLinear, watch
+from .input_gate import InputGatedLinear, OfficialGatedLinear, watch
 from .options import Options
 from .rela import Probes, kept_rows, sanitise, task_relevance
 
@@ -50,9 +50,9 @@ class FedMosaic(Method):
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         self._has_peers[backbone.model] = len(self.federation.peers(client.id)) > 1
         places = co_lora_layers(backbone.num_layers, self.options.num_blocks)
-        by_input = self.options.gate == "input"
-        model = attach(backbone.model, self.training, places, InputGatedLinear if by_input else MosaicLinear)
-        if by_input:
+        kinds = {"input": InputGatedLinear, "official": OfficialGatedLinear}
+        model = attach(backbone.model, self.training, places, kinds.get(self.options.gate, MosaicLinear))
+        if self.options.gate in kinds:
             watch(model)
         return model
 

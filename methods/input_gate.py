@@ -68,10 +68,7 @@ class InputGatedLinear(MosaicLinear):
 
     def _gate(self, x: Tensor) -> Tensor:
         """g [B, T, 1] of x [B, T, d_in]."""
-        seen = x.float()
-        score = seen @ self.lora_gate_w
-        if self.training:
-            score = score + torch.randn_like(score) * F.softplus(seen @ self.lora_gate_noise)
+        score = self._score(x.float())
         real = torch.ones_like(score) if self.reading.real is None else self.reading.real.to(score)
         total, count = (score * real).cumsum(1), real.cumsum(1)
         if not self.reading.begins:
@@ -79,6 +76,21 @@ class InputGatedLinear(MosaicLinear):
         if not self.training:  # what a cached continuation goes on from
             self._read = total[:, -1:], count[:, -1:]
         return torch.sigmoid(total / count.clamp(min=1)).unsqueeze(-1)
+
+    def _score(self, x: Tensor) -> Tensor:
+        """What is averaged, [B, T]."""
+        score = x @ self.lora_gate_w
+        if self.training:
+            score = score + torch.randn_like(score) * F.softplus(x @ self.lora_gate_noise)
+        return score
+
+
+class OfficialGatedLinear(InputGatedLinear):
+    """The gate as the official code has it, to measure what its faults do: the mean is over padding too, in cached
+    decoding over the new token alone, and an answer's tokens decide about the question's."""
+
+    def _gate(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self._score(x.float()).mean(1, keepdim=True)).unsqueeze(-1)
 
 
 def watch(model: nn.Module) -> None:

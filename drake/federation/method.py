@@ -125,6 +125,8 @@ class Method(ABC):
     """Where the method comes from, as a citation."""
     sends: ClassVar[str] = "nothing"
     """What a client uploads, in words."""
+    mixed: ClassVar[bool] = True
+    """Whether clients may hold backbones of different sizes and families."""
     relative_cost: float = 1.0
     """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
 

@@ -79,6 +79,8 @@ class Setup:
         self.options = asdict(self.method().options)
         self.models = settings.models or self.preset.models
         catalog.assign(self.models)  # a wrong name must not cost the loading below
+        if len(self.models) > 1 and not self.method_class.mixed:
+            raise DrakeError(f"{settings.method} needs one backbone for all clients, not {', '.join(self.models)}.")
         elsewhere = resident is not None and settings.device != "auto"  # where the GPUs are, not here
         self.device = settings.device if elsewhere else resolve_device(settings.device)
         self.resident = resident or self.device

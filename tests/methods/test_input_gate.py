@@ -3,7 +3,7 @@
 import pytest
 import torch
 from drake_methods.colora import GLOBAL, LOCAL, attach, co_lora_layers, gates
-from drake_methods.input_gate import InputGatedLinear, watch
+from drake_methods.input_gate import InputGatedLinear, OfficialGatedLinear, watch
 
 from drake import backbones
 from drake.benchmark import load
@@ -15,9 +15,13 @@ from drake.scoring.evaluate import generate
 
 @pytest.fixture
 def gated(micro_backbones, micro_data):
+    return with_gates(InputGatedLinear, micro_backbones, micro_data)
+
+
+def with_gates(layer, micro_backbones, micro_data):
     """A backbone with random adapters and gates, and records of different lengths."""
     backbone = backbones.load(micro_backbones["llama-4"])
-    attach(backbone.model, preset("quick").training, co_lora_layers(4, 2), InputGatedLinear)
+    attach(backbone.model, preset("quick").training, co_lora_layers(4, 2), layer)
     watch(backbone.model)
     rng = torch.Generator().manual_seed(0)
     for name in (LOCAL, GLOBAL):
@@ -86,3 +90,19 @@ def test_gate_and_noise_train(gated):
     assert task_loss(backbone.model, batch) != first  # the noise is drawn anew
     first.backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in gates(backbone.model).values())
+
+
+def test_the_official_gate_has_the_official_faults(micro_backbones, micro_data):
+    backbone, records = with_gates(OfficialGatedLinear, micro_backbones, micro_data)
+    shortest = min(records, key=backbone.prompt_length)
+    row = records.index(shortest)
+    together = backbone.batch(records, answers=True)
+    with torch.no_grad():
+        padded = backbone.model.model(inputs_embeds=together.inputs["inputs_embeds"]).last_hidden_state[row, 0]
+        embeds = backbone.batch([shortest], answers=True).inputs["inputs_embeds"]
+        whole = backbone.model(inputs_embeds=embeds)
+        alone = backbone.model.model(inputs_embeds=embeds).last_hidden_state[0, 0]
+        begun = backbone.model(inputs_embeds=embeds[:, :-1], use_cache=True)
+        step = backbone.model(inputs_embeds=embeds[:, -1:], past_key_values=begun.past_key_values, use_cache=True)
+    assert (padded - alone).abs().max() > 1e-3
+    assert (step.logits[0, -1] - whole.logits[0, -1]).abs().max() > 1e-3
