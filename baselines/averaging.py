@@ -9,7 +9,7 @@ its download; what the download does not hold, and everything before the first d
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,12 +24,18 @@ SHARED, PERSONAL = "shared", "personal"
 """G and L."""
 
 
+def by_backbone(clients: Iterable[int], federation: Federation) -> dict[str, list[int]]:
+    """Backbone -> its clients among these, in ascending order."""
+    groups: dict[str, list[int]] = {}
+    for client in sorted(clients):
+        groups.setdefault(federation.clients[client].backbone, []).append(client)
+    return groups
+
+
 def averages(uploads: Mapping[int, Upload], federation: Federation) -> dict[int, Download]:
     """For every client in `uploads` the uniform mean over the uploads of its backbone, in ascending order of clients
     whatever the order of `uploads`."""
-    groups: dict[str, list[int]] = {}
-    for client in sorted(uploads):
-        groups.setdefault(federation.clients[client].backbone, []).append(client)
+    groups = by_backbone(uploads, federation)
     means = {name: Download(adapters.mean([uploads[i].tensors for i in group])) for name, group in groups.items()}
     return {client: means[federation.clients[client].backbone] for client in sorted(uploads)}
 

@@ -29,15 +29,10 @@ from drake.federation.client import LocalOptimizer
 from drake.federation.method import Client, Download, State, Steps
 
 from .averaging import PERSONAL, SHARED, Averaging
+from .distillation import divergence, softened
 
 RECEIVED = "received"
 """A2; A1 is `SHARED`, A0 `PERSONAL`."""
-
-
-def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """KL(student || teacher) of the module's docstring; logits [n, V] of n answer tokens."""
-    log_p, q = (student.float() / temperature).log_softmax(-1), (teacher.float() / temperature).softmax(-1)
-    return temperature**2 * F.kl_div(log_p, q, reduction="batchmean")
 
 
 class FedDAT(Averaging):
@@ -80,11 +75,13 @@ class FedDAT(Averaging):
                 adapters.activate(model, SHARED)
                 logits, targets = answer_logits(model, batch)
                 answers.append(logits.detach())
-                return (F.cross_entropy(logits.float(), targets) + distillation(logits, teacher, tau)) / 2
+                return (F.cross_entropy(logits.float(), targets) + divergence(logits, softened(teacher, tau), tau)) / 2
 
             def personal_loss(batch: Batch, answers: list[Tensor] = answers) -> Tensor:
                 logits, targets = answer_logits(model, batch)
-                return (F.cross_entropy(logits.float(), targets) + distillation(logits, answers.pop(0), tau)) / 2
+                return (
+                    F.cross_entropy(logits.float(), targets) + divergence(logits, softened(answers.pop(0), tau), tau)
+                ) / 2
 
             of_shared.step(shared_loss, step)
             self._activate_dat(model)

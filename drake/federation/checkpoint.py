@@ -1,7 +1,7 @@
 """The state of a run, in safetensors files that are each whole or absent.
 
     FOLDER/round-00003/client-7.safetensors    what client 7's local training of the round left behind
-    FOLDER/round-00003/server.safetensors      the downloads, and with them: the round is over
+    FOLDER/round-00003/server.safetensors      the server's own state, the downloads, and with them: the round is over
 
 A run killed at any moment goes on from the last server file, and in the round that it broke off from the clients that
 are there. Every tensor is written once: a client's file stays until its next one. The header of a file keeps the order
@@ -32,13 +32,14 @@ class Progress:
     """All that a run carries from one round to the next; nothing lives anywhere else.
 
     rounds_done: finished rounds. states, downloads, uploads: by client number. waiting: what the server holds ready for
-    clients that are out. losses[round][client].
+    clients that are out. server: what `Method.server_state` returned. losses[round][client].
     """
 
     states: dict[int, State] = field(default_factory=dict)
     downloads: dict[int, Download] = field(default_factory=dict)
     uploads: dict[int, Upload] = field(default_factory=dict)
     waiting: dict[int, Download] = field(default_factory=dict)
+    server: State = field(default_factory=dict)
     rounds_done: int = 0
     ledger: list[Traffic] = field(default_factory=list)
     losses: list[dict[int, float]] = field(default_factory=list)
@@ -91,6 +92,7 @@ class Checkpoints:
         }
         groups = {f"{i}": message.tensors for i, message in progress.downloads.items()}
         groups |= {f"{i} waits": message.tensors for i, message in progress.waiting.items()}
+        groups["server"] = progress.server
         current = self._round(progress.rounds_done - 1)
         _write(current / "server.safetensors", groups, about)
         newer = {path.name for path in current.iterdir()}
@@ -112,6 +114,7 @@ class Checkpoints:
         progress = Progress(
             downloads={int(i): Download(groups[i], numbers) for i, numbers in about["numbers"].items()},
             waiting={int(i): Download(groups[f"{i} waits"], numbers) for i, numbers in about["waiting"].items()},
+            server=groups.get("server", {}),
             rounds_done=about["rounds_done"],
             ledger=[Traffic(*row) for row in about["ledger"]],
             losses=[{int(i): loss for i, loss in row.items()} for row in about["losses"]],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from drake.federation.settings import Training
 
 if TYPE_CHECKING:
     from drake.backbones import Batch
-    from drake.federation.method import Step
+
+T = TypeVar("T")
 
 
 def task_loss(model: nn.Module, batch: Batch) -> Tensor:
@@ -36,8 +37,9 @@ class LocalOptimizer:
         kernel = "fused" if self._parameters[0].is_cuda else "foreach"
         self._adamw = torch.optim.AdamW(params, weight_decay=training.weight_decay, **{kernel: True})
 
-    def step(self, loss: Callable[[Batch], Tensor], micro_batches: Step) -> float:
-        """One optimizer step on the mean of `loss` over the micro-batches; returns that mean."""
+    def step(self, loss: Callable[[T], Tensor], micro_batches: Sequence[T]) -> float:
+        """One optimizer step on the mean of `loss` over the micro-batches (a Step, or whatever stands for batches in a
+        method's own loss); returns that mean."""
         total = 0.0
         for batch in micro_batches:
             value = loss(batch) / len(micro_batches)

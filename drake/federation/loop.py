@@ -51,6 +51,7 @@ def run_rounds(
     for client in federation.clients:
         if client.id not in progress.states:
             progress.states[client.id] = worker.initial_state(client)
+    method.restore(progress.server)
 
     checkpoints = observer.checkpoints
     for round in range(progress.rounds_done, federation.rounds):
@@ -92,6 +93,7 @@ def run_rounds(
 
         uploads = dict(sorted(progress.uploads.items()))
         downloads = method.mix(round, uploads, federation) if uploads else {}
+        progress.server = method.server_state()
         for client_id, download in sorted(downloads.items()):
             if client_id in present:
                 progress.receive(round, client_id, download)

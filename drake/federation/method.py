@@ -174,6 +174,14 @@ class Method(ABC):
         a round out is in `uploads` with its last upload. The default shares nothing."""
         return {}
 
+    def server_state(self) -> State:
+        """What the server itself carries from this mixing to the next; stored with the round. Default: nothing."""
+        return {}
+
+    def restore(self, state: State) -> None:  # noqa: B027
+        """Go on from what `server_state` returned, also in another process; called before the first round too, with
+        nothing."""
+
     def sent(self, model: nn.Module, client: Client) -> Mapping[str, Tensor]:
         """The tensors of one upload of the client, for their names, shapes and dtypes alone (they may lie on the meta
         device); `model` is what `attach` returned. The default sends nothing."""

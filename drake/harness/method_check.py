@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -62,8 +62,11 @@ class Trial:
             self._first = self.run()
         return self._first
 
-    def worker(self, names: Sequence[str] = (), records: int = 0, steps: int = STEPS) -> Worker:
-        """A fresh one, with bare backbones and a method that knows nothing yet; default: `ALIKE` and `RECORDS`."""
+    def worker(
+        self, names: Sequence[str] = (), records: int = 0, steps: int = STEPS, own_public: bool = False
+    ) -> Worker:
+        """A fresh one, with bare backbones and a method that knows nothing yet; default: `ALIKE` and `RECORDS`.
+        own_public: records of client 0 stand for public ones, which may be shorter or longer."""
         names, records = names or ALIKE, records or RECORDS
         loaded = {name: backbones.load(name) for name in dict.fromkeys(names)}
         clients = tuple(Client(number, name, (self.tasks[number],)) for number, name in enumerate(names))
@@ -73,10 +76,18 @@ class Trial:
             start = round * steps * records
             return [[[table[start + step * records + k] for k in range(records)]] for step in range(steps)]
 
-        worker = Worker(self.method_class(self.training, self._options), loaded.__getitem__, plan)
+        training = replace(self.training, steps=round(steps * self.method_class.relative_cost))  # that make `steps`
+        worker = Worker(self.method_class(training, self._options), loaded.__getitem__, plan)
         architectures = {name: Architecture(name, found.family, found.num_layers) for name, found in loaded.items()}
-        facts = (clients, architectures, 0, ROUNDS, self.training, worker.backbone)
-        worker.join(Federation(*facts, lambda count, purpose: public_records(self._benchmark, count, purpose)))
+        facts = (clients, architectures, 0, ROUNDS, training, worker.backbone)
+        own = self._benchmark.records(clients[0].tasks[0], "train")
+
+        def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
+            if own_public:
+                return [own[row % (steps * records)] for row in range(count)]
+            return public_records(self._benchmark, count, purpose)
+
+        worker.join(Federation(*facts, public))
         return worker
 
     def run(
@@ -255,7 +266,8 @@ def _mixed(trial: Trial) -> str | None:
 
 
 def _cost(trial: Trial) -> str | None:
-    """Equal compute: floating point operations of a local step, in units of an SFT step."""
+    """Equal compute: floating point operations of a local step, in units of an SFT step, in a round that has a download
+    to begin with."""
     from torch.utils.flop_counter import FlopCounterMode
 
     def counted(work: Callable[[], Any]) -> int:
@@ -266,14 +278,15 @@ def _cost(trial: Trial) -> str | None:
     kept = adapters.FOLDED_WIDTH
     adapters.FOLDED_WIDTH = 0  # as on backbones of a real size
     try:
-        worker, plain = (trial.worker(steps=COSTED_STEPS) for _ in range(2))
+        worker, plain = (trial.worker(steps=COSTED_STEPS, own_public=True) for _ in range(2))
         batches: dict[Worker, list[Batch]] = {}
         for one in (worker, plain):
             backbone = one.backbone(ALIKE[0])
             backbone.model.set_attn_implementation("eager")  # the counter does not know the fused kernels of CPUs
             batches[one] = [backbone.batch(step[0], answers=True) for step in one.plan(0, 0)]  # pictures are encoded
         client = worker.federation.clients[0]
-        job = Job(client, 0, worker.initial_state(client), None)
+        before = trial.run(worker, rounds=1)
+        job = Job(client, 0, before.results[0][0].state, before.downloads[0].get(0))
         spent = counted(lambda: perform(job, worker))
         adapters.add(backbone.model, ["plain"], trial.training)
         adapters.activate(backbone.model, "plain")

@@ -22,13 +22,14 @@ TOLERANCE = 0.1
 def cost(micro_backbones, micro_data):
     """Name of a method -> operations of one local step, forward and back; on average, where not all are alike."""
     small, data = backbones.load(micro_backbones["llama-4"]), load(micro_data)
-    training = preset("paper").with_(rank=RANK, alpha=2 * RANK, dropout=0.0).training
+    numbers = {"rank": RANK, "alpha": 2 * RANK, "dropout": 0.0, "steps": 9, "micro_batch": 2, "accumulation": 1}
+    training = preset("paper").with_(**numbers).training
     records = data.records("NLVR2-0", "train")
     clients = tuple(Client(number, "wide", ("NLVR2-0",)) for number in range(2))
     architectures = {"wide": Architecture("wide", "llama", SHAPE.layers)}
 
-    def public(count, purpose):
-        return [data.public[row] for row in range(min(count, len(data.public)))]
+    def public(count, purpose):  # as long as the client's own
+        return [records[row % 2] for row in range(count)]
 
     def operations(name: str) -> float:
         model = new_model(SHAPE, small.tokenizer, seed=0)
@@ -36,15 +37,22 @@ def cost(micro_backbones, micro_data):
         backbone = backbones.Backbone("wide", "llama", "0", model, small.processor, small.device, small.dtype)
         step = [backbone.batch([records[0], records[1]], answers=True)]
         method = registry.find(name)(training)
-        method.join(Federation(clients, architectures, 0, 1, training, lambda name: backbone, public))
+        federation = Federation(clients, architectures, 0, 1, training, lambda name: backbone, public)
+        method.join(federation)
         attached = method.attach(backbone, clients[0])
         state = method.initial_state(attached, clients[0], torch.Generator().manual_seed(0))
 
-        def of(steps: int) -> int:
+        def local(steps, state, download=None):
+            return method.local_update(attached, state, download, [step] * steps, torch.Generator().manual_seed(0))
+
+        def of(steps: int, *received) -> int:
             with FlopCounterMode(display=False) as counter:
-                method.local_update(attached, state, None, [step] * steps, torch.Generator().manual_seed(0))
+                local(steps, *(received or (state,)))
             return counter.get_total_flops()
 
+        if hasattr(method, "public_size"):  # what is done once a round follows from the round's steps
+            first, steps = local(1, state), round(training.local_steps(method.relative_cost))
+            return of(steps, first.state, method.mix(0, {0: first.upload}, federation)[0]) / steps
         every = getattr(method.options, "gradient_every", None)
         if every is None:
             return of(2) / 2

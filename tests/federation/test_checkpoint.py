@@ -28,6 +28,7 @@ def progress(rounds: int) -> Progress:
         states={i: result.state for i, result in sorted(RESULTS.items())},
         downloads={0: Download({"b.A": SHARED, "a.A": SHARED}, {"weight": 1 / 3}), 3: Download({})},
         uploads={3: RESULTS[3].upload},
+        server={"z.B": SHARED.T, "a.A": SHARED},
         rounds_done=rounds,
         ledger=[Traffic(0, 3, "up", "A", 24), Traffic(4, 0, "down", "numbers", 8)],
         losses=[{}, {0: 0.1 + 0.2, 3: float("inf")}],
@@ -65,7 +66,8 @@ def assert_same(found: Progress, expected: Progress):
     assert_same_messages(found.uploads, expected.uploads, Upload)
     assert_same_messages(found.downloads, expected.downloads, Download)
     assert all(isinstance(row, Traffic) for row in found.ledger)
-    empty = {"states": {}, "uploads": {}, "downloads": {}}
+    assert_same_tensors(found.server, expected.server)
+    empty = {"states": {}, "uploads": {}, "downloads": {}, "server": {}}
     assert replace(found, **empty) == replace(expected, **empty)
 
 

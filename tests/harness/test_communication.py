@@ -27,7 +27,7 @@ class Secretive(SFT):
 def test_every_method_sends_in_a_run_what_it_says(micro_backbones, micro_data, method):
     dtype = "bfloat16"  # in which adapters are sent in float32 all the same
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"], micro_backbones["qwen-4"])
-    chosen = preset("quick").with_(steps=1, micro_batch=1, rank=4)
+    chosen = preset("quick").with_(steps=1, micro_batch=4, rank=4)
     setup = Setup(Settings(method, chosen, models, micro_data, rounds=1, dtype=dtype))
     worker = setup.worker(0)
     progress = run_rounds(Serial(worker), lambda *_: None, [], Progress(), Observer())

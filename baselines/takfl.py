@@ -1,0 +1,118 @@
+"""TAKFL: every kind of backbone teaches every other, each apart from the rest, and the lessons are added up.
+
+    clients      as FedIT (`fedit`)
+    server       mean_a = mean of G_i over the clients of backbone a
+                 for every backbone b, a itself included:
+                     G_ab <- AdamW from mean_a on KL_3(z(G) || p_b) + 0.01 KL_20(z(G) || p_mean), on public records
+                 G_a <- mean_a + mean over b of (G_ab - mean_a)
+    inference    the received G_a
+
+p_b = what the ensemble of the clients of b says: the softmax of the mean of their logits, translated where b writes
+with other tokens (`translation`); p_mean = what mean_a itself says. KL_tau as in `distillation`. An ensemble of one
+client says what its mean says, so that a's own vector is zero where a has one client.
+
+Every mixing draws 80 public records of its own, or takes all where there are fewer, and goes through them once.
+
+Reference: TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812, with equal weights for all task vectors. What differs
+from the official code: that subtracts the wrong pair and gets task vectors of zeros, which leaves FedIT
+(`takfl.zero_vectors=true`); its budget of 75 steps for 100 counts the server's work as the client's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from drake.errors import DrakeError
+from drake.federation import adapters
+from drake.federation.method import Download, Federation, Upload
+
+from .averaging import SHARED, averages, by_backbone
+from .distillation import Loss, Server, Target, divergence, logits_of, public_records, softened
+from .fedit import FedIT
+
+
+class TAKFL(FedIT):
+    """See the module's docstring."""
+
+    reference = "TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812"
+    relative_cost = 1.0
+
+    @dataclass(frozen=True)
+    class Options:
+        """temperature: of the teachers' KL. own_weight, own_temperature: of the KL to what the mean said itself.
+        records: public records of a mixing; passes through them; rate: times the learning rate of local training.
+        zero_vectors: the official fault."""
+
+        temperature: float = 3.0
+        own_weight: float = 0.01
+        own_temperature: float = 20.0
+        records: int = 80
+        passes: int = 1
+        rate: float = 1.0
+        zero_vectors: bool = False
+
+        def __post_init__(self) -> None:
+            if not (min(self.temperature, self.own_temperature) > 0 and self.own_weight >= 0):
+                raise DrakeError(
+                    "takfl needs temperatures > 0 and own_weight >= 0, not "
+                    f"{self.temperature}, {self.own_temperature} and {self.own_weight}."
+                )
+            if not (self.records >= 1 and self.passes >= 0 and self.rate > 0):
+                raise DrakeError(
+                    "takfl needs records >= 1, passes >= 0 and rate > 0, not "
+                    f"{self.records}, {self.passes} and {self.rate}."
+                )
+
+    def join(self, federation: Federation) -> None:
+        super().join(federation)
+        self.server = Server(self, federation)
+
+    def prepare(self, federation: Federation) -> None:
+        if self.options.passes and not self.options.zero_vectors:
+            public_records(federation, 1, "takfl", "takfl")  # none are found out now, not after a round
+
+    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+        means = averages(uploads, federation)
+        if self.options.zero_vectors or not self.options.passes:
+            return means
+        records = public_records(federation, self.options.records, f"distillation {round}", "takfl")
+        groups = by_backbone(uploads, federation)
+        batches = {name: self.server.batches(name, records) for name in groups}
+        said = {
+            name: self.server.ensemble(name, [adapters.part(SHARED, uploads[i].tensors) for i in group], batches[name])
+            for name, group in groups.items()
+        }
+        downloads = dict(means)
+        for student, clients in groups.items():
+            mean = adapters.part(SHARED, means[clients[0]].tensors)
+            itself = logits_of(self.server.model(student), mean, batches[student])
+            own = [softened(logits, self.options.own_temperature) for logits in itself]
+            vectors = []
+            for teacher in groups:
+                if teacher == student and len(clients) == 1:  # AdamW would follow what rounding leaves
+                    vectors.append({name: torch.zeros_like(tensor) for name, tensor in mean.items()})
+                    continue
+                reads = batches[teacher], batches[student]
+                told = self.server.targets(teacher, said[teacher], student, reads, self.options.temperature)
+                loss, draw = self._loss(told, own), (round, federation.backbone(teacher).revision)
+                how = {"passes": self.options.passes, "rate": self.options.rate}
+                distilled = self.server.taught(student, mean, batches[student], loss, *draw, **how)
+                vectors.append({name: distilled[name] - tensor for name, tensor in mean.items()})
+            added = adapters.mean(vectors)
+            result = {name: tensor + added[name] for name, tensor in mean.items()}
+            downloads |= {i: Download(adapters.prefixed(SHARED, result)) for i in clients}
+        return downloads
+
+    def _loss(self, told: Sequence[Target], own: Sequence[Tensor]) -> Loss:
+        options = self.options
+
+        def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
+            rows, probabilities = told[number]
+            taught = divergence(logits[rows], probabilities, options.temperature)
+            return taught + options.own_weight * divergence(logits, own[number], options.own_temperature)
+
+        return loss

@@ -1,0 +1,126 @@
+"""Whole runs of the methods whose servers train: other processes, resuming, absent clients, same bits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from test_averaging import NAMES, OUT, federation
+
+from drake import backbones
+from drake.benchmark import load
+from drake.federation import registry
+from drake.federation.checkpoint import Checkpoints, Progress
+from drake.federation.engine import Serial, Worker, moved, perform
+from drake.federation.loop import Observer, run_rounds
+from drake.federation.settings import preset
+
+OPTIONS = {"perada": {"records": "4"}, "takfl": {"records": "4"}, "fedmkt": {}}
+
+
+class Elsewhere:
+    """Clients train on another worker; this process's own has never seen them."""
+
+    def __init__(self, worker, other):
+        self.worker, self.other = worker, other
+
+    def run(self, tasks):
+        for index in reversed(range(len(tasks))):
+            yield index, moved(perform(tasks[index], self.other), "cpu")
+
+
+class Stopped(Exception):
+    pass
+
+
+class Keeping(Observer):
+    """stop: after so many rounds."""
+
+    def __init__(self, folder=None, stop=None):
+        self.checkpoints, self.stop = None if folder is None else Checkpoints(folder), stop
+
+    def round_done(self, progress):
+        if progress.rounds_done == self.stop:
+            raise Stopped
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def start(request, micro_backbones, micro_data):
+    """() -> a fresh worker, of two families and three backbones, with dropout."""
+    training = preset("quick").with_(dropout=0.05, rank=4, steps=4, micro_batch=2, accumulation=1).training
+    data = load(micro_data)
+    train = data.records("NLVR2-0", "train")
+
+    def plan(client, round):
+        return [[[train[client + round], train[client + step + 1]]] for step in range(2)]
+
+    def fresh():
+        method = registry.find(request.param)(training, OPTIONS[request.param])
+        worker = Worker(method, lambda name: backbones.load(micro_backbones[name]), plan)
+        everyone = federation(training, worker.backbone)
+        object.__setattr__(everyone, "public", lambda count, purpose: [data.public[row] for row in range(count)])
+        worker.join(everyone)
+        return worker
+
+    return fresh
+
+
+def ran(engine, progress=None, observer=None):
+    present = SimpleNamespace(present=lambda federation, round: set(range(len(NAMES))) - OUT.get(round, set()))
+    return run_rounds(engine, lambda *_: None, [], progress or Progress(), observer or Observer(), present)
+
+
+@pytest.fixture(scope="module")
+def alone(start):
+    """(worker, progress) of the run in one process."""
+    worker = start()
+    return worker, ran(Serial(worker))
+
+
+def assert_same(found, expected):
+    assert found.losses == expected.losses
+    assert found.ledger == expected.ledger
+    for kind in ("states", "server"):
+        assert getattr(found, kind).keys() == getattr(expected, kind).keys()
+    pairs = [(found.states[i], state) for i, state in expected.states.items()] + [(found.server, expected.server)]
+    for name in ("uploads", "downloads", "waiting"):
+        theirs = getattr(expected, name)
+        assert getattr(found, name).keys() == theirs.keys()
+        pairs += [(getattr(found, name)[i].tensors, message.tensors) for i, message in theirs.items()]
+    for ours, theirs in pairs:
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key].cpu(), tensor.cpu()) for key, tensor in theirs.items())
+
+
+def test_a_run_that_was_stopped_and_went_on_elsewhere_has_the_same_bits(start, alone, tmp_path):
+    with pytest.raises(Stopped):
+        ran(Serial(start()), observer=Keeping(tmp_path, stop=1))
+    progress = Checkpoints(tmp_path).load()
+    assert progress.rounds_done == 1
+    # The server's process has attached no adapters yet, and trains in none.
+    assert_same(ran(Elsewhere(start(), start()), progress, Keeping(tmp_path)), alone[1])
+
+
+def test_an_absent_client_is_heard_with_its_last_upload_and_finds_its_download_waiting(alone):
+    _, progress = alone
+    assert sorted(progress.uploads) == [0, 1, 2, 3]
+    assert list(progress.waiting) == [2]
+    peer, waiting = progress.downloads[0].tensors, progress.waiting[2].tensors
+    assert all(torch.equal(waiting[key], tensor) for key, tensor in peer.items())  # of the same backbone
+    assert all(tensor.isfinite().all() for tensor in waiting.values())
+
+
+def test_a_client_that_was_away_goes_on(alone):
+    worker, progress = alone
+    client = worker.federation.clients[2]
+    model = worker.model(client)
+    result = worker.method.local_update(
+        model,
+        progress.states[2],
+        progress.waiting[2],
+        [[worker.backbone(client.backbone).batch(micro, answers=True) for micro in step] for step in worker.plan(2, 2)],
+        torch.Generator(),
+    )
+    assert result.upload.tensors.keys() == progress.uploads[2].tensors.keys()
+    assert 0 < result.stats["loss"] < 20
