@@ -262,7 +262,7 @@ def cost_table(found: Mapping[str, Cost | None], by_kind: bool = False) -> Table
     for name in [*held, "mean"]:
         table.add_column(f"{name}\nup / down", justify="right")
     table.add_column("mean\nboth", justify="right", no_wrap=True)
-    table.add_column("to most\neconomical\nother", justify="right")
+    table.add_column("to the least\nof others\nwith adapters", justify="right")
     share = relative(found)
     for name, cost in found.items():
         if cost is None:

@@ -73,6 +73,8 @@ def test_a_method_is_compared_with_the_most_economical_other_that_sends():
         "unknown": None,
     }
     assert relative({"alone": cost(1, 1)}) == {"alone": None}
+    logits = Cost(("x", "y"), ({"logits": 7}, {"logits": 7}), ({}, {}))
+    assert relative(found | {"logits": logits}) == relative(found) | {"logits": pytest.approx(7 / 90 - 1)}
 
 
 def test_a_method_that_does_not_say_what_it_sends_is_not_counted_as_silent():
