@@ -49,11 +49,13 @@ def align(
     if len(named) < 2:
         raise DrakeError("aligning needs two backbones or more; name them with --models.")
 
+    import torch
     from rich.console import Console
     from rich.table import Table
     from transformers.utils import logging
 
     from drake.harness import Settings, Setup
+    from drake.harness.engines import resolved
     from drake.harness.setup import options_from, seeds_from
 
     logging.disable_progress_bar()
@@ -62,6 +64,8 @@ def align(
     console = Console()
     with Console(stderr=True).status("loading data and backbones"):
         setup = Setup(settings)
+    if resolved("auto", setup.device, None) == "processes":
+        torch.set_num_threads(1)  # as `drake eval` computes there, or it would not find what is kept here
     for seed in settings.seeds:
         method = setup.method()
         federation = setup.federation(seed, setup.backbones.__getitem__)

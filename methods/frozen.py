@@ -23,6 +23,7 @@ from drake.build import cache_folder
 from drake.errors import DrakeError
 from drake.federation.method import Federation, State
 from drake.files import replacing
+from drake.pictures import image_bytes
 from drake.seeds import torch_generator
 
 from .alignment import RIDGE, SHARED_INPUTS, Fit, Side, align
@@ -95,13 +96,14 @@ def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Reco
     digest = hashlib.sha256()
     for record in records:
         digest.update(json.dumps([record["id"], record["prompt"], record["answer"]]).encode())
-        for image in record["images"]:
-            digest.update(hashlib.sha256(image if isinstance(image, bytes) else image.get("bytes") or b"").digest())
+        for picture in image_bytes(record):
+            digest.update(hashlib.sha256(picture).digest())
     sides = [
         [side.backbone.revision, list(side.layers), str(side.backbone.dtype), side.backbone.device.type]
         for side in (anchor, other)
     ]
-    where = [torch.__version__, torch.get_num_threads()]
+    on_cpu = other.backbone.device.type == "cpu"
+    where = [torch.__version__, torch.get_num_threads() if on_cpu else None]
     digest.update(json.dumps([VERSION, sides, rank, seed, RIDGE, where]).encode())
     return digest.hexdigest()[:16]
 

@@ -16,6 +16,8 @@ from drake.benchmark import load
 from drake.errors import DrakeError
 from drake.federation.method import Architecture, Client, Federation
 from drake.federation.settings import preset
+from drake.harness import Settings, Setup
+from drake.harness.engines import opened
 
 PROJECTION = "self_attn.k_proj"
 
@@ -114,7 +116,7 @@ def test_a_backbone_aligned_to_itself_gets_the_anchors_a(sides):
         torch.testing.assert_close(aligned[f"{place}.A"], anchor.factors[f"{place}.A"], atol=0.02, rtol=0)
 
 
-def test_alignment_does_not_depend_on_adapters_or_on_the_order_of_records(sides):
+def test_alignment_does_not_depend_on_the_order_of_records(sides):
     known, records = sides
     plain, _ = align(known["llama-4"], known["llama-6"], records)
     turned, _ = align(known["llama-4"], known["llama-6"], records[::-1])
@@ -186,3 +188,23 @@ def test_the_command_says_how_well_every_projection_fits(micro_backbones, micro_
     assert len(list(tmp_path.glob("aligned-*.safetensors"))) == 1
     alone = CliRunner().invoke(align_command, ["--models", micro_backbones["llama-4"]])
     assert "needs two backbones" in str(alone.exception)
+
+
+def test_a_run_on_all_cores_finds_what_the_command_kept(micro_backbones, micro_data, monkeypatch, tmp_path):
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path))
+    models = tuple(micro_backbones[name] for name in ("llama-4", "llama-6"))
+    asked = ["--models", ",".join(models), "--data", micro_data, "--set", "align_records=8", "--set", "num_blocks=2"]
+    options = {"align_records": "8", "num_blocks": "2"}
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert CliRunner().invoke(align_command, asked, catch_exceptions=False).exit_code == 0
+        torch.set_num_threads(2)
+        monkeypatch.setattr(frozen, "align", None)  # aligning again would be a TypeError
+        with opened(
+            "auto", Setup(Settings("fedmosaic", preset("mini"), models, micro_data, options=options))
+        ) as engines:
+            method = engines.of_seed(0).worker.method
+            assert method.factors(models[1]).fits["5.mlp.up_proj"].rows > 0
+    finally:
+        torch.set_num_threads(threads)
