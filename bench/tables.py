@@ -7,8 +7,8 @@
     python bench/tables.py faults --out runs/tables                faults of official codes: docs/reproduction.md
 
 Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
-them side by side; a row that two tables share is run once. Nothing is tuned: every row has the preset's numbers but for
-what its name says.
+them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are
+added. Nothing is tuned: every row has the preset's numbers but for what its name says.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from drake_leaderboard.ranking import percent
+
 from drake import results
-from drake.results import Results
+from drake.results import Results, SeedRun
 
 Row = tuple[str, list[str]]
 """What the table says, and the options that make it."""
@@ -81,25 +84,43 @@ TABLES: dict[str, dict[str, Row]] = {
 """Name of a table -> its rows by short name, which is also the name of the run's folder."""
 
 
-def run(folder: Path, options: list[str], seeds: str) -> None:
-    """One row, with one thread; its output goes to a file beside the run."""
-    command = [*options, "--preset", "mini", "--seeds", seeds, "--threads", "1", "--out", str(folder)]
+def run(folder: Path, options: list[str], seeds: tuple[int, ...]) -> None:
+    """One row, with one thread; its output goes to a file beside the run. A run that has these seeds stays as it is."""
+    if finished(folder, seeds):
+        return
+    listed = ",".join(map(str, seeds))
+    command = [*options, "--preset", "mini", "--seeds", listed, "--threads", "1", "--out", str(folder)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".log").open("w") as log:
         call = [sys.executable, "-c", "from drake.cli import main; main()", "eval", *command]
         subprocess.run(call, stdout=log, stderr=log, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def row(title: str, found: Results) -> str:
-    """Means with standard errors in percent, and what a client sends per round in kB."""
-    cells = []
-    for key in ("self_last", "self_auc", "others_last", "others_auc"):
-        estimate = found.summary["official"][key]
-        error = "" if estimate.stderr is None else f" ± {100 * estimate.stderr:.2f}"
-        cells.append(f"{100 * estimate.mean:.2f}{error}")
-    sent = sum(t.bytes for run in found.runs for t in run.traffic if t.direction == "up")
-    rounds = sum(len(run.train_loss) for run in found.runs) * len(found.clients)
-    return f"| {title} | {' | '.join(cells)} | {sent / rounds / 1000:.0f} |"
+def finished(folder: Path, seeds: tuple[int, ...]) -> Results | None:
+    """The complete run in the folder, if it has these seeds."""
+    if not (folder / results.FILE).exists():
+        return None
+    found = results.load(folder)
+    return found if found.status == "complete" and {run.seed for run in found.runs} >= set(seeds) else None
+
+
+def row(title: str, found: Results, seeds: tuple[int, ...]) -> str:
+    """Means with standard errors in percent, what a client sends per round in kB, and what a seed took: operations of
+    local training and seconds of mixing."""
+    runs = [run for run in found.runs if run.seed in seeds]
+    summary = results.aggregate(runs)["official"]
+    cells = [percent(summary[key]) for key in ("self_last", "self_auc", "others_last", "others_auc")]
+    sent = sum(t.bytes for run in runs for t in run.traffic if t.direction == "up")
+    cells.append(f"{sent / (len(runs) * len(runs[0].train_loss) * len(found.clients)) / 1000:.0f}")
+    cells.append(of_all(runs, lambda run: run.flops, lambda mean: f"{mean / 1e12:.2f}"))
+    cells.append(of_all(runs, lambda run: run.seconds_mix, lambda mean: f"{mean:.0f}"))
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+def of_all(runs: list[SeedRun], value: Callable[[SeedRun], float | None], cell: Callable[[float], str]) -> str:
+    """The mean over the runs; nothing where a run has no such value."""
+    known = [found for found in map(value, runs) if found is not None]
+    return cell(sum(known) / len(known)) if len(known) == len(runs) else ""
 
 
 def main() -> None:
@@ -111,17 +132,19 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     rows = TABLES[asked.table]
-    out = asked.out / f"seeds-{asked.seeds}"
+    seeds = tuple(map(int, asked.seeds.split(",")))
+    out = asked.out
     chosen = {name: rows[name] for name in (asked.only.split(",") if asked.only else rows)}
     with ThreadPoolExecutor(asked.jobs) as pool:
         for name, (_, options) in chosen.items():
-            pool.submit(run, out / name, options, asked.seeds)
-    print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent |\n|---|---:|---:|---:|---:|---:|")
+            pool.submit(run, out / name, options, seeds)
+    print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent | TFLOP | s mixing |")
+    print("|---|" + "---:|" * 7)
     for name, (title, _) in chosen.items():
-        if (out / name / "results.json").exists():
-            print(row(title, results.load(out / name)))
+        if found := finished(out / name, seeds):
+            print(row(title, found, seeds))
         else:
-            print(f"| {title} | see {out / name}.log | | | | |")
+            print(f"| {title} | see {out / name}.log | | | | | | | |")
 
 
 if __name__ == "__main__":

@@ -134,7 +134,9 @@ def build(ctx: click.Context, **options: Any) -> None:
 @click.option("--models", help="Backbones, comma-separated: names of `drake backbones list` or checkpoint folders.")
 @click.option("--data", help="A dataset folder of `drake build` or a hub repository. [default: the mini suite]")
 @click.option("--split", default="dynamic", show_default=True, help="dynamic, static, dirichlet or dirichlet-across.")
-@click.option("--seeds", default="0", show_default=True, help="One federation for each: 0,1,2 or 0-2.")
+@click.option(
+    "--seeds", default="0", show_default=True, help="One federation for each: 0,1,2 or 0-2. A run can be given more."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/METHOD-PRESET]")
 @click.option(
     "--overwrite", default="only-missing", show_default=True, type=click.Choice(["only-missing", "never", "always"])

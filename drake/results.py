@@ -187,8 +187,14 @@ class SeedRun(_Part):
     """Everything that crossed, by round, client, direction and kind."""
     seconds_train: Seconds
     """Wall-clock spent in rounds: local training and mixing."""
+    seconds_mix: Seconds | None = None
+    """Of `seconds_train`, the server's mixing; null in files of earlier versions."""
     seconds_eval: Seconds
     """Wall-clock spent generating and scoring answers."""
+    flops: Annotated[float, Field(ge=0)] | None = None
+    """Floating point operations of local training, all clients and rounds together, without the vision towers and
+    without the server: PyTorch's count for one round of one client of each backbone, taken per padded token and
+    multiplied by the tokens of all. Null in files of earlier versions."""
     train_loss: list[list[float | None]]
     """[rounds][N]: mean training loss per answer token; null where client i sat the round out."""
     relevance: list[list[list[float | None]] | None] | None = None

@@ -69,7 +69,8 @@ class Row:
     """One line of a table.
 
     scores: field of SeedSummary -> official score, a fraction. upload: bytes a client sends per round.
-    minutes: wall-clock of one seed, training and evaluation. origin: folder name, or the citation when published.
+    minutes: wall-clock of one seed, training and evaluation. flops: operations of one seed's training, None where they
+    are not known of every seed. origin: folder name, or the citation when published.
     """
 
     track: Track
@@ -80,6 +81,7 @@ class Row:
     seeds: int
     upload: float | None
     minutes: float | None
+    flops: float | None
     origin: str
 
 
@@ -149,6 +151,7 @@ def row(results: Results, origin: str) -> Row:
         seeds=len(runs),
         upload=sent / (clients * rounds) if clients * rounds else None,
         minutes=sum(run.seconds_train + run.seconds_eval for run in runs) / 60 / len(runs) if runs else None,
+        flops=None if any(run.flops is None for run in runs) else sum(run.flops for run in runs) / len(runs),
         origin=origin,
     )
 
@@ -175,7 +178,7 @@ def published_rows() -> list[Row]:
                 f"{side}_last": _published(line.get(side), line.get(f"{side}_standard_error"))
                 for side in ("self", "others")
             }
-            rows.append(Row(track, line["method"], data["source"], scores, UNKNOWN, 0, None, None, "published"))
+            rows.append(Row(track, line["method"], data["source"], scores, UNKNOWN, 0, None, None, None, "published"))
     return rows
 
 
@@ -270,6 +273,7 @@ COLUMNS = (
     _plain("Seeds", "seeds", lambda _, entry: entry.seeds or "", str),
     _plain("Sent/client/round", "bytes_up_per_client_and_round", lambda _, entry: entry.upload, readable_bytes),
     _plain("Minutes", "minutes_per_seed", lambda _, entry: entry.minutes, lambda m: "" if m is None else f"{m:.1f}"),
+    _plain("TFLOP", "flops_per_seed", lambda _, entry: entry.flops, lambda n: "" if n is None else f"{n / 1e12:.3g}"),
     _plain("Origin", "origin", lambda _, entry: entry.origin),
 )
 
@@ -308,7 +312,16 @@ def as_rich(board: Board, width: int) -> RenderableType:
 
 
 NAMES = ("Method", "Origin")
-EXPENDABLE = ("Origin", "Strict Self A_last", "Seeds", "Minutes", "Others A_AUC", "Self A_AUC", "Sent/client/round")
+EXPENDABLE = (
+    "Origin",
+    "TFLOP",
+    "Strict Self A_last",
+    "Seeds",
+    "Minutes",
+    "Others A_AUC",
+    "Self A_AUC",
+    "Sent/client/round",
+)
 """Headings in the order in which a narrow terminal drops them."""
 
 
@@ -360,7 +373,8 @@ def _escaped(text: str) -> str:
 
 
 def as_csv(board: Board) -> str:
-    """All tracks in one file: the track's parts, then the columns; fractions, bytes and minutes, "" for unknown."""
+    """All tracks in one file: the track's parts, then the columns; fractions, bytes, minutes and operations, "" for
+    unknown."""
     records = []
     for track, rows in board.tables.items():
         for place, entry in enumerate(rows, start=1):

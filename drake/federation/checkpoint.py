@@ -32,7 +32,8 @@ class Progress:
     """All that a run carries from one round to the next; nothing lives anywhere else.
 
     rounds_done: finished rounds. states, downloads, uploads: by client number. waiting: what the server holds ready for
-    clients that are out. server: what `Method.server_state` returned. losses[round][client].
+    clients that are out. server: what `Method.server_state` returned. losses[round][client]. By backbone, tokens: how
+    many its clients have trained on, padding included; per_token: floating point operations that one of them cost.
     """
 
     states: dict[int, State] = field(default_factory=dict)
@@ -43,13 +44,29 @@ class Progress:
     rounds_done: int = 0
     ledger: list[Traffic] = field(default_factory=list)
     losses: list[dict[int, float]] = field(default_factory=list)
+    tokens: dict[str, float] = field(default_factory=dict)
+    per_token: dict[str, float] = field(default_factory=dict)
     seconds_train: float = 0.0
+    seconds_mix: float = 0.0
     seconds_eval: float = 0.0
 
     def receive(self, round: int, client: int, download: Download) -> None:
         """The client gets what the server has for it."""
         self.downloads[client] = download
         self.ledger += traffic(round, client, "down", download)
+
+    def spent(self, backbone: str, stats: Mapping[str, float]) -> None:
+        """Add the work of a client's round, as its `Job` measured it."""
+        if tokens := stats.get("tokens"):
+            self.tokens[backbone] = self.tokens.get(backbone, 0) + tokens
+            if "operations" in stats:
+                self.per_token[backbone] = stats["operations"] / tokens
+
+    def operations(self) -> float | None:
+        """Floating point operations of all local training so far; None while those of a backbone are not known."""
+        if not self.tokens or self.tokens.keys() - self.per_token.keys():
+            return None
+        return sum(tokens * self.per_token[name] for name, tokens in self.tokens.items())
 
 
 class Checkpoints:
@@ -87,7 +104,10 @@ class Checkpoints:
             "rounds_done": progress.rounds_done,
             "ledger": progress.ledger,
             "losses": progress.losses,
+            "tokens": progress.tokens,
+            "per_token": progress.per_token,
             "seconds_train": progress.seconds_train,
+            "seconds_mix": progress.seconds_mix,
             "seconds_eval": progress.seconds_eval,
         }
         groups = {f"{i}": message.tensors for i, message in progress.downloads.items()}
@@ -111,6 +131,8 @@ class Checkpoints:
         if over is None:
             return Progress()
         groups, about = _read(over / "server.safetensors", self._device)
+        if "tokens" not in about:
+            raise DrakeError(f"{over} was begun by an earlier version of drake; use --overwrite always.")
         progress = Progress(
             downloads={int(i): Download(groups[i], numbers) for i, numbers in about["numbers"].items()},
             waiting={int(i): Download(groups[f"{i} waits"], numbers) for i, numbers in about["waiting"].items()},
@@ -118,7 +140,10 @@ class Checkpoints:
             rounds_done=about["rounds_done"],
             ledger=[Traffic(*row) for row in about["ledger"]],
             losses=[{int(i): loss for i, loss in row.items()} for row in about["losses"]],
+            tokens=about["tokens"],
+            per_token=about["per_token"],
             seconds_train=about["seconds_train"],
+            seconds_mix=about["seconds_mix"],
             seconds_eval=about["seconds_eval"],
         )
         for client, file in sorted(self._latest(over).items()):

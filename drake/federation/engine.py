@@ -18,6 +18,7 @@ from torch import nn
 from drake.backbones import Backbone
 from drake.errors import DrakeError
 from drake.federation.method import Client, Download, Federation, LocalResult, Message, Method, State, Step
+from drake.federation.operations import operations
 from drake.federation.prefetch import ahead
 from drake.seeds import derive, torch_generator
 from drake.stopping import safe_point
@@ -95,13 +96,17 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One client's round, as a Task that returns its LocalResult."""
+    """One client's round, as a Task that returns its LocalResult, with the padded tokens it read among the stats.
+
+    counted: do the round once more, for the floating point operations it spends; they join the stats.
+    """
 
     client: Client
     round: int
     state: State
     download: Download | None
     weight: float = 1.0
+    counted: bool = False
 
     @property
     def backbone(self) -> str:
@@ -112,11 +117,19 @@ class Job:
         return f"client {self.client.id}"
 
     def __call__(self, worker: Worker) -> LocalResult:
-        """Dropout draws from PyTorch's global generator, so that is seeded here from (seed, client, round) and restored
-        afterwards."""
         steps = worker.plan(self.client.id, self.round)
         if not steps:  # nothing has arrived yet
             return LocalResult(self.state, None, {})
+        batches = _Batches(worker.backbone(self.backbone), steps)
+        result = self._trained(worker, batches)
+        measured = {"tokens": batches.tokens}
+        if self.counted:  # what is encoded once and kept has been encoded by now
+            measured["operations"] = operations(lambda: self._trained(worker, batches))
+        return replace(result, stats=result.stats | measured)
+
+    def _trained(self, worker: Worker, batches: _Batches) -> LocalResult:
+        """Dropout draws from PyTorch's global generator, so that is seeded here from (seed, client, round) and restored
+        afterwards."""
         seed, where = worker.federation.seed, (self.client.id, self.round)
         backbone, model = worker.backbone(self.backbone), worker.model(self.client)
 
@@ -125,14 +138,18 @@ class Job:
             torch.manual_seed(derive(seed, "dropout", *where))
             rng = torch_generator(seed, "local update", *where)
             state, download = (moved(mine, backbone.device) for mine in (self.state, self.download))
-            return worker.method.local_update(model, state, download, _Batches(backbone, steps), rng)
+            return worker.method.local_update(model, state, download, batches, rng)
 
 
 class _Batches:
-    """The steps of a round as `Steps`: batches made of their records one step at a time, on a GPU one step ahead."""
+    """The steps of a round as `Steps`: batches made of their records one step at a time, on a GPU one step ahead.
+
+    tokens: padded tokens of the steps taken so far.
+    """
 
     def __init__(self, backbone: Backbone, steps: Sequence[Sequence[Records]]) -> None:
         self._backbone, self._steps = backbone, steps
+        self.tokens = 0
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -142,6 +159,7 @@ class _Batches:
         # On a CPU both would want the same cores.
         for step in ahead(made) if self._backbone.device.type == "cuda" else made:
             safe_point()
+            self.tokens += sum(batch.input_ids.numel() for batch in step)
             yield step
 
 

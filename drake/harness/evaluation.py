@@ -133,7 +133,9 @@ class Evaluation:
                 for row in progress.ledger
             ],
             seconds_train=progress.seconds_train,
+            seconds_mix=progress.seconds_mix,
             seconds_eval=progress.seconds_eval,
+            flops=progress.operations(),
             train_loss=[[row.get(client.id) for client in setup.clients] for row in progress.losses],
             relevance=self._relevance(len(progress.losses)),
         )

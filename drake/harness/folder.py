@@ -1,6 +1,6 @@
 """The run folder: one run owns it, and it is valid after any kill.
 
-RUN/config.json      everything that decides the result; written first, never changed
+RUN/config.json      everything that decides the result; written first, changed only where seeds are added
 RUN/command.json     the options of the command line, for `drake eval --resume RUN`
 RUN/checkpoints/     seed-<s>/: the state after the last round; once the run is complete, only `drake export` reads it
 RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
@@ -37,7 +37,8 @@ OWNED = ".drake-run"
 def claim(folder: Path, config: dict[str, Any], overwrite: Overwrite) -> None:
     """Make the folder this run's own, or find that it is already.
 
-    only-missing: a folder of the same config is continued. never: no folder that exists. always: what was there goes.
+    only-missing: a folder of the same config is continued, also with more seeds after those it has. never: no folder
+    that exists. always: what was there goes.
     Raises DrakeError for a folder of another run, one that is no run folder, and one that cannot be written.
     """
     path = folder / "config.json"
@@ -67,6 +68,8 @@ def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite
     except ValueError as error:
         raise DrakeError(f"{path} is damaged ({error}); use --overwrite always or another --out.") from error
     wanted = json.loads(json.dumps(config))
+    if _more_seeds(stored, wanted):
+        stored = stored | {"seeds": wanted["seeds"]}
     different = list(setting_differences(stored, wanted, between=", now "))
     if different:
         more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
@@ -76,6 +79,20 @@ def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite
         )
     if overwrite == "never":
         raise DrakeError(f"{folder} already holds this run; choose another --out or leave --overwrite never out.")
+
+
+def _more_seeds(stored: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether `wanted` names what `stored` names and then others; the first seed answers for all before training."""
+    before, now = stored.get("seeds") if isinstance(stored, dict) else None, wanted["seeds"]
+    return isinstance(before, list) and len(before) < len(now) and now[: len(before)] == before
+
+
+def add_seeds(folder: Path, config: dict[str, Any]) -> None:
+    """Let the claimed folder's config name the seeds that are asked for now. Only for who is `working` on the run."""
+    path, wanted = folder / "config.json", json.loads(json.dumps(config))
+    if _more_seeds(json.loads(path.read_text()), wanted):
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=2) + "\n")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from drake.federation import adapters, registry
 from drake.federation.client import task_loss
 from drake.federation.engine import Job, Records, Worker, perform
 from drake.federation.method import Architecture, Client, Download, Federation, LocalResult, State, Upload
+from drake.federation.operations import operations
 from drake.federation.settings import Preset
 from drake.scoring.evaluate import generate
 
@@ -268,13 +269,6 @@ def _mixed(trial: Trial) -> str | None:
 def _cost(trial: Trial) -> str | None:
     """Equal compute: floating point operations of a local step, in units of an SFT step, in a round that has a download
     to begin with."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    def counted(work: Callable[[], Any]) -> int:
-        with FlopCounterMode(display=False) as counter:
-            work()
-        return counter.get_total_flops()
-
     kept = adapters.FOLDED_WIDTH
     adapters.FOLDED_WIDTH = 0  # as on backbones of a real size
     try:
@@ -282,16 +276,15 @@ def _cost(trial: Trial) -> str | None:
         batches: dict[Worker, list[Batch]] = {}
         for one in (worker, plain):
             backbone = one.backbone(ALIKE[0])
-            backbone.model.set_attn_implementation("eager")  # the counter does not know the fused kernels of CPUs
             batches[one] = [backbone.batch(step[0], answers=True) for step in one.plan(0, 0)]  # pictures are encoded
         client = worker.federation.clients[0]
         before = trial.run(worker, rounds=1)
         job = Job(client, 0, before.results[0][0].state, before.downloads[0].get(0))
-        spent = counted(lambda: perform(job, worker))
+        spent = operations(lambda: perform(job, worker))
         adapters.add(backbone.model, ["plain"], trial.training)
         adapters.activate(backbone.model, "plain")
         adapters.train_only(backbone.model, adapters.tensors(backbone.model, "plain").values())
-        unit = counted(lambda: [task_loss(backbone.model, batch).backward() for batch in batches[plain]])
+        unit = operations(lambda: [task_loss(backbone.model, batch).backward() for batch in batches[plain]])
     finally:
         adapters.FOLDED_WIDTH = kept
     found, declared = spent / unit, trial.method_class.relative_cost

@@ -36,7 +36,7 @@ from drake.results import save as save_results
 from .batch_size import settle
 from .engines import Engines, serial
 from .evaluation import Evaluation
-from .folder import Overwrite, checkpoint_folder, claim, observed_path, working, write_command
+from .folder import Overwrite, add_seeds, checkpoint_folder, claim, observed_path, working, write_command
 from .reporting import EVENTS, Events, Reporter, Several
 from .setup import Setup
 
@@ -75,12 +75,14 @@ def evaluate(
 
     command: see `folder.write_command`. engines: where the work is done; default: in this process.
 
-    A folder that holds the same run is continued after its last stored round, a complete one is returned as it is.
+    A folder that holds the same run is continued after its last stored round, or with the seeds that are new; a
+    complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
     setup.eval_tokens = settle(setup, out)
     claim(out, setup.config(), overwrite)
     with working(out):
+        add_seeds(out, setup.config())
         return _evaluate(setup, out, reporter or Reporter(), command, engines or serial(setup))
 
 
@@ -90,7 +92,8 @@ def _evaluate(
     if command is not None:
         write_command(out, command)
     before = load(out) if (out / FILE).exists() else None
-    if before is not None and before.status == "complete":
+    seeds = list(setup.settings.seeds)
+    if before is not None and before.status == "complete" and [run.seed for run in before.runs] == seeds:
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     where = environment(setup.device, setup.dtype, engines.processes)

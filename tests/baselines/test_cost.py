@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from drake import backbones
 from drake.benchmark import load
 from drake.federation import adapters, registry
 from drake.federation.method import Architecture, Client, Federation
+from drake.federation.operations import operations
 from drake.federation.settings import preset
 from drake.pretrain import Shape, new_model
 
@@ -31,9 +31,8 @@ def cost(micro_backbones, micro_data):
     def public(count, purpose):  # as long as the client's own
         return [records[row % 2] for row in range(count)]
 
-    def operations(name: str) -> float:
+    def of_a_step(name: str) -> float:
         model = new_model(SHAPE, small.tokenizer, seed=0)
-        model.set_attn_implementation("eager")  # the counter does not know the CPU's fused attention
         backbone = backbones.Backbone("wide", "llama", "0", model, small.processor, small.device, small.dtype)
         step = [backbone.batch([records[0], records[1]], answers=True)]
         method = registry.find(name)(training)
@@ -46,9 +45,7 @@ def cost(micro_backbones, micro_data):
             return method.local_update(attached, state, download, [step] * steps, torch.Generator().manual_seed(0))
 
         def of(steps: int, *received) -> int:
-            with FlopCounterMode(display=False) as counter:
-                local(steps, *(received or (state,)))
-            return counter.get_total_flops()
+            return operations(lambda: local(steps, *(received or (state,))))
 
         if hasattr(method, "public_size"):  # what is done once a round follows from the round's steps
             first, steps = local(1, state), round(training.local_steps(method.relative_cost))
@@ -61,7 +58,7 @@ def cost(micro_backbones, micro_data):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapters, "FOLDED_WIDTH", 0)  # as on real backbones
-        yield operations
+        yield of_a_step
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,10 @@ def progress(rounds: int) -> Progress:
         rounds_done=rounds,
         ledger=[Traffic(0, 3, "up", "A", 24), Traffic(4, 0, "down", "numbers", 8)],
         losses=[{}, {0: 0.1 + 0.2, 3: float("inf")}],
+        tokens={"small": 640, "large": 320},
+        per_token={"small": 1 / 3},
         seconds_train=1.25,
+        seconds_mix=1 / 9,
         seconds_eval=1 / 7,
     )
 

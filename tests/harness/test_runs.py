@@ -70,6 +70,24 @@ def test_traffic_is_counted_for_every_client_round_and_direction(finished):
     assert run.relevance[0][3][3] == pytest.approx(1, abs=1e-5)
 
 
+def test_a_run_records_the_operations_of_its_training(finished, micro_backbones, micro_data):
+    """The tokens of every round, each as dear as in the round that was counted."""
+    _, results = finished
+    setup = Setup(settings(micro_backbones, micro_data))
+    worker, tokens = setup.worker(0), dict.fromkeys(setup.backbones, 0)
+    for client in setup.clients:
+        for round in range(4):
+            for step in worker.plan(client.id, round):
+                width = max(
+                    worker.backbone(client.backbone).batch([r], answers=True).input_ids.shape[1] for r in step[0]
+                )
+                tokens[client.backbone] += len(step[0]) * width
+    progress = Checkpoints(checkpoint_folder(finished[0], 0)).load()
+    assert progress.tokens == tokens
+    assert results.runs[0].flops == sum(progress.per_token[name] * tokens[name] for name in tokens) > 0
+    assert 0 < results.runs[0].seconds_mix < results.runs[0].seconds_train
+
+
 def test_the_same_seed_gives_the_same_scores_to_the_last_digit(finished, micro_backbones, micro_data, tmp_path):
     again = evaluate(Setup(settings(micro_backbones, micro_data)), tmp_path / "again")
     assert scores(again) == scores(finished[1])
@@ -203,6 +221,22 @@ def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_a
     with pytest.raises(KeyboardInterrupt):
         evaluate(Setup(asked), out, reporter=_Stop("client", sum(map(len, there[:2])) + 1))
     assert scores(evaluate(Setup(asked), out)) == scores(results)
+
+
+def test_a_run_is_given_another_seed_and_keeps_those_it_has(micro_backbones, micro_data, tmp_path):
+    def asked(*seeds):
+        return Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=seeds))
+
+    grown, starts = tmp_path / "grown", _Starts()
+    evaluate(asked(3, 1), grown)
+    results = evaluate(asked(3, 1, 0), grown, reporter=starts)
+    assert len(starts.heard) == 1
+    assert json.loads((grown / "config.json").read_text())["seeds"] == [3, 1, 0]
+    assert scores(results) == scores(evaluate(asked(3, 1, 0), tmp_path / "at once"))
+    assert load(grown) == results
+    for others in ((3, 1), (0, 1, 3, 2)):
+        with pytest.raises(DrakeError, match="already holds another run"):
+            evaluate(asked(*others), grown)
 
 
 def test_static_split_has_begun_all_tasks_at_once(micro_backbones, micro_data, tmp_path):

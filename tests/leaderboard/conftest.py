@@ -178,6 +178,7 @@ def _seed_run(
         ],
         seconds_train=90.0,
         seconds_eval=30.0,
+        flops=1.5e12 + seed * 1e12,
         train_loss=[[1.0, None]] * ROUNDS[-1],
     )
     return run.model_copy(update={"summary": {p: seed_summary(score_table(run, p, clients)) for p in PROTOCOLS}})

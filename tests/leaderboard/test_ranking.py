@@ -50,6 +50,7 @@ def test_traffic_and_time_are_per_client_and_round_and_per_seed(board: ranking.B
     assert [entry.upload for entry in rows] == [2500, 1000, 1000]
     assert [entry.minutes for entry in rows] == [2.0, 2.0, 2.0]
     assert [entry.seeds for entry in rows] == [1, 2, 1]
+    assert [entry.flops for entry in rows] == [1.5e12, 2e12, 1.5e12]
 
 
 def test_markdown_holds_percent_with_two_decimals(board: ranking.Board, fabricate: Fabricate) -> None:
@@ -59,7 +60,7 @@ def test_markdown_holds_percent_with_two_decimals(board: ranking.Board, fabricat
     assert lines[2].startswith("| # | Method | Self A\\_last | Self A\\_AUC | Others A\\_last |")
     self_last = load(fabricate("d", right=(2, 4))).summary["official"]["self_last"].mean
     assert lines[4].startswith(f"| 1 | fedmosaic | {100 * self_last:.2f} |")
-    assert "| 2.5 kB | 2.0 | b-best |" in lines[4]
+    assert "| 2.5 kB | 2.0 | 1.5 | b-best |" in lines[4]
     assert "| dit\\|to |" in lines[5]
     assert " ± " in lines[5]
     assert " ± " not in lines[4]
@@ -85,7 +86,7 @@ def test_a_narrow_terminal_drops_columns_and_says_so(board: ranking.Board) -> No
 
     narrow, wide = shown(80), shown(160)
     assert max(map(len, narrow.splitlines())) <= 80
-    assert "no room for Origin, Strict Self A_last" in narrow
+    assert "no room for Origin, TFLOP, Strict Self A_last" in narrow
     assert "no room" not in wide
     assert "b-best" in wide
     (rows,) = board.tables.values()
