@@ -299,7 +299,7 @@ def _evaluate(
     from drake.harness import evaluate as run
     from drake.harness.engines import opened, shares_from
     from drake.harness.reporting import Several, TensorBoard
-    from drake.harness.setup import eval_tokens_from, options_from, seeds_from
+    from drake.harness.request import eval_tokens_from, options_from, seeds_from
     from drake.terminal import Live, duration, summary_table
 
     logging.disable_progress_bar()

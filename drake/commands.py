@@ -98,7 +98,8 @@ def check_method(method: str, pairs: tuple[str, ...]) -> None:
     from transformers.utils import logging
 
     from drake.harness.method_check import CHECKS, Trial, findings
-    from drake.harness.setup import open_data, options_from
+    from drake.harness.request import options_from
+    from drake.harness.setup import open_data
 
     logging.disable_progress_bar()
     torch.set_num_threads(1)

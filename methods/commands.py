@@ -56,7 +56,7 @@ def align(
 
     from drake.harness import Settings, Setup
     from drake.harness.engines import resolved
-    from drake.harness.setup import options_from, seeds_from
+    from drake.harness.request import options_from, seeds_from
 
     logging.disable_progress_bar()
     options = options_from(pairs, "fedmosaic")
@@ -118,7 +118,8 @@ def cka(models: str, data: str | None, count: int, out: Path, device: str, dtype
     from transformers.utils import logging
 
     from drake import backbones
-    from drake.harness.setup import DTYPES, open_data, public_records, resolve_device
+    from drake.harness.request import DTYPES, resolve_device
+    from drake.harness.setup import open_data, public_records
     from drake.plots import heatmap
 
     from .cka import best_matches, layer_similarity

@@ -1,5 +1,6 @@
 """`drake eval`: settings -> a trained and scored federation in a run folder. The command line and scripts call this.
 
+request.py     what a user asks for -> settings
 setup.py       settings -> data, backbones, clients, plan; everything is checked before anything is computed
 folder.py      the run folder: who owns it, what stands where
 engines.py     where the work is done, by name
@@ -9,7 +10,8 @@ run.py         all seeds, from the first round to results.json
 """
 
 from .reporting import Reporter
+from .request import Settings
 from .run import evaluate
-from .setup import Settings, Setup
+from .setup import Setup
 
 __all__ = ["Reporter", "Settings", "Setup", "evaluate"]

@@ -16,7 +16,7 @@ from drake.federation.ledger import traffic
 from drake.federation.method import Architecture, Client, Federation, Message, Method
 from drake.federation.settings import Preset
 
-from .setup import DTYPES
+from .request import DTYPES
 
 PAPER_SAVING = 0.109
 """What the paper reports FedMosaic to save against the most economical baseline, as a fraction."""

@@ -39,7 +39,7 @@ from drake.federation.settings import Training
 from drake.files import writing
 
 from .folder import checkpoint_folder
-from .setup import DTYPES
+from .request import DTYPES
 
 
 class Factors(NamedTuple):

@@ -24,9 +24,9 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+from drake.differences import setting_differences
 from drake.errors import DrakeError
 from drake.files import replacing
-from drake.inspection.difference import setting_differences
 
 Overwrite = Literal["only-missing", "never", "always"]
 OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)
@@ -83,8 +83,8 @@ def _refuse_unless_same(path: Path, config: dict[str, Any], overwrite: Overwrite
 
 def _more_seeds(stored: Any, wanted: Mapping[str, Any]) -> bool:
     """Whether `wanted` names what `stored` names and then others; the first seed answers for all before training."""
-    before, now = stored.get("seeds") if isinstance(stored, dict) else None, wanted["seeds"]
-    return isinstance(before, list) and len(before) < len(now) and now[: len(before)] == before
+    before, now = stored.get("seeds") if isinstance(stored, dict) else None, wanted.get("seeds", [])
+    return isinstance(before, list) and 0 < len(before) < len(now) and now[: len(before)] == before
 
 
 def add_seeds(folder: Path, config: dict[str, Any]) -> None:

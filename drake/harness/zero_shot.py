@@ -21,7 +21,8 @@ from drake.scoring.evaluate import answers, batches
 from drake.scoring.rescore import answer_row, evaluated_questions, score_rows
 
 from .folder import Overwrite, claim
-from .setup import DTYPES, open_data, resolve_device
+from .request import DTYPES, resolve_device
+from .setup import open_data
 
 
 class Questions:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
 
+from drake.differences import setting_differences
 from drake.predictions import Prediction, prediction_path, read_predictions
 from drake.results import SeedRun, load
 
@@ -46,19 +43,6 @@ def compare(a: Path, b: Path) -> Difference:
             missing = a if seed not in runs[0] else b
             found.note("seeds", True, f"seed {seed} is missing in {missing}")
     return found
-
-
-def setting_differences(a: Any, b: Any, where: str = "", between: str = ", ") -> Iterator[str]:
-    """ "numbers.training.steps (8, 4)" for every value that is not the same in two configs."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        for key in sorted(a.keys() | b.keys()):
-            yield from setting_differences(a.get(key), b.get(key), f"{where}.{key}" if where else key, between)
-    elif a != b:
-        yield f"{where} ({_short(a)}{between}{_short(b)})"
-
-
-def _short(value: Any) -> str:
-    return shorten(json.dumps(value), 40, placeholder=" ...")
 
 
 def _compare_seed(found: Difference, folders: tuple[Path, Path], seed: int, a: SeedRun, b: SeedRun) -> None:

@@ -8,7 +8,7 @@ import pytest
 from drake import catalog
 from drake.federation import registry
 from drake.federation.settings import preset
-from drake.harness.setup import options_from
+from drake.harness.request import options_from
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from tables import TABLES

@@ -8,7 +8,7 @@ from drake.errors import DrakeError
 from drake.federation.settings import preset
 from drake.harness import Settings, Setup, evaluate
 from drake.harness.batch_size import settle
-from drake.harness.setup import eval_tokens_from
+from drake.harness.request import eval_tokens_from
 
 
 @pytest.fixture(scope="module")
