@@ -9,15 +9,16 @@
 between factors drawn apart a distance says nothing.
 
 Reference: Ditto, Li et al., ICML 2021, arXiv 2012.04221. What differs from the official code: Ditto's own has
-(lambda/2) ||L - G0||^2 with lambda 1 (`ditto.penalty=0.5`) and takes the personal step first, which changes nothing but
-the dropout masks, as neither step sees what the other does. The benchmark's trains on two half batches of 4 in each of
-50 steps, where this trains both adapters on one batch of 4, the same work; and it averages L as well and overwrites it
-with the mean (`ditto.average_personal=true`).
+(lambda/2) ||L - G0||^2 with lambda 1 (`ditto.preset=official`) and takes the personal step first, which changes
+nothing but the dropout masks, as neither step sees what the other does. The benchmark's trains on two half batches of 4
+in each of 50 steps, where this trains both adapters on one batch of 4, the same work; and it averages L as well and
+overwrites it with the mean (`ditto.average_personal=true`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ class Ditto(Averaging):
 
     reference = "Ditto, Li et al., ICML 2021, arXiv 2012.04221"
     sends = "A, B of its shared adapter"
+    presets: ClassVar = {"official": {"penalty": "0.5"}}
     relative_cost = 2.0  # each batch goes through the model twice, forward and back
 
     @dataclass(frozen=True)

@@ -10,13 +10,14 @@
     KL(z || t) = tau^2 mean over answer tokens of sum_v p_t log(p_t / p_z),   p = softmax(. / tau),   tau = 2
 
 Reference: FedDAT, Chen et al., AAAI 2024, arXiv 2308.12305. What differs from the official code: tau is 3 there
-(`feddat.temperature=3`); its budget of 43 steps for 100 is 7/3 of SFT's work a step, which leaves out that two of the
+(`feddat.preset=official`); its budget of 43 steps for 100 is 7/3 of SFT's work a step, which leaves out that two of the
 passes run two adapters: on a backbone of 1B it is 2.6, or 2.4 with gradient checkpointing, so 40 steps are made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,7 @@ class FedDAT(Averaging):
 
     reference = "FedDAT, Chen et al., AAAI 2024, arXiv 2308.12305"
     sends = "A, B of its shared adapter"
+    presets: ClassVar = {"official": {"temperature": "3"}}
     relative_cost = 2.5  # three passes forward and two back, three of the five with two adapters
 
     @dataclass(frozen=True)

@@ -14,9 +14,9 @@ another backbone says nothing about is left to the rest.
 Every mixing draws 80 public records of its own, or takes all where there are fewer, and goes through them once; with no
 passes, or one client alone, this is DITTO.
 
-Reference: PerAda, Xie et al., CVPR 2024, arXiv 2302.06637. What differs from the official code: the temperature is 1
-there (`perada.temperature=1`), the penalty (lambda/2) ||L - G0||^2 with lambda 0.1 or 1 (`perada.penalty=0.05` or 0.5),
-and the plain mean stays where it answers a held-out part of the public records no worse (`perada.held_out=20`); its
+Reference: PerAda, Xie et al., CVPR 2024, arXiv 2302.06637. What differs from the official code
+(`perada.preset=official`): the temperature is 1 there, the penalty (lambda/2) ||L - G0||^2 with lambda 0.1 (or 1, which
+is `perada.penalty=0.5`), and the plain mean stays where it answers a held-out part of the public records no worse; its
 teachers run with dropout on, and those of another backbone answer with whichever adapter was left active; it averages L
 as well (`perada.average_personal=true`).
 """
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ class PerAda(Ditto):
     """See the module's docstring."""
 
     reference = "PerAda, Xie et al., CVPR 2024, arXiv 2302.06637"
+    presets: ClassVar = {"official": {"temperature": "1", "penalty": "0.05", "held_out": "20"}}
 
     @dataclass(frozen=True)
     class Options(Ditto.Options):

@@ -416,10 +416,11 @@ def methods() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "sends", "cost of a step", "mixed sizes and families", "reference")
+    table = Table("name", "sends", "cost of a step", "mixed sizes and families", "presets", "reference")
     for name in registry.names():
         found = registry.find(name)
-        table.add_row(name, found.sends, f"{found.relative_cost:.2f}", "yes" if found.mixed else "no", found.reference)
+        cost, mixed, presets = f"{found.relative_cost:.2f}", "yes" if found.mixed else "no", ("drake", *found.presets)
+        table.add_row(name, found.sends, cost, mixed, ", ".join(presets), found.reference)
     Console().print(table)
 
 

@@ -6,7 +6,8 @@ gradient. The server answers with a customised global module. Before the first a
 module is a copy of the local one. A and B of the Co-LoRA layers are frozen and aligned across architectures
 (`alignment`) before the first round.
 
-Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default: the gate is one trained
+Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default
+(`fedmosaic.preset=official` where it is no fault): the gate is one trained
 scalar per layer as in the paper; the gradient passes the exact Jacobian of the last norm; rows that leave a client are
 chosen at random; probes are counted in optimizer steps and always include the first; alignment is solved, not fitted.
 """
@@ -14,6 +15,7 @@ chosen at random; probes are counted in optimizer steps and always include the f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +39,7 @@ class FedMosaic(Method):
 
     reference = "Co-LoRA, ICLR 2026, arXiv 2506.11024"
     sends = "P, Q of Co-LoRA layers; A, B of other layers (with peers); sanitised gradient"
+    presets: ClassVar = {"official": {"gate": "input", "norm_jacobian": "diagonal", "sampling": "prefix"}}
     relative_cost = 1.14  # two adapters in every layer and the probes; the official 94 steps for 100 count less
 
     Options = Options

@@ -118,7 +118,7 @@ class Method(ABC):
     """A method of personalised federated learning.
 
     Subclasses set the class attributes, and may define a frozen dataclass `Options` whose fields are the method's own
-    hyperparameters (`--set NAME.FIELD=VALUE`).
+    hyperparameters (`--set NAME.FIELD=VALUE`), and `presets` of them (`--set NAME.preset=official`).
     """
 
     reference: ClassVar[str] = ""
@@ -130,13 +130,20 @@ class Method(ABC):
     relative_cost: float = 1.0
     """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Name -> options that differ from their defaults, which are the preset "drake"."""
+
     @dataclass(frozen=True)
     class Options:
         """A method without hyperparameters of its own."""
 
     def __init__(self, training: Training, options: Mapping[str, str] | None = None) -> None:
         self.training = training
-        self.options = parse_options(type(self).Options, options or {})
+        given, known = dict(options or {}), {"drake": {}} | dict(self.presets)
+        preset = given.pop("preset", "drake")
+        if preset not in known:
+            raise UnknownName("preset of this method", preset, list(known))
+        self.options = parse_options(type(self).Options, dict(known[preset]) | given)
 
     def join(self, federation: Federation) -> None:
         """Learn who takes part, before everything else. What `attach`, `for_inference`, `sent` and `received` need is

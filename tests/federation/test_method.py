@@ -1,11 +1,12 @@
 """A method's own options, and what a federation says of its clients."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
 from drake.errors import DrakeError, UnknownName
+from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method, parse_options
 from drake.federation.settings import positive, preset
 
@@ -86,6 +87,30 @@ def test_peers_hold_the_same_backbone():
     found = federation(LLAMA_1B, LLAMA_3B, LLAMA_1B, QWEN_HALF)
     assert [found.peers(client) for client in range(4)] == [[0, 2], [1], [0, 2], [3]]
     assert found.architecture(2) == LLAMA_1B
+
+
+class Named(Method):
+    Options = Options
+    presets: ClassVar = {"official": {"temperature": "3", "gate": "input"}}
+    attach = initial_state = local_update = for_inference = None
+
+
+def test_a_preset_of_a_method_sets_options_that_single_ones_override():
+    def options(**given):
+        return Named(preset("quick").training, given).options
+
+    assert options() == options(preset="drake") == Options()
+    assert options(preset="official") == Options(temperature=3.0, gate="input")
+    assert options(preset="official", temperature="2", blocks="1") == Options(2.0, 1, gate="input")
+    with pytest.raises(UnknownName, match=r"unknown preset of this method 'oficial'; did you mean 'official'\?"):
+        options(preset="oficial")
+
+
+@pytest.mark.parametrize(("method", "name"), [(m, p) for m in registry.names() for p in registry.find(m).presets])
+def test_every_preset_of_a_method_changes_what_it_names(method, name):
+    found = registry.find(method)
+    default, chosen = (found(preset("paper").training, given).options for given in ({}, {"preset": name}))
+    assert all(getattr(default, option) != getattr(chosen, option) for option in found.presets[name])
 
 
 @pytest.mark.parametrize(("value", "zero"), [(-1, False), (0, False), (-0.5, True)])
