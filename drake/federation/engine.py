@@ -122,7 +122,7 @@ class Job:
             return LocalResult(self.state, None, {})
         batches = _Batches(worker.backbone(self.backbone), steps)
         result = self._trained(worker, batches)
-        measured = {"tokens": batches.tokens}
+        measured = {"tokens": batches.tokens + result.stats.get("tokens", 0)}
         if self.counted:  # what is encoded once and kept has been encoded by now
             measured["operations"] = operations(lambda: self._trained(worker, batches))
         return replace(result, stats=result.stats | measured)

@@ -95,8 +95,9 @@ def run_rounds(
         progress.losses.append(losses)
 
         uploads = dict(sorted(progress.uploads.items()))
+        heard = any(result.upload is not None for result in results.values())
         mixing = time.perf_counter()
-        downloads = method.mix(round, uploads, federation) if uploads else {}
+        downloads = method.mix(round, uploads, federation) if heard else {}
         progress.seconds_mix += time.perf_counter() - mixing
         progress.server = method.server_state()
         for client_id, download in sorted(downloads.items()):
@@ -107,7 +108,8 @@ def run_rounds(
         progress.rounds_done = round + 1
         progress.seconds_train += time.perf_counter() - started
 
-        observer.mixed(progress.rounds_done, method)
+        if heard:
+            observer.mixed(progress.rounds_done, method)
         if progress.rounds_done in evaluation_rounds:
             started = time.perf_counter()
             evaluate(progress.rounds_done, progress)
@@ -123,13 +125,14 @@ COUNTING = 4
 
 
 def _to_be_counted(federation: Federation, round: int, present: Container[int], progress: Progress) -> set[int]:
-    """One client of every backbone whose operations are not known. Not in the first round, before anyone has a
-    download, unless there is no other."""
+    """One client of every backbone whose operations are not known: one that has a download, where the server gives
+    any, and so in no first round, unless there is no other."""
     if round < min(1, federation.rounds - 1):
         return set()
     first: dict[str, int] = {}
     for client in federation.clients:
-        if client.id in present and client.backbone not in progress.per_token:
+        usual = client.id in progress.downloads or not progress.downloads or round == federation.rounds - 1
+        if usual and client.id in present and client.backbone not in progress.per_token:
             first.setdefault(client.backbone, client.id)
     return set(first.values())
 

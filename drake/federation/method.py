@@ -56,7 +56,11 @@ class Download(Message):
 
 @dataclass(frozen=True)
 class LocalResult:
-    """What one client's round leaves behind: the state it keeps, what it sends (None: nothing), what it measured."""
+    """What one client's round leaves behind: the state it keeps, what it sends (None: nothing), what it measured.
+
+    stats: "loss", the mean over the steps; "tokens", where it trained on more than its batches: how many further padded
+    tokens, those of a pass without a way back counting half.
+    """
 
     state: State
     upload: Upload | None

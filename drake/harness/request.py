@@ -101,6 +101,8 @@ def seeds_from(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         try:
             if dash and first:
+                if int(last) < int(first):
+                    raise ValueError
                 found += range(int(first), int(last) + 1)
             else:
                 found.append(int(part))

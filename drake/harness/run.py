@@ -99,17 +99,21 @@ def _evaluate(
     where = environment(setup.device, setup.dtype, engines.processes)
     reporter = Several([reporter, Events(out / EVENTS)])
     reporter.started(setup)
+    done = {run.seed: run for run in _finished(before)}
     runs: list[SeedRun] = []
 
     def store(partial: SeedRun) -> None:
         save_results(_results(setup, [*runs, partial], "running", clock, where), out)
 
     try:
-        for seed in setup.settings.seeds:
-            runs.append(_run_seed(setup, out, engines.of_seed(seed), store, reporter))
+        for seed in seeds:
+            run = done.get(seed) or _run_seed(setup, out, engines.of_seed(seed), store, reporter)
+            runs.append(run)
     except (KeyboardInterrupt, DrakeError):
-        found = load(out).runs if (out / FILE).exists() else runs  # a seed may have points already
-        save_results(_results(setup, found, "interrupted", clock, where), out)
+        last = load(out) if (out / FILE).exists() else None
+        if last is None or last.status != "complete":  # which stays so until a further seed has something to show
+            found = last.runs if last else runs  # a seed may have points already
+            save_results(_results(setup, found, "interrupted", clock, where), out)
         raise
 
     from drake.plots import curves  # here: a run that fails early should not wait for matplotlib
@@ -118,6 +122,14 @@ def _evaluate(
     curves([results], out / "curves.png")
     save_results(results, out)  # last: whoever reads "complete" finds everything
     return results
+
+
+def _finished(before: Results | None) -> list[SeedRun]:
+    """The seeds that need nothing more. Of a run that was stopped the last may have all its points and lack the state
+    after them."""
+    if before is None:
+        return []
+    return before.runs if before.status == "complete" else before.runs[:-1]
 
 
 def _run_seed(setup: Setup, out: Path, engine: Engine, store: Callable[[SeedRun], None], reporter: Reporter) -> SeedRun:

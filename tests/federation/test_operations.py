@@ -27,6 +27,12 @@ def test_fused_attention_counts_its_two_products_forward_and_five_back():
     assert both == (2 + 5) * product
 
 
+def test_attention_with_shared_keys_counts_the_heads_of_the_query():
+    query, shared = torch.randn(2, 4, 16, 8), torch.randn(2, 2, 16, 8)
+    work = lambda: F.scaled_dot_product_attention(query, shared, shared, enable_gqa=True)  # noqa: E731
+    assert operations(work) == 2 * 2 * (2 * 4 * 16 * 16 * 8)
+
+
 def test_compiled_code_counts_like_the_code_it_came_from():
     weight = torch.ones(11, 7)
     compiled = torch.compile(lambda x: F.linear(x, weight), backend="eager")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 import torch
@@ -234,6 +235,15 @@ def test_a_run_is_given_another_seed_and_keeps_those_it_has(micro_backbones, mic
     assert json.loads((grown / "config.json").read_text())["seeds"] == [3, 1, 0]
     assert scores(results) == scores(evaluate(asked(3, 1, 0), tmp_path / "at once"))
     assert load(grown) == results
+
+    shutil.rmtree(grown / "checkpoints")  # those who have finished need them no more
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(asked(3, 1, 0, 7), grown, reporter=_Stop("client", 4))
+    assert load(grown) == results
+    final = evaluate(asked(3, 1, 0, 7), grown, reporter=starts)
+    assert starts.heard[1:] == [(0, set(range(10)), dict(enumerate(final.runs[3].train_loss[0][:5])))]
+    assert [run.seed for run in final.runs] == [3, 1, 0, 7]
+    assert final.runs[:3] == results.runs
     for others in ((3, 1), (0, 1, 3, 2)):
         with pytest.raises(DrakeError, match="already holds another run"):
             evaluate(asked(*others), grown)
