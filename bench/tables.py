@@ -8,7 +8,7 @@
 
 Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
 them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are
-added. Nothing is tuned: every row has the preset's numbers but for what its name says.
+added. Every row has the preset's numbers but for what its name says.
 """
 
 from __future__ import annotations

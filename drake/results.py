@@ -186,7 +186,7 @@ class SeedRun(_Part):
     traffic: list[Traffic]
     """Everything that crossed, by round, client, direction and kind."""
     seconds_train: Seconds
-    """Wall-clock spent in rounds: local training and mixing."""
+    """Wall-clock spent in rounds: local training and mixing, and the one round that is repeated to count `flops`."""
     seconds_mix: Seconds | None = None
     """Of `seconds_train`, the server's mixing; null in files of earlier versions."""
     seconds_eval: Seconds

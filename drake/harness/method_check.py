@@ -40,10 +40,12 @@ COST_TOLERANCE = 0.1
 
 @dataclass
 class Trace:
-    """What a run left: by round, by client."""
+    """What a run left: by round, by client. uploads: what was mixed. servers: what the server then carried."""
 
     results: list[dict[int, LocalResult]] = field(default_factory=list)
+    uploads: list[dict[int, Upload]] = field(default_factory=list)
     downloads: list[dict[int, Download]] = field(default_factory=list)
+    servers: list[State] = field(default_factory=list)
 
 
 class Trial:
@@ -97,18 +99,23 @@ class Trial:
         backwards: bool = False,
         disturb: Callable[[], None] = lambda: None,
         rounds: int = ROUNDS,
+        away: Mapping[int, int] | None = None,
     ) -> Trace:
-        """All rounds. backwards: clients in descending order. disturb: called before whatever the method does."""
+        """All rounds. backwards: clients in descending order. disturb: called before whatever the method does. away:
+        round -> the client that sits it out."""
         worker = worker or self.worker()
         clients = worker.federation.clients[:: -1 if backwards else 1]
         states: dict[int, State] = {}
         for client in clients:
             disturb()
             states[client.id] = worker.initial_state(client)
+        worker.method.restore({})
         trace, uploads, received = Trace(), {}, {}
         for round in range(rounds):
             results = {}
             for client in clients:
+                if (away or {}).get(round) == client.id:
+                    continue
                 disturb()
                 job = Job(client, round, states[client.id], received.get(client.id))
                 results[client.id] = perform(job, worker)
@@ -117,9 +124,11 @@ class Trial:
                     uploads[client.id] = results[client.id].upload
             disturb()
             ordered = {i: uploads[i] for i in sorted(uploads, reverse=backwards)}
-            received = dict(worker.method.mix(round, ordered, worker.federation)) if uploads else {}
+            received |= worker.method.mix(round, ordered, worker.federation) if uploads else {}
             trace.results.append(results)
-            trace.downloads.append(received)
+            trace.uploads.append(ordered)
+            trace.downloads.append(dict(received))
+            trace.servers.append(dict(worker.method.server_state()))
         return trace
 
 
@@ -248,6 +257,27 @@ def _memory(trial: Trial) -> str | None:
     return None
 
 
+def _absence(trial: Trial) -> str | None:
+    """One that has not sent anything yet, and one that has."""
+    trial.run(away={0: 1, 2: 0})
+    return None
+
+
+def _servers_memory(trial: Trial) -> str | None:
+    """A run that was stopped goes on in another process, where nothing is left of the server but its state."""
+    first = trial.first
+    if not first.uploads[1]:
+        return None
+    worker = trial.worker()
+    worker.method.restore(first.servers[0])
+    found = dict(worker.method.mix(1, first.uploads[1], worker.federation))
+    if not _equal(found, {i: first.downloads[1][i] for i in found}) or not _equal(
+        dict(worker.method.server_state()), first.servers[1]
+    ):
+        return "the server mixes differently after a restart: what it remembers is not in `server_state`."
+    return None
+
+
 def _says_what_it_sends(trial: Trial) -> str | None:
     worker = trial.worker()
     trace = trial.run(worker, rounds=1)
@@ -303,6 +333,8 @@ CHECKS: tuple[Check, ...] = (
     Check("global random generators do not matter", _global_generators),
     Check("the order of clients does not matter", _order),
     Check("nothing is kept outside the state", _memory),
+    Check("clients may be away", _absence),
+    Check("the server goes on after a restart", _servers_memory),
     Check("says what it sends", _says_what_it_sends),
     Check("runs with mixed sizes and families, or says that it does not", _mixed),
     Check("costs what it declares", _cost),

@@ -120,6 +120,31 @@ class Remembering(FedIT):
         return LocalResult(result.state | {"seen": torch.tensor(float(self.seen))}, result.upload, result.stats)
 
 
+class Complete(FedIT):
+    def mix(self, round, uploads, federation):
+        return super().mix(round, {client.id: uploads[client.id] for client in federation.clients}, federation)
+
+
+class Inert(FedIT):
+    """The server moves half the way to the mean, from where it was."""
+
+    def restore(self, state):
+        self.before = dict(state)
+
+    def mix(self, round, uploads, federation):
+        found = {}
+        for i, mean in super().mix(round, uploads, federation).items():
+            half = {n: (t + self.before.get(n, t)) / 2 for n, t in mean.tensors.items()}
+            found[i] = Download(half)
+        self.before = half
+        return found
+
+
+class Restored(Inert):
+    def server_state(self):
+        return self.before
+
+
 class Silent(FedIT):
     def sent(self, model, client):
         return {}
@@ -149,6 +174,8 @@ class Cheap(FedIT):
         (Gambling, "global random generators do not matter", "client 0 came out of round 1 differently"),
         (Favouring, "the order of clients does not matter", "the downloads of round 1 were different"),
         (Remembering, "nothing is kept outside the state", "something is kept in the method or the model"),
+        (Complete, "clients may be away", "it raises KeyError: 1"),
+        (Inert, "the server goes on after a restart", "what it remembers is not in `server_state`"),
         (Silent, "says what it sends", "`sent` names other tensors than those that cross"),
         (OneSize, "runs with mixed sizes and families, or says that it does not", "it raises"),
         (Cheap, "costs what it declares", "a step costs 1.00 times one of SFT here, but relative_cost is 0.50"),
@@ -157,6 +184,10 @@ class Cheap(FedIT):
 def test_a_fault_is_found_and_said(fault, method, title, sentence):
     assert sentence in fault(method, title)
     assert fault(SFT, title) is None
+
+
+def test_a_server_that_says_what_it_remembers_breaks_nothing(fault):
+    assert fault(Restored, "the server goes on after a restart") is None
 
 
 def test_the_method_of_the_documentation_is_short_and_breaks_nothing(small, micro_data, monkeypatch):
