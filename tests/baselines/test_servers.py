@@ -14,6 +14,7 @@ from drake.federation import registry
 from drake.federation.checkpoint import Checkpoints, Progress
 from drake.federation.engine import Serial, Worker, moved, perform
 from drake.federation.loop import Observer, run_rounds
+from drake.federation.method import Upload
 from drake.federation.settings import preset
 
 OPTIONS = {"perada": {"records": "4"}, "takfl": {"records": "4"}, "fedmkt": {}}
@@ -39,8 +40,10 @@ class Keeping(Observer):
 
     def __init__(self, folder=None, stop=None):
         self.checkpoints, self.stop = None if folder is None else Checkpoints(folder), stop
+        self.servers = []
 
     def round_done(self, progress):
+        self.servers.append(dict(progress.server))
         if progress.rounds_done == self.stop:
             raise Stopped
 
@@ -73,9 +76,9 @@ def ran(engine, progress=None, observer=None):
 
 @pytest.fixture(scope="module")
 def alone(start):
-    """(worker, progress) of the run in one process."""
-    worker = start()
-    return worker, ran(Serial(worker))
+    """(worker, progress, what the server carried after each round) of the run in one process."""
+    worker, kept = start(), Keeping()
+    return worker, ran(Serial(worker), observer=kept), kept.servers
 
 
 def assert_same(found, expected):
@@ -103,16 +106,27 @@ def test_a_run_that_was_stopped_and_went_on_elsewhere_has_the_same_bits(start, a
 
 
 def test_an_absent_client_is_heard_with_its_last_upload_and_finds_its_download_waiting(alone):
-    _, progress = alone
-    assert sorted(progress.uploads) == [0, 1, 2, 3]
+    worker, progress, servers = alone
     assert list(progress.waiting) == [2]
+
+    def last_mixing(uploads):
+        worker.method.restore(servers[0])
+        return worker.method.mix(1, uploads, worker.federation)[0].tensors
+
+    heard = last_mixing(progress.uploads)
+    assert all(torch.equal(heard[key], tensor) for key, tensor in progress.downloads[0].tensors.items())
+    others, told = {i: progress.uploads[i] for i in (0, 1, 3)}, dict(progress.uploads[2].tensors)
+    if "losses" in told:  # FedMKT listens to the best alone
+        told["losses"] = torch.zeros_like(told["losses"])
+    heard, unheard = last_mixing(others | {2: Upload(told)}), last_mixing(others)
+    assert not all(torch.equal(unheard[key], tensor) for key, tensor in heard.items())
     peer, waiting = progress.downloads[0].tensors, progress.waiting[2].tensors
     assert all(torch.equal(waiting[key], tensor) for key, tensor in peer.items())  # of the same backbone
     assert all(tensor.isfinite().all() for tensor in waiting.values())
 
 
 def test_a_client_that_was_away_goes_on(alone):
-    worker, progress = alone
+    worker, progress, _ = alone
     client = worker.federation.clients[2]
     model = worker.model(client)
     result = worker.method.local_update(

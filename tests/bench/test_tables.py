@@ -11,6 +11,7 @@ from drake.federation.settings import preset
 from drake.harness.request import options_from
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import tables
 from tables import TABLES
 
 ROWS = {name: options for rows in TABLES.values() for name, (_, options) in rows.items()}
@@ -36,3 +37,26 @@ def test_a_row_asks_for_what_there_is(name):
 
 def test_the_table_of_methods_has_all_that_are_registered():
     assert set(TABLES["methods"]) == set(registry.names())
+
+
+SUBMISSION = Path(__file__).parents[2] / "leaderboard/submissions/mini-fedmosaic"
+
+
+def test_a_row_is_finished_when_its_run_has_the_seeds_and_shows_these_alone():
+    results = tables.finished(SUBMISSION, (1, 2))
+    assert tables.finished(SUBMISSION, (1, 99)) is None
+    assert tables.finished(SUBMISSION.parent, (1,)) is None
+    run = results.runs[0]
+    one, both = (tables.row("FedMosaic", results, seeds).split(" | ") for seeds in ((run.seed,), (1, 2)))
+    official = run.summary["official"]
+    means = [official.self_last, official.self_auc, official.others_last, official.others_auc]
+    assert one[1:5] == [f"{100 * mean:.2f}" for mean in means]
+    assert all(" ± " in cell for cell in both[1:5])
+    up = sum(row.bytes for row in run.traffic if row.direction == "up")
+    assert one[5] == f"{up / (len(run.train_loss) * 10) / 1000:.0f}"
+
+
+def test_a_mean_is_shown_only_where_every_seed_has_the_value():
+    runs = [1.0, 2.0, None]
+    assert tables.of_all(runs[:2], lambda run: run, str) == "1.5"
+    assert tables.of_all(runs, lambda run: run, str) == ""
