@@ -4,7 +4,7 @@
     python bench/tables.py methods --out runs/tables --seeds 1,2,3     ten methods, mixed sizes: README
     python bench/tables.py homogeneous --out runs/tables           five methods, one backbone
     python bench/tables.py families --out runs/tables              five methods, two families
-    python bench/tables.py faults --out runs/tables                faults of official codes: docs/reproduction.md
+    python bench/tables.py faults --out runs/tables                faults of the official code
 
 Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
 them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are
@@ -136,15 +136,17 @@ def main() -> None:
     out = asked.out
     chosen = {name: rows[name] for name in (asked.only.split(",") if asked.only else rows)}
     with ThreadPoolExecutor(asked.jobs) as pool:
-        for name, (_, options) in chosen.items():
-            pool.submit(run, out / name, options, seeds)
+        list(pool.map(lambda name: run(out / name, chosen[name][1], seeds), chosen))  # raises what a row raised
+    missing = False
     print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent | TFLOP | s mixing |")
     print("|---|" + "---:|" * 7)
     for name, (title, _) in chosen.items():
         if found := finished(out / name, seeds):
             print(row(title, found, seeds))
         else:
-            print(f"| {title} | see {out / name}.log | | | | | | | |")
+            print(f"| {title} | see {out / name}.log |" + " |" * 6)
+            missing = True
+    sys.exit(missing)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ EVAL = ("eval", "--method", "sft", "--preset", "quick")
         ((*EVAL, "--models", "llama1c"), "unknown model 'llama1c'; did you mean 'llama1b'?"),
         ((*EVAL, "--rounds", "0"), "--rounds is 0; it must be more than zero."),
         ((*EVAL, "--seeds", "-1"), "seed -1 is negative; seeds are whole numbers from zero."),
+        ((*EVAL, "--seeds", "0,5-3"), "--seeds '0,5-3' is no list of numbers; write 0,1,2 or 0-2."),
         ((*EVAL, "--seeds", "one"), "--seeds 'one' is no list of numbers; write 0,1,2 or 0-2."),
         ((*EVAL, "--device", "cuda:99"), "device 'cuda:99' is not there"),
         ((*EVAL, "--set", "sft.temperature=3"), "unknown option 'temperature'"),
