@@ -12,11 +12,13 @@ question:
 
 h(x) is the last hidden state of the last token of the prompt x, with L alone. x_1 to x_S come from S steps spread over
 the client's last round, the first record of each (fewer where the round has fewer steps); what the client keeps of them
-is the mean of h(x_s) / |h(x_s)|, which never leaves it. Before it has trained, w is 0.
+is the mean of h(x_s) / |h(x_s)|, which never leaves it. Before it has trained, w is 0; for a question unlike its own it
+can fall below. The S passes are not in the declared cost: with S = 5 less than 1% of a round of the preset `paper`.
 
-Reference: FedDPA, Yang et al., NeurIPS 2024, arXiv 2403.19211. What differs from the official code: it weighs by the
-question (`feddpa.preset=official`: S = 5, most = 1/2) and draws x_s anew for every one; the benchmark's averages L as
-well and overwrites it with the mean (`feddpa.average_personal=true`).
+Reference: FedDPA, Yang et al., NeurIPS 2024, arXiv 2403.19211. What differs from the official code: that weighs by the
+question (`feddpa.preset=official`: S = 5, most = 1/2), with x_s drawn anew from all records of the client for every
+one, which no preset does. The benchmark's averages L as well and overwrites it with the mean
+(`feddpa.average_personal=true`; the directions kept are those of L before that).
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from drake.federation.client import LocalOptimizer, task_loss
 from drake.federation.method import Client, Download, LocalResult, State, Step, Steps
 
 from .averaging import PERSONAL, SHARED, Averaging, Faults
-from .weighing import Sampled, WeighedLinear, Weighing
+from .weighing import ByQuestion, RowWeightedLinear, Sampled
 
 OWN = "own"
 """The mean direction of what L makes of the client's own prompts, [d] in float32."""
@@ -59,24 +61,26 @@ class FedDPA(Averaging):
         most: float = 0.5
 
         def __post_init__(self) -> None:
+            if not self.samples and self.most != type(self).most:
+                raise DrakeError(f"feddpa.most is {self.most}, which only counts with feddpa.samples, 5 for example.")
             if not (self.samples >= 0 and 0 <= self.most <= 1):
                 raise DrakeError(f"feddpa needs samples >= 0 and most from 0 to 1, not {self.samples} and {self.most}.")
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         if not self.options.samples:
             return super().attach(backbone, client)
-        return Weighing(adapters.add(backbone.model, self.kept, self.training, WeighedLinear), self.options.most)
+        return ByQuestion(adapters.add(backbone.model, self.kept, self.training, RowWeightedLinear), self.options.most)
 
     def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
         state = super().initial_state(model, client, rng)
-        if isinstance(model, Weighing):
+        if isinstance(model, ByQuestion):
             state[OWN] = torch.zeros(model.language_model.config.text_config.hidden_size)
         return state
 
     def local_update(
         self, model: nn.Module, state: State, download: Download | None, batches: Steps, rng: torch.Generator
     ) -> LocalResult:
-        if not isinstance(model, Weighing):
+        if not isinstance(model, ByQuestion):
             return super().local_update(model, state, download, batches, rng)
         sampled = Sampled(batches, self.options.samples)
         result = super().local_update(model, state, download, sampled, rng)
@@ -85,7 +89,7 @@ class FedDPA(Averaging):
         return replace(result, state=result.state | {OWN: own}, stats=result.stats | {"tokens": tokens})
 
     def train(self, model: nn.Module, batches: Steps) -> list[float]:
-        model = model.language_model if isinstance(model, Weighing) else model
+        model = model.language_model if isinstance(model, ByQuestion) else model
         steps = iter(batches)
         adapters.activate(model, SHARED)
         losses = self._trained(model, SHARED, islice(steps, (len(batches) + 1) // 2))
@@ -94,8 +98,8 @@ class FedDPA(Averaging):
 
     def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
         self.receive(model, state, download)
-        if isinstance(model, Weighing):
-            model.own = state[OWN]
+        if isinstance(model, ByQuestion):
+            model.own = state[OWN].to(next(model.parameters()).device)
         else:
             self._activate_mix(model)
 

@@ -19,7 +19,7 @@ from drake.federation.method import Architecture, Client, Download, Federation, 
 from drake.federation.settings import preset
 from drake.scoring.evaluate import generate
 
-METHODS = ("fedit", "ditto", "feddat", "fedsim", "feddpa")
+METHODS = ("fedit", "ditto", "feddat", "fedsim", "feddpa", "feddpa by the question")
 PERSONAL = ("ditto", "fedsim", "feddpa")
 NAMES = ("llama-4", "llama-6", "llama-4", "qwen-4")
 """The clients' backbones: two alike, two alone."""
@@ -65,7 +65,8 @@ class Run:
 
 @pytest.fixture(scope="module", params=METHODS)
 def run(request, micro_backbones, micro_data):
-    return Run(request.param, micro_backbones, micro_data)
+    name, *options = request.param.split(" ", 1)
+    return Run(name, micro_backbones, micro_data, **({"samples": "2"} if options else {}))
 
 
 def same(found, expected):

@@ -8,10 +8,13 @@ import pytest
 import torch
 from drake_baselines.weighing import Sampled
 
+from drake import backbones
 from drake.benchmark import load
 from drake.errors import DrakeError
+from drake.federation import registry
 from drake.federation.adapters import bare, prefixed
-from drake.federation.method import Download
+from drake.federation.method import Client, Download
+from drake.federation.settings import preset
 from drake.scoring.evaluate import generate
 
 MOST = 0.8
@@ -74,13 +77,20 @@ def test_every_question_weighs_the_personal_adapter_by_its_likeness_to_the_clien
 def test_the_answers_tokens_keep_the_weight_of_their_question(bench, prompts):
     _, l, received = bench.adapters  # noqa: E741
     own = apart(*(unit(bench, batch.inputs, l) for batch in prompts.each))
-    rows = generate(seated(bench, own), prompts.both, [], 3)
-    for row, batch in zip(rows, prompts.each, strict=True):
+    model, tokens = seated(bench, own), torch.tensor([[5, 9], [11, 7]])
+    output, mask = model(**prompts.both.inputs, use_cache=True), prompts.both.inputs["attention_mask"]
+    positions, found = prompts.both.inputs["position_ids"], []
+    for place in range(2):
+        mask, positions = torch.cat([mask, mask.new_ones(2, 1)], dim=1), positions[:, -1:] + 1
+        inputs = {"input_ids": tokens[:, place, None], "attention_mask": mask, "position_ids": positions}
+        output = model(**inputs, past_key_values=output.past_key_values, use_cache=True, logits_to_keep=1)
+        found.append(output.logits)
+    for row, batch in enumerate(prompts.each):
         w = MOST * float(unit(bench, batch.inputs, l) @ own)
-        embeds = bench.plain.model.get_input_embeddings()(torch.tensor([row[:-1]]))
+        embeds = bench.plain.model.get_input_embeddings()(tokens[row, None])
         inputs = {"inputs_embeds": torch.cat([batch.inputs["inputs_embeds"], embeds], dim=1)}
-        logits = bench.plain(inputs, scaled(received, 1 - w), scaled(l, w))[0, -3:]
-        assert logits.argmax(-1).tolist() == row
+        expected = bench.plain(inputs, scaled(received, 1 - w), scaled(l, w))[0, -2:]
+        torch.testing.assert_close(torch.cat(found, dim=1)[row], expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -115,12 +125,43 @@ def test_it_trains_as_without(bench):
     assert weighed.stats["loss"] == plain.stats["loss"]
 
 
-def test_the_bare_backbone_and_training_are_as_before_after_an_answer(bench, prompts):
+def test_after_an_answer_and_after_one_that_failed_the_layers_are_as_before(bench, prompts, monkeypatch):
     model = seated(bench, torch.ones(bench.backbone.hidden_size))
     generate(model, prompts.both, [], 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(model.language_model.lm_head, "forward", out_of_memory)
+        with pytest.raises(RuntimeError, match="memory"):
+            generate(model, prompts.both, [], 2)
     with torch.no_grad(), bare(model.language_model):
         found = model.language_model(**prompts.both.inputs, use_cache=False).logits
     torch.testing.assert_close(found, bench.plain(prompts.both.inputs).detach(), atol=1e-6, rtol=1e-6)
+    start = prefixed("shared", bench.adapters[0]) | prefixed("personal", bench.adapters[1])
+    method, _ = bench.method("feddpa", samples=2)
+    result = method.local_update(model, start, None, bench.steps, torch.Generator())
+    expected = bench.round("feddpa", start, samples=2)
+    assert all(torch.equal(result.state[name], tensor) for name, tensor in expected.state.items())
+
+
+def out_of_memory(*_):
+    raise RuntimeError("out of memory")
+
+
+def test_bfloat16_backbones_answer_alike_with_weights_in_float32(micro_backbones, micro_data):
+    training = preset("quick").with_(rank=4).training
+    backbone = backbones.load(micro_backbones["llama-4"], dtype=torch.bfloat16)
+    client, data = Client(0, "llama-4", ("NLVR2-0",)), load(micro_data).records("NLVR2-0", "train")
+    records = [data[0], data[1]]
+    method = registry.find("feddpa")(training, {"preset": "official"})
+    model = method.attach(backbone, client)
+    state = method.initial_state(model, client, torch.Generator().manual_seed(0))
+    step = [backbone.batch(records, answers=True)]
+    result = method.local_update(model, state, None, [step] * 2, torch.Generator())
+    method.for_inference(model, result.state, None)
+    output = model.eval()(**backbone.batch(records, answers=False).inputs, use_cache=True, logits_to_keep=1)
+    w = output.past_key_values[1]
+    assert w.dtype == result.state["own"].dtype == torch.float32
+    assert w[0].item() == pytest.approx(0.5, abs=0.01)  # the first record is all the client knows
+    assert output.logits.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +178,12 @@ def test_the_samples_are_spread_over_the_round(steps, count, chosen):
     assert all(prompt.shape == (1, 2, 3) for prompt in sampled.prompts)
 
 
-@pytest.mark.parametrize("options", [{"samples": -1}, {"most": 1.5}])
+@pytest.mark.parametrize("options", [{"samples": -1}, {"samples": 5, "most": 1.5}])
 def test_impossible_options_are_refused(bench, options):
     with pytest.raises(DrakeError, match="feddpa needs samples >= 0 and most from 0 to 1, not "):
         bench.method("feddpa", **options)
+
+
+def test_most_without_samples_would_change_nothing(bench):
+    with pytest.raises(DrakeError, match=r"feddpa.most is 0.3, which only counts with feddpa.samples"):
+        bench.method("feddpa", most=0.3)
