@@ -75,6 +75,22 @@ def test_methods_are_listed_with_what_they_send():
     result = drake("methods")
     assert "fedmosaic" in result.stdout
     assert "sanitised gradient" in result.stdout
+    columns = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines() if "│" in line]
+    rows = {row[0]: row for row in columns if row[0]}
+    assert set(rows) == {
+        "ditto",
+        "feddat",
+        "feddpa",
+        "fedit",
+        "fedmkt",
+        "fedmosaic",
+        "fedsim",
+        "perada",
+        "sft",
+        "takfl",
+    }
+    assert rows["ditto"][2:4] == ["2.00", "yes"]
+    assert rows["feddat"][5].startswith("FedDAT, Chen")
 
 
 EVAL = ("eval", "--method", "sft", "--preset", "quick")

@@ -32,6 +32,34 @@ def value(losses):
     return torch.as_tensor(sum(losses) / len(losses)).item()
 
 
+@pytest.mark.parametrize("name", ["sft", "fedit", "ditto", "feddat", "fedsim", "feddpa", "perada"])
+def test_the_backbone_is_frozen(bench, name):
+    method, model = bench.method(name)
+    before = {key: tensor.clone() for key, tensor in model.named_parameters() if "lora_" not in key}
+    start = method.initial_state(model, None, torch.Generator().manual_seed(0))
+    method.local_update(model, start, None, bench.steps, torch.Generator())
+    after = {key: parameter for key, parameter in model.named_parameters() if "lora_" not in key}
+    assert len(after) > 50
+    for key, parameter in after.items():
+        assert torch.equal(parameter, before[key])
+        assert not parameter.requires_grad
+        assert parameter.grad is None
+
+
+def test_sft_trains_its_own_adapter(bench):
+    start, _, strange = bench.adapters
+    mine, seen = trainable(start), []
+    for step in bench.steps:
+        losses = [cross_entropy(bench.plain.answers(batch, mine), batch) for batch in step]
+        (mine,) = descended(losses, mine, **STEP)
+        seen.append(value(losses))
+    result = bench.round("sft", start, state(shared=strange))
+    assert_close(result.state, mine)
+    assert_moved(result.state, start)
+    assert result.upload is None
+    assert result.stats["loss"] == pytest.approx(value(seen), abs=1e-6)
+
+
 def test_fedit_trains_the_received_mean(bench):
     own, received = bench.adapters[:2]
     g, seen = trainable(received), []

@@ -1,4 +1,5 @@
-"""Whole runs of the methods whose servers train: other processes, resuming, absent clients, same bits."""
+"""Whole runs of the methods whose servers train, and of FedDPA by the question: other processes, resuming, absent
+clients, same bits."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Upload
 from drake.federation.settings import preset
 
-OPTIONS = {"perada": {"records": "4"}, "takfl": {"records": "4"}, "fedmkt": {}}
+OPTIONS = {"perada": {"records": "4"}, "takfl": {"records": "4"}, "fedmkt": {}, "feddpa": {"samples": "2"}}
 
 
 class Elsewhere:

@@ -20,7 +20,7 @@ from drake.harness.method_check import CHECKS, Trial, findings
 from drake.results import load as read_results
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
-LINES = 45
+LINES = 40
 
 
 @pytest.fixture
@@ -102,9 +102,25 @@ class LeakingFeatures(Changed):
         return LocalResult(result.state, Upload(result.upload.tensors | features), result.stats)
 
 
+class LeakingLate(Changed):
+    """From the second round on, in half precision."""
+
+    def change(self, result, state, batches):
+        features = batches[1][0].inputs["inputs_embeds"][0].bfloat16()
+        features = features if "late" in state else torch.zeros_like(features)
+        late = {"late": torch.ones(())}
+        return LocalResult(result.state | late, Upload(result.upload.tensors | {"f": features}), result.stats)
+
+
 class Gambling(Changed):
     def change(self, result, state, batches):
         return LocalResult(result.state | {"luck": torch.tensor(random.random())}, result.upload, result.stats)
+
+
+class Widening(FedIT):
+    def mix(self, round, uploads, federation):
+        extra = {"extra": torch.zeros(max(1, round))}
+        return {i: Download(dict(d.tensors) | extra) for i, d in super().mix(round, uploads, federation).items()}
 
 
 class Favouring(FedIT):
@@ -140,6 +156,16 @@ class Inert(FedIT):
         return found
 
 
+class Hesitating(FedIT):
+    """The server answers nobody the first time it is asked."""
+
+    asked = False
+
+    def mix(self, round, uploads, federation):
+        first, self.asked = not self.asked, True
+        return {} if first and round else super().mix(round, uploads, federation)
+
+
 class Restored(Inert):
     def server_state(self):
         return self.before
@@ -167,15 +193,22 @@ class Cheap(FedIT):
         (Diverging, "trains, and stays finite", "client 0's state holds NaN or infinity in bad after round 1"),
         (Raising, "answers", "it raises KeyError: 'personal'"),
         (Growing, "the state keeps its size", "other tensors or shapes after round 2 than before (old 1)"),
-        (Shifting, "uploads keep their shape", "after round 2 than before (extra)"),
-        (Counting, "uploads do not depend on the number of records", "it tells how many there are"),
+        (
+            Shifting,
+            "uploads and downloads keep their shape",
+            "an upload has other tensors or shapes after round 2 than",
+        ),
+        (Widening, "uploads and downloads keep their shape", "a download has other tensors or shapes after round 3"),
+        (Counting, "uploads keep their shape when there are fewer records", "it tells how many there are"),
         (Leaking, "uploads hold no record", "ids of an upload holds token ids of a client's records"),
         (LeakingFeatures, "uploads hold no record", "features of an upload holds embeddings"),
+        (LeakingLate, "uploads hold no record", "f of an upload holds embeddings"),
         (Gambling, "global random generators do not matter", "client 0 came out of round 1 differently"),
         (Favouring, "the order of clients does not matter", "the downloads of round 1 were different"),
         (Remembering, "nothing is kept outside the state", "something is kept in the method or the model"),
         (Complete, "clients may be away", "it raises KeyError: 1"),
         (Inert, "the server goes on after a restart", "what it remembers is not in `server_state`"),
+        (Hesitating, "the server goes on after a restart", "what it remembers is not in `server_state`"),
         (Silent, "says what it sends", "`sent` names other tensors than those that cross"),
         (OneSize, "runs with mixed sizes and families, or says that it does not", "it raises"),
         (Cheap, "costs what it declares", "a step costs 1.00 times one of SFT here, but relative_cost is 0.50"),
