@@ -2,9 +2,9 @@
 
     python bench/tables.py fedmosaic --out runs/tables             every switch of FedMosaic: docs/fedmosaic.md
     python bench/tables.py methods --out runs/tables --seeds 1,2,3     ten methods, mixed sizes: README
-    python bench/tables.py homogeneous --out runs/tables           five methods, one backbone
-    python bench/tables.py families --out runs/tables              five methods, two families
-    python bench/tables.py faults --out runs/tables                faults of the official code
+    python bench/tables.py homogeneous --out runs/tables           five methods, one backbone: README
+    python bench/tables.py families --out runs/tables              five methods, two families: README
+    python bench/tables.py faults --out runs/tables                faults of the official code: docs/reproduction.md
 
 Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
 them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are
