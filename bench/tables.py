@@ -76,6 +76,7 @@ TABLES: dict[str, dict[str, Row]] = {
             )
             for name in ("ditto", "perada", "fedsim", "feddpa")
         },
+        "feddpa-official": ("FedDPA, weighed by the question (no fault)", of("feddpa", "--set", "preset=official")),
         "takfl-zero": ("TAKFL, task vectors of zeros", of("takfl", "--set", "zero_vectors=true")),
         "input-gate": ("FedMosaic, gate on the input", of("fedmosaic", "--set", "gate=input")),
         "official-gate": ("FedMosaic, the official gate on the input", of("fedmosaic", "--set", "gate=official")),
