@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from distillation_world import World
 from plain_lora import Adapter, Plain
 
 from drake import backbones
@@ -67,3 +68,15 @@ def bench(_bench, monkeypatch) -> Bench:
     """Descends by the plain (clipped) gradient: after AdamW, a gradient near zero would drown in rounding."""
     monkeypatch.setattr(torch.optim, "AdamW", torch.optim.SGD)
     return _bench
+
+
+@pytest.fixture(scope="session")
+def _world(micro_backbones, micro_data) -> World:
+    return World(micro_backbones, micro_data)
+
+
+@pytest.fixture
+def world(_world, monkeypatch) -> World:
+    """Descends by the plain gradient, as `bench`."""
+    monkeypatch.setattr(torch.optim, "AdamW", torch.optim.SGD)
+    return _world

@@ -1,152 +1,19 @@
-"""One mixing of PerAda, TAKFL and FedMKT against their formulas in plain PyTorch, for two families of backbones."""
+"""One mixing of PerAda and TAKFL against their formulas in plain PyTorch, for two families and two sizes."""
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import replace
-
 import pytest
 import torch
+from distillation_world import NAMES, RATE, RECORDS, assert_close, kl, same, softmax
 from drake_baselines.distillation import divergence, joined, learn
-from drake_baselines.fedmkt import largest
-from drake_baselines.knowledge import unpacked
-from drake_baselines.translation import Target, Translation
-from plain_lora import Plain, cross_entropy, trainable
+from drake_baselines.translation import Target
+from plain_lora import cross_entropy
 from plain_lora import divergence as plain_divergence
 
-from drake import backbones
-from drake.benchmark import load
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.adapters import part, prefixed
-from drake.federation.method import Architecture, Client, Download, Federation, Upload
-from drake.federation.settings import preset
-
-RATE = 0.5
-NAMES = ("llama-4", "qwen-4", "llama-4")
-SIZES = ("llama-4", "llama-6", "llama-4")
-"""Of one vocabulary."""
-RECORDS = 5  # in micro-batches of two, two to a step
-
-
-class World:
-    """Three clients of two families, each with a random adapter, and the same backbones bare beside them."""
-
-    def __init__(self, micro_backbones, micro_data):
-        numbers = {"learning_rate": RATE, "gradient_clip": 1e9, "rank": 4, "alpha": 8, "dropout": 0.0}
-        self.training = preset("quick").with_(**numbers, micro_batch=2, accumulation=2, steps=4).training
-        self.public = list(load(micro_data).public)
-        self.own = load(micro_data).records("NLVR2-0", "train")
-        self.bare = {name: backbones.load(micro_backbones[name]) for name in {*NAMES, *SIZES}}
-        self.plain = {name: Plain(held, 2.0) for name, held in self.bare.items()}
-        self.adapters = [self.plain[name].random(seed, 4) for seed, name in enumerate(NAMES)]
-        self.large = self.plain["llama-6"].random(9, 4)
-        self.purposes = []
-
-    def method(self, name, names=NAMES, count=None, **options):
-        """Joined; its server has copies of the backbones. count: public records there are."""
-        copies = {key: replace(held, model=deepcopy(held.model)) for key, held in self.bare.items()}
-
-        def public(wanted, purpose):
-            self.purposes.append(purpose)
-            return self.public[: min(wanted, len(self.public) if count is None else count)]
-
-        federation = Federation(
-            clients=tuple(Client(number, held, ("NLVR2-0",)) for number, held in enumerate(names)),
-            architectures={held: Architecture(held, held.split("-")[0], 4) for held in names},
-            seed=0,
-            rounds=2,
-            training=self.training,
-            backbone=copies.__getitem__,
-            public=public,
-        )
-        method = registry.find(name)(self.training, {key: str(value) for key, value in options.items()})
-        method.join(federation)
-        return method, federation
-
-    def mixed(self, name, clients=(0, 1, 2), **options):
-        method, federation = self.method(name, **options)
-        uploads = {i: Upload(prefixed("shared", self.adapters[i])) for i in clients}
-        return {i: part("shared", found.tensors) for i, found in method.mix(0, uploads, federation).items()}
-
-    def mixed_sizes(self, name, **options):
-        """The same for `SIZES`, client 1 with the adapter `large`."""
-        method, federation = self.method(name, SIZES, **options)
-        sent = (self.adapters[0], self.large, self.adapters[2])
-        uploads = {i: Upload(prefixed("shared", adapter)) for i, adapter in enumerate(sent)}
-        return {i: part("shared", found.tensors) for i, found in method.mix(0, uploads, federation).items()}
-
-    def mean(self):
-        return {name: (tensor + self.adapters[2][name]) / 2 for name, tensor in self.adapters[0].items()}
-
-    def batches(self, name, records=None):
-        records = self.public[:RECORDS] if records is None else records
-        return [self.bare[name].batch(records[i : i + 2], answers=True) for i in range(0, len(records), 2)]
-
-    @torch.no_grad()
-    def said(self, name, *adapters, records=None):
-        """The mean of the logits with each adapter, batch by batch."""
-        return [
-            sum(self.plain[name].answers(batch, adapter) for adapter in adapters) / len(adapters)
-            for batch in self.batches(name, records)
-        ]
-
-    def told(self, source, target, probabilities):
-        """What `source` says about every batch, for `target`: (rows, probabilities), record by record."""
-        translation, found = Translation(self.bare[source], self.bare[target]), []
-        for number, ours in enumerate(self.batches(target)):
-            left, rows, values = probabilities[number], [], []
-            start = theirs = 0
-            for record in ours.records:
-                for place, goes_to in translation.places(record):
-                    rows.append(start + goes_to)
-                    values.append(translation.carried(left[theirs + place][None])[0])
-                start += len(self.bare[target].chat.answer_ids(record))
-                theirs += len(self.bare[source].chat.answer_ids(record))
-            assert theirs == len(left)
-            found.append((rows, torch.stack(values)))
-        return found
-
-    def descended(self, name, start, loss, batches=None, rate=RATE):
-        """After one pass in steps of two batches; loss(number, logits)."""
-        batches, adapter = batches or self.batches(name), trainable(start)
-        for first in range(0, len(batches), 2):
-            numbers = range(first, min(first + 2, len(batches)))
-            losses = [loss(number, self.plain[name].answers(batches[number], adapter)) for number in numbers]
-            adapter = descended(losses, adapter, rate)
-        return adapter
-
-
-@pytest.fixture(scope="module")
-def made(micro_backbones, micro_data):
-    return World(micro_backbones, micro_data)
-
-
-@pytest.fixture
-def world(made, monkeypatch):
-    monkeypatch.setattr(torch.optim, "AdamW", torch.optim.SGD)  # as in conftest.py
-    return made
-
-
-def descended(losses, adapter, rate=RATE):
-    """After one step down the gradient of the mean of the losses; ready for the next."""
-    gradients = torch.autograd.grad(sum(losses) / len(losses), list(adapter.values()))
-    return trainable({name: adapter[name] - rate * g for name, g in zip(adapter, gradients, strict=True)})
-
-
-def kl(logits, probabilities, tau):
-    return plain_divergence(logits, probabilities.clamp_min(1e-30).log() * tau, tau)
-
-
-def assert_close(found, expected, start):
-    assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor.detach(), atol=1e-6, rtol=0)
-    assert sum((found[name] - tensor).square().sum() for name, tensor in start.items()).sqrt() > 1e-4
-
-
-def softmax(batches, tau):
-    return [(logits / tau).softmax(-1) for logits in batches]
+from drake.federation.method import Upload
 
 
 @pytest.mark.parametrize("tau", [2.0, 1.0])
@@ -178,10 +45,6 @@ def test_clients_of_one_backbone_teach_perada_with_the_mean_of_their_logits(worl
     expected = world.descended("llama-4", world.mean(), lambda k, z: kl(z, teacher[k], 2.0), rate=RATE / 2)
     assert list(found) == [0, 2]
     assert_close(found[0], expected, world.mean())
-
-
-def same(found, expected):
-    return all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_sizes_of_one_vocabulary_teach_perada_with_the_mean_of_all_clients_logits(world):
@@ -335,170 +198,6 @@ def test_held_out_records_must_leave_some_to_learn_from(world):
 @pytest.mark.parametrize("name", ["perada", "takfl"])
 def test_one_client_alone_learns_nothing_new_from_itself(world, name):
     assert same(world.mixed(name, clients=(1,))[1], world.adapters[1])
-
-
-class TestFedMKT:
-    """Four public records: a third of what the 4 / 1.5 local steps of 4 records read."""
-
-    def message(self, world, name, adapter, size):
-        """What is sent with all logits of all tokens, in plain PyTorch."""
-        losses, said = [], []
-        for batch, logits in zip(
-            world.batches(name, world.public[:size]),
-            world.said(name, adapter, records=world.public[:size]),
-            strict=True,
-        ):
-            start = 0
-            for record in batch.records:
-                ids = torch.tensor(world.bare[name].chat.answer_ids(record))
-                row = logits[start : start + len(ids)]
-                start += len(ids)
-                losses.append(-row.log_softmax(-1)[torch.arange(len(ids)), ids].mean())
-                said.append(row)
-        return torch.stack(losses), said
-
-    def uploads(self, world, method, federation):
-        """Of all clients, as if after their training: what each says with its adapter."""
-        found = {}
-        for client in federation.clients:
-            method.server.model(client.backbone)
-            batches = method.server.batches(client.backbone, world.public[: method.public_size])
-            backbone = federation.backbone(client.backbone)
-            found[client.id] = Upload(method._said(backbone, world.adapters[client.id], batches))
-        return found
-
-    def test_the_public_set_follows_the_steps_of_a_round_and_is_repeated_where_too_small(self, world):
-        method, _ = world.method("fedmkt", count=2)
-        assert method.public_size == round(4 / 1.5 * 4 / 3) == 4
-        assert method._public() == [*world.public[:2], *world.public[:2]]
-
-    def test_a_client_sends_losses_and_its_largest_logits(self, world):
-        method, federation = world.method("fedmkt", logits=3, tokens=2)
-        uploads = self.uploads(world, method, federation)
-        for client, name in enumerate(NAMES):
-            losses, said = self.message(world, name, world.adapters[client], 4)
-            sent = uploads[client].tensors
-            torch.testing.assert_close(sent["losses"], losses)
-            assert sent["logits"].shape == sent["ids"].shape == (4, 2, 3)
-            for number, row in enumerate(said):
-                best = row[:2].topk(3)
-                torch.testing.assert_close(sent["logits"][number], best.values, atol=1e-5, rtol=0)
-                assert torch.equal(sent["ids"][number].long(), best.indices)
-                target = unpacked(sent, number, row.shape[1])
-                assert target.rows.tolist() == [0, 1]
-                expected = torch.zeros_like(row[:2]).scatter(1, best.indices, best.values.softmax(-1))
-                torch.testing.assert_close(target.probabilities, expected)
-
-    def test_a_short_answer_leaves_places_empty(self, world):
-        method, federation = world.method("fedmkt", logits=2, tokens=9)
-        sent = self.uploads(world, method, federation)[0].tensors
-        lengths = [len(world.bare["llama-4"].chat.answer_ids(record)) for record in world.public[:4]]
-        assert max(lengths) < 9
-        assert [(row >= 0).any(-1).sum().item() for row in sent["ids"]] == lengths
-        assert [len(unpacked(sent, number, 5000).rows) for number in range(4)] == lengths
-
-    def test_a_client_learns_from_the_server_where_that_is_better_and_then_from_its_own(self, world):
-        name, start, teacher = "llama-4", world.adapters[0], world.adapters[2]
-        method, federation = world.method("fedmkt", logits=100_000, weight=0.3)
-        model = method.attach(federation.backbone(name), federation.clients[0])
-        own, _ = self.message(world, name, start, 4)
-        _, said = self.message(world, name, teacher, 4)
-        losses = own + torch.tensor([0.1, -0.1, 0.2, -0.1])  # the server is better at the second and the last
-        download = Download(self.uploads(world, method, federation)[2].tensors | {"losses": losses})
-        step = [world.bare[name].batch([world.own[0], world.own[1]], answers=True)]
-        state = prefixed("shared", start) | {"losses": own}
-        result = method.local_update(model, state, download, [step], torch.Generator())
-
-        public = world.batches(name, world.public[:4])
-
-        def loss(k, z):
-            first = len(world.bare[name].chat.answer_ids(public[k].records[0]))
-            taught = kl(z[first:], said[2 * k + 1].softmax(-1), 1.0)
-            return 0.7 * cross_entropy(z, public[k]) + 0.3 * taught
-
-        adapter = world.descended(name, start, loss, public)
-        adapter = descended([cross_entropy(world.plain[name].answers(step[0], adapter), step[0])], adapter)
-        assert_close(part("shared", result.state), adapter, start)
-        losses, _ = self.message(world, name, adapter, 4)
-        torch.testing.assert_close(result.state["losses"], losses.detach())
-        assert torch.equal(result.upload.tensors["losses"], result.state["losses"])
-        assert result.upload.tensors.keys() == {"losses", "logits", "ids"}
-
-    def test_the_server_learns_from_the_best_client_of_every_record(self, world):
-        method, federation = world.method("fedmkt", logits=100_000, tokens=50)
-        assert largest(federation) == "qwen-4"  # equals; the last by name
-        start = world.plain["qwen-4"].random(7, 4)
-        method.restore(start)
-        uploads = self.uploads(world, method, federation)
-        own, _ = self.message(world, "qwen-4", start, 4)
-        # Best at the four records: a llama, the server itself, qwen, the other llama.
-        for client, better in ((0, 0), (1, 2), (2, 3)):
-            losses = own + 0.1 + 0.1 * client
-            losses[better] = own[better] - 0.1
-            uploads[client] = Upload(dict(uploads[client].tensors) | {"losses": losses})
-        downloads = method.mix(0, uploads, federation)
-
-        said = [self.message(world, name, world.adapters[i], 4)[1] for i, name in enumerate(NAMES)]
-        translation = Translation(world.bare["llama-4"], world.bare["qwen-4"])
-        public = world.batches("qwen-4", world.public[:4])
-
-        def teacher(number):
-            """rows, probabilities"""
-            if number == 1:
-                return [], []
-            if number == 2:
-                return list(range(len(said[1][2]))), list(said[1][2].softmax(-1))
-            p = said[0 if number == 0 else 2][number].softmax(-1)
-            places = translation.places(world.public[number])
-            return [theirs for _, theirs in places], [translation.carried(p[[ours]])[0] for ours, _ in places]
-
-        def loss(k, z):
-            first = len(world.bare["qwen-4"].chat.answer_ids(public[k].records[0]))
-            (rows, p), (more, q) = teacher(2 * k), teacher(2 * k + 1)
-            taught = kl(z[rows + [first + row for row in more]], torch.stack(p + q), 1.0)
-            return 0.9 * cross_entropy(z, public[k]) + 0.1 * taught
-
-        adapter = world.descended("qwen-4", start, loss, public)
-        assert_close(method.server_state(), adapter, start)
-
-        losses, said = self.message(world, "qwen-4", adapter, 4)
-        for client, name in enumerate(NAMES):
-            torch.testing.assert_close(downloads[client].tensors["losses"], losses.detach())
-            shapes = {key: tensor.shape for key, tensor in uploads[client].tensors.items()}
-            assert {key: tensor.shape for key, tensor in downloads[client].tensors.items()} == shapes
-            translation = Translation(world.bare["qwen-4"], world.bare[name])
-            for number, row in enumerate(said):
-                found = unpacked(downloads[client].tensors, number, translation.width)
-                expected = translation(Target(torch.arange(len(row)), row.detach().softmax(-1)), world.public[number])
-                order = expected.rows.argsort()
-                assert torch.equal(found.rows, expected.rows[order])
-                torch.testing.assert_close(found.probabilities, expected.probabilities[order], atol=1e-5, rtol=0)
-
-    def test_the_server_starts_as_the_bare_backbone_and_goes_on_from_its_state(self, world):
-        method, federation = world.method("fedmkt")
-        uploads = self.uploads(world, method, federation)
-        method.restore({})
-        method.mix(0, uploads, federation)
-        first = method.server_state()
-        expected = method.mix(1, uploads, federation)
-        again, federation = world.method("fedmkt")
-        again.restore(first)
-        found = again.mix(1, uploads, federation)
-        assert all(same(found[i].tensors, expected[i].tensors) for i in range(3))
-        again.restore({})
-        again.mix(0, uploads, federation)
-        assert same(again.server_state(), first)
-
-    def test_a_client_answers_with_its_own_adapter_whatever_it_received(self, world):
-        method, federation = world.method("fedmkt")
-        model = method.attach(federation.backbone("llama-4"), federation.clients[0])
-        received = Download(self.uploads(world, method, federation)[2].tensors | prefixed("shared", world.adapters[2]))
-        method.for_inference(model, prefixed("shared", world.adapters[0]), received)
-        batch = world.batches("llama-4")[0]
-        logits = model.eval()(**batch.inputs, use_cache=False).logits
-        torch.testing.assert_close(
-            logits[:, -1:], world.plain["llama-4"](batch.inputs, world.adapters[0])[:, -1:], atol=1e-5, rtol=1e-5
-        )
 
 
 def test_the_divergence_is_tau_squared_kl():
