@@ -13,7 +13,8 @@ question:
 h(x) is the last hidden state of the last token of the prompt x, with L alone. x_1 to x_S come from S steps spread over
 the client's last round, the first record of each (fewer where the round has fewer steps); what the client keeps of them
 is the mean of h(x_s) / |h(x_s)|, which never leaves it. Before it has trained, w is 0; for a question unlike its own it
-can fall below. The S passes are not in the declared cost: with S = 5 less than 1% of a round of the preset `paper`.
+can fall below. The S passes are not in the declared cost; with S = 5 they are 2.4% of the operations of a run of preset
+`mini`.
 
 Reference: FedDPA, Yang et al., NeurIPS 2024, arXiv 2403.19211. What differs from the official code: that weighs by the
 question (`feddpa.preset=official`: S = 5, most = 1/2), with x_s drawn anew from all records of the client for every

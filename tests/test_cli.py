@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from drake import cli
+from drake.federation import registry
 
 DRAKE = str(Path(sys.executable).with_name("drake"))
 
@@ -77,18 +78,10 @@ def test_methods_are_listed_with_what_they_send():
     assert "sanitised gradient" in result.stdout
     columns = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines() if "│" in line]
     rows = {row[0]: row for row in columns if row[0]}
-    assert set(rows) == {
-        "ditto",
-        "feddat",
-        "feddpa",
-        "fedit",
-        "fedmkt",
-        "fedmosaic",
-        "fedsim",
-        "perada",
-        "sft",
-        "takfl",
-    }
+    assert set(registry.names()) == set(rows)
+    assert {"fedmosaic", "sft", "ditto", "feddat", "perada", "fedit", "fedsim", "feddpa", "takfl", "fedmkt"} <= set(
+        rows
+    )
     assert rows["ditto"][2:4] == ["2.00", "yes"]
     assert rows["feddat"][5].startswith("FedDAT, Chen")
 

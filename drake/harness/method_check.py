@@ -196,12 +196,11 @@ def _messages_change(trial: Trial) -> str | None:
     first = trial.first
     for client in first.results[0]:
         uploads = [results[client].upload for results in first.results]
-        downloads = [answers.get(client) for answers in first.answers]
+        if len({upload is None for upload in uploads}) > 1:
+            return "a client sends something in some rounds and nothing in others."
+        downloads = [answers.get(client) for answers in first.answers]  # a server may skip rounds
         for what, messages in (("an upload", uploads), ("a download", downloads)):
-            if len({message is None for message in messages}) > 1:
-                return f"{what} is there in some rounds and not in others."
-            if messages[0] is None:
-                continue
+            messages = [message for message in messages if message is not None]
             shapes = [_shapes(message.tensors) for message in messages]
             if fault := _changes(shapes, what, "what was measured in one round would not hold for the next"):
                 return fault
@@ -220,7 +219,7 @@ def _data_sets_the_size(trial: Trial) -> str | None:
 
 def _data_leaks(trial: Trial) -> str | None:
     """Looks for the records themselves: their token ids, embeddings and picture features as rows of what is sent, in
-    any floating point format."""
+    whatever format that is."""
     worker = trial.worker()
     client, backbone = worker.federation.clients[0], worker.backbone(ALIKE[0])
     state = worker.initial_state(client)
@@ -234,10 +233,16 @@ def _data_leaks(trial: Trial) -> str | None:
             "token ids": [row[row != backbone.pad_id].float() for b in batches for row in b.input_ids],
             "embeddings": [row for b in batches for row in b.inputs["inputs_embeds"].flatten(0, 1).float()],
         }
+        formats = {tensor.dtype for tensor in result.upload.tensors.values()}
+        sought = {
+            (what, kind): _distinct([row.to(kind).float() for row in found])
+            for what, found in rows.items()
+            for kind in formats
+        }
         for name, tensor in result.upload.tensors.items():
             flat = tensor.detach().float().flatten()
-            for what, found in rows.items():
-                if any(_holds(flat, row.to(tensor.dtype).float()) for row in _distinct(found)):
+            for what in rows:
+                if any(_holds(flat, row) for row in sought[what, tensor.dtype]):
                     return f"{name} of an upload holds {what} of a client's records as they are."
     return None
 

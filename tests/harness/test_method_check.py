@@ -123,6 +123,21 @@ class Widening(FedIT):
         return {i: Download(dict(d.tensors) | extra) for i, d in super().mix(round, uploads, federation).items()}
 
 
+class Patient(FedIT):
+    """The server mixes every second round."""
+
+    def mix(self, round, uploads, federation):
+        return super().mix(round, uploads, federation) if round % 2 else {}
+
+
+class CountingTasks(Changed):
+    """Whole numbers, among which embeddings cast to them would be zeros."""
+
+    def change(self, result, state, batches):
+        whole = {"whole": torch.zeros(500, dtype=torch.int32)}
+        return LocalResult(result.state, Upload(result.upload.tensors | whole), result.stats)
+
+
 class Favouring(FedIT):
     def mix(self, round, uploads, federation):
         first = next(iter(uploads.values()))
@@ -219,8 +234,16 @@ def test_a_fault_is_found_and_said(fault, method, title, sentence):
     assert fault(SFT, title) is None
 
 
-def test_a_server_that_says_what_it_remembers_breaks_nothing(fault):
-    assert fault(Restored, "the server goes on after a restart") is None
+@pytest.mark.parametrize(
+    ("method", "title"),
+    [
+        (Restored, "the server goes on after a restart"),
+        (Patient, "uploads and downloads keep their shape"),
+        (CountingTasks, "uploads hold no record"),
+    ],
+)
+def test_what_only_looks_like_a_fault_is_none(fault, method, title):
+    assert fault(method, title) is None
 
 
 def test_the_method_of_the_documentation_is_short_and_breaks_nothing(small, micro_data, monkeypatch):
