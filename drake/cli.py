@@ -1,7 +1,7 @@
 """The command line: parse, call, print. Heavy imports stand inside the commands, so that `drake --help` is instant.
 
-A DrakeError becomes one sentence and exit code 2. Commands of other rooms (leaderboard, submit) are entry points of the
-group "drake.commands": nothing here imports them.
+A DrakeError becomes one sentence and exit code 2. Here are `build` and `eval`; all other commands (`drake.commands` and
+those of other rooms) are entry points of the group "drake.commands".
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from drake.commands import Resumable
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.settings import positive
 from drake.federation.settings import preset as preset_of
-from drake.stopping import gracefully
 
 
 class _Commands(click.Group):
@@ -31,17 +31,6 @@ class _Commands(click.Group):
         if name in self.commands:
             return self.commands[name]
         return next((entry.load() for entry in entry_points(group="drake.commands", name=name)), None)
-
-
-class _Resumable(click.Command):
-    """A command that stores what it has done and goes on from there."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            with gracefully():
-                return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise click.Abort("Stopped. The same command goes on where it was.") from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -126,7 +115,7 @@ def build(ctx: click.Context, **options: Any) -> None:
     click.echo(f"{folder} is ready: datasets.load_dataset({str(folder)!r}), or drake eval --data {folder}")
 
 
-@drake.command("eval", cls=_Resumable)
+@drake.command("eval", cls=Resumable)
 @click.option("--method", help='A name of `drake methods`, or "module:Class".')
 @click.option("--zero-shot", is_flag=True, help="Score the bare backbones on every task instead; trains nothing.")
 @click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Go on with this run folder, as it was.")
@@ -326,165 +315,3 @@ def _evaluate(
         results = run(setup, folder, overwrite, Several([live, *boards]), command, engines)
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")
-
-
-@drake.command(cls=_Resumable)
-@click.option("--model", default="tiny-llama-s", show_default=True, help="The backbone to fine-tune.")
-@click.option("--method", default="sft", show_default=True, help="How to fine-tune: a method that needs no server.")
-@click.option("--preset", default="mini", show_default=True, help="Whose training numbers to use.")
-@click.option("--train", "train", help="Training tasks, comma-separated. [default: all, the unseen ones too]")
-@click.option("--test", "test", help="Test tasks, comma-separated. [default: all]")
-@click.option("--own", is_flag=True, help="Score each on its own training task alone.")
-@click.option("--steps", type=int, help="Optimizer steps per task. [default: what a task gets in a run of the preset]")
-@click.option("--learning-rate", type=float, help="Of A and B. [default: the preset's]")
-@click.option("--eval-records", type=int, help="Test records scored per task; 0 for all.")
-@click.option("--data", help="A dataset folder. [default: the mini suite]")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--threads", type=int, help="Threads PyTorch computes with. [default: all cores]")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-def transfer(
-    model: str,
-    method: str,
-    preset: str,
-    train: str | None,
-    test: str | None,
-    own: bool,
-    steps: int | None,
-    learning_rate: float | None,
-    eval_records: int | None,
-    data: str | None,
-    seed: int,
-    threads: int | None,
-    out: Path,
-) -> None:
-    """Fine-tune on one task, score it on others: a row for each training task, and one for no training.
-
-    \b
-    drake transfer --train NLVR2-0,NLVR2-1,VSR-0 --test NLVR2-0,NLVR2-1,VSR-0 --out runs/transfer
-    """
-    from drake import catalog
-
-    chosen = preset_of(preset)
-    if eval_records is not None:
-        positive("--eval-records", eval_records, zero=True)
-        chosen = chosen.with_(eval_records=eval_records)
-    if learning_rate is not None:
-        positive("--learning-rate", learning_rate)
-        chosen = chosen.with_(learning_rate=learning_rate)
-    registry.check(method)
-    catalog.assign([model])
-    positive("--seed", seed, zero=True)
-    if threads is not None:
-        positive("--threads", threads)
-
-    import torch
-    from rich.console import Console
-    from transformers.utils import logging
-
-    from drake.harness.setup import open_data
-    from drake.harness.transfer import ZERO_SHOT, from_names
-    from drake.plots import heatmap
-
-    logging.disable_progress_bar()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    console = Console(stderr=True)
-    job = from_names(method, model, chosen, open_data(data, chosen), train, test, steps, seed, own)
-
-    def show(row: str, scores: dict[str, float]) -> None:
-        own = "" if row == ZERO_SHOT else f", itself {100 * scores[row]:.1f}" if row in scores else ""
-        console.print(f"{row}: mean {100 * sum(scores.values()) / len(scores):.1f}{own}")
-
-    rows = job.run(out, show)
-    if own:  # each row holds its own task alone: there is no matrix to draw
-        click.echo(f"{out}/transfer.json")
-        return
-    matrix = [[scores[task] for task in job.test_tasks] for scores in rows.values()]
-    heatmap(
-        matrix, list(rows), job.test_tasks, out / "transfer.png", "fine-tuned on row, scored on column", percent=True
-    )
-    click.echo(f"{out}/transfer.json, {out}/transfer.png")
-
-
-@drake.command()
-def methods() -> None:
-    """List the methods that `drake eval` knows.
-
-    \b
-    drake methods
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "sends", "cost of a step", "mixed sizes and families", "presets", "reference")
-    for name in registry.names():
-        found = registry.find(name)
-        cost, mixed, presets = f"{found.relative_cost:.2f}", "yes" if found.mixed else "no", ("drake", *found.presets)
-        table.add_row(name, found.sends, cost, mixed, ", ".join(presets), found.reference)
-    Console().print(table)
-
-
-@drake.group()
-def backbones() -> None:
-    """List the backbones, or make the tiny ones.
-
-    \b
-    drake backbones list
-    drake backbones train tiny-llama-s
-    """
-
-
-@backbones.command("list")
-def list_backbones() -> None:
-    """Names that --models takes.
-
-    \b
-    drake backbones list
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    from drake.catalog import models
-
-    table = Table("name", "family", "where")
-    for name, model in models().items():
-        table.add_row(name, model.family, "in this package" if model.embedded else str(model.hub_id))
-    Console().print(table)
-
-
-@backbones.command("train")
-@click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write. [default: backbones/NAME]")
-@click.option("--seed", default=0, show_default=True)
-@click.option(
-    "--vision", type=click.Path(dir_okay=False, path_type=Path), help="The trained vision tower, or where to keep it."
-)
-def train_backbone(name: str, out: Path | None, seed: int, vision: Path | None) -> None:
-    """Make a tiny backbone from the public split of the mini suite; takes a quarter to half an hour.
-
-    \b
-    drake backbones train tiny-llama-s --vision backbones/vision.safetensors
-    """
-    from drake.files import check_folder
-
-    positive("--seed", seed, zero=True)
-    target = out or Path("backbones") / name
-    check_folder(target)
-    if vision is not None:
-        check_folder(vision.parent)
-
-    from transformers.utils import logging
-
-    from drake.federation.settings import preset
-    from drake.harness.setup import open_data
-    from drake.harness.zero_shot import zero_shot
-    from drake.pretrain import train
-
-    logging.disable_progress_bar()
-    mini = preset("mini")
-
-    def score(checkpoint: Path) -> dict[str, float]:
-        return zero_shot(checkpoint, open_data(None, mini), mini)
-
-    folder = train(name, target, seed=seed, vision=vision, score=score, log=lambda line: click.echo(line, err=True))
-    click.echo(f"{folder} is ready: drake eval --models {folder}")
