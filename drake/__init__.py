@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .benchmark import Benchmark as Benchmark
-    from .benchmark import load as load
+    from drake.data.benchmark import Benchmark as Benchmark
+    from drake.data.benchmark import load as load
 
 __version__ = "0.1.0"
 __all__ = ["Benchmark", "__version__", "load"]
@@ -18,7 +18,7 @@ __all__ = ["Benchmark", "__version__", "load"]
 
 def __getattr__(name: str) -> Any:
     if name in ("Benchmark", "load"):
-        from . import benchmark
+        from drake.data import benchmark
 
         return getattr(benchmark, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

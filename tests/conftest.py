@@ -22,10 +22,10 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def micro_backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Short name -> checkpoint folder: llama with 4 layers, llama with 6 wider ones, qwen with 4; random weights."""
-    from drake.build.mini.public import public_draft
-    from drake.build.mini.worlds import all_worlds
-    from drake.pretrain import Shape, new_model, new_processor, new_tokenizer
-    from drake.seeds import python_random
+    from drake.common.seeds import python_random
+    from drake.data.sources.mini.public import public_draft
+    from drake.data.sources.mini.worlds import all_worlds
+    from drake.models.tiny import Shape, new_model, new_processor, new_tokenizer
 
     rng = python_random(0, "micro texts")
     drafts = [public_draft(world, rng) for world in all_worlds().values() for _ in range(20)]
@@ -48,7 +48,7 @@ def micro_backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def micro_data(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A mini suite of 12 train and 4 test records a task."""
-    from drake.build import build
+    from drake.data.building import build
 
     folder = tmp_path_factory.mktemp("data") / "micro"
     return str(build("mini", "dynamic", folder, train=12, test=4, public_per_world=4, workers=1))

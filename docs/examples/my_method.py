@@ -1,7 +1,7 @@
 """A method of one's own, FedSA-LoRA: clients share A of their LoRA adapter and keep its B."""
 
 from drake.federation import adapters
-from drake.federation.client import LocalOptimizer, task_loss
+from drake.federation.local_training import LocalOptimizer, task_loss
 from drake.federation.method import Download, LocalResult, Method, Upload
 
 

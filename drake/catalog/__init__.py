@@ -8,7 +8,7 @@ data are in `tasks.toml`, `scenarios.toml` and `models.toml` beside this file.
     assign(["llama3b", "llama1b"]).name       # "hetero_llava_llama_1B_3B"
 """
 
-from .models import Assignment, Model, TextShape, assign, models
-from .tasks import Task, clients, task, tasks, unseen
+from drake.catalog.models import Assignment, Model, TextShape, assign, models
+from drake.catalog.tasks import Task, clients, task, tasks, unseen
 
 __all__ = ["Assignment", "Model", "Task", "TextShape", "assign", "clients", "models", "task", "tasks", "unseen"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..errors import DrakeError, UnknownName
-from .tasks import federation, read_toml
+from drake.catalog.tasks import federation, read_toml
+from drake.errors import DrakeError, UnknownName
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ..errors import UnknownName
+from drake.errors import UnknownName
 
 
 @dataclass(frozen=True)

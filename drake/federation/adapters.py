@@ -20,8 +20,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
+from drake.config import Training
 from drake.federation.method import State
-from drake.federation.settings import Training
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"

@@ -21,10 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from drake.common.files import replacing
 from drake.errors import DrakeError
-from drake.federation.ledger import Traffic, traffic
+from drake.federation.communication import Traffic, traffic
 from drake.federation.method import Download, LocalResult, State, Upload
-from drake.files import replacing
 
 
 @dataclass

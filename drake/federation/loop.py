@@ -7,12 +7,12 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 import torch
 
+from drake.engines.tasks import Engine, Job
 from drake.errors import DrakeError
-from drake.federation.attendance import EVERYONE, Attendance
 from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.engine import Engine, Job
-from drake.federation.ledger import traffic
+from drake.federation.communication import traffic
 from drake.federation.method import Federation, Method
+from drake.federation.participation import EVERYONE, Attendance
 
 
 class Observer:

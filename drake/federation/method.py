@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, ge
 import torch
 from torch import Tensor, nn
 
+from drake.config import Training
 from drake.errors import DrakeError, UnknownName
-from drake.federation.settings import Training
 
 if TYPE_CHECKING:
-    from drake.backbones import Backbone, Batch
+    from drake.models.backbones import Backbone, Batch
 
 State = dict[str, Tensor]
 """The tensors a client keeps between rounds, by name, in a fixed order."""

@@ -1,4 +1,4 @@
-"""Scoring room: what an answer says. Called by `drake.scoring.evaluate` and by whoever re-scores stored answers.
+"""Scoring room: what an answer says. Called by `drake.scoring.generation` and by whoever re-scores stored answers.
 
 Two protocols, both pure functions of text. `official` takes the choices from the prompt and looks for one of them in
 the answer, case by case as the released code does; `strict` takes the record's own choices and asks for equality. No

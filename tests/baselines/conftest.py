@@ -11,12 +11,12 @@ import torch
 from distillation_world import World
 from plain_lora import Adapter, Plain
 
-from drake import backbones
-from drake.backbones import Backbone
-from drake.benchmark import load
+from drake.config import Training, preset
+from drake.data.benchmark import load
 from drake.federation import registry
 from drake.federation.method import Client, Download, LocalResult, Step
-from drake.federation.settings import Training, preset
+from drake.models import backbones
+from drake.models.backbones import Backbone
 
 RATE, CLIP = 0.5, 0.2
 CLIENT = Client(0, "llama-4", ("NLVR2-0",))

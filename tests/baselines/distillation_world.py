@@ -10,12 +10,12 @@ from drake_baselines.translation import Translation
 from plain_lora import Plain, trainable
 from plain_lora import divergence as plain_divergence
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
 from drake.federation import registry
 from drake.federation.adapters import part, prefixed
 from drake.federation.method import Architecture, Client, Federation, Upload
-from drake.federation.settings import preset
+from drake.models import backbones
 
 RATE = 0.5
 NAMES = ("llama-4", "qwen-4", "llama-4")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from drake.backbones import Backbone, Batch
+from drake.models.backbones import Backbone, Batch
 
 Adapter = dict[str, Tensor]
 """The tensors of one adapter by "<layer>.<projection>.<A|B>"."""

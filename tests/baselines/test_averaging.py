@@ -8,16 +8,16 @@ import pytest
 import torch
 from drake_baselines.averaging import averages
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
+from drake.engines.tasks import Serial, Worker
 from drake.errors import UnknownName
 from drake.federation import adapters, registry
 from drake.federation.checkpoint import Progress
-from drake.federation.engine import Serial, Worker
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Architecture, Client, Download, Federation, Upload
-from drake.federation.settings import preset
-from drake.scoring.evaluate import generate
+from drake.models import backbones
+from drake.scoring.generation import generate
 
 METHODS = ("fedit", "ditto", "feddat", "fedsim", "feddpa", "feddpa by the question")
 PERSONAL = ("ditto", "fedsim", "feddpa")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
 from drake.federation import adapters, registry
+from drake.federation.flops import operations
 from drake.federation.method import Architecture, Client, Federation
-from drake.federation.operations import operations
-from drake.federation.settings import preset
-from drake.pretrain import Shape, new_model
+from drake.models import backbones
+from drake.models.tiny import Shape, new_model
 
 SHAPE, RANK = Shape("llama", 4, 128, 512, heads=4), 8
 """The proportions of a backbone of 1B: the FFN four times and the rank a sixteenth of the width."""

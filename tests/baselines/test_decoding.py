@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from drake.benchmark import load
+from drake.data.benchmark import load
 from drake.federation.adapters import prefixed
 from drake.federation.method import Download
-from drake.scoring.evaluate import generate
+from drake.scoring.generation import generate
 
 NEW_TOKENS = 3
 

@@ -220,6 +220,6 @@ def test_records_nobody_speaks_about_are_left_out_of_a_batch():
 def test_learning_stops_when_a_signal_asks(world, monkeypatch):
     method, federation = world.method("takfl")
     model = method.attach(federation.backbone("llama-4"), federation.clients[0])
-    monkeypatch.setattr("drake.stopping._Asked.flag", True)
+    monkeypatch.setattr("drake.common.stopping._Asked.flag", True)
     with pytest.raises(KeyboardInterrupt):
         learn(model, world.batches("llama-4"), lambda number, logits, gold: logits.sum(), world.training)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from test_averaging import NAMES, OUT, federation
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
+from drake.engines.tasks import Serial, Worker, moved, perform
 from drake.federation import registry
 from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.engine import Serial, Worker, moved, perform
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Upload
-from drake.federation.settings import preset
+from drake.models import backbones
 
 OPTIONS = {"perada": {"records": "4"}, "takfl": {"records": "4"}, "fedmkt": {}, "feddpa": {"samples": "2"}}
 

@@ -10,8 +10,8 @@ from drake_baselines.translation import Target, Translation, carry_over, pieces
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from drake import backbones
-from drake.benchmark import load
+from drake.data.benchmark import load
+from drake.models import backbones
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import pytest
 import torch
 from drake_baselines.weighing import Sampled
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.adapters import bare, prefixed
 from drake.federation.method import Client, Download
-from drake.federation.settings import preset
-from drake.scoring.evaluate import generate
+from drake.models import backbones
+from drake.scoring.generation import generate
 
 MOST = 0.8
 

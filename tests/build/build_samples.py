@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from drake.build.record import Record
+from drake.data.record import Record
 
 
 def png(colour: int, size: int = 6) -> bytes:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import drake.build
-from drake.build import build, cached_mini
-from drake.build.manifest import read_manifest
+import drake.data.building
 from drake.catalog import clients, unseen
+from drake.data.building import build, cached_mini
+from drake.data.manifest import read_manifest
 from drake.errors import DrakeError, UnknownName
 
 SIZES = {"train": 12, "test": 4, "public_per_world": 2}
@@ -88,35 +88,35 @@ def test_the_cache_is_filled_once_and_keyed_by_parameters_and_code(tmp_path, mon
     first = cached_mini(0, **SIZES)
     assert first.parent == tmp_path
     assert read_manifest(first).tasks["NLVR2-0"].train == 12
-    monkeypatch.setattr(drake.build, "build", None)  # a second build would fail
+    monkeypatch.setattr(drake.data.building, "build", None)  # a second build would fail
     assert cached_mini(0, **SIZES) == first
     monkeypatch.undo()
     monkeypatch.setenv("DRAKE_CACHE", str(tmp_path))
 
     built = []
-    monkeypatch.setattr(drake.build, "build", lambda source, split, folder, *_, **__: built.append(folder))
+    monkeypatch.setattr(drake.data.building, "build", lambda source, split, folder, *_, **__: built.append(folder))
     cached_mini(1, **SIZES)
     cached_mini(0, **{**SIZES, "train": 13})
     cached_mini(0, split="dirichlet", **SIZES)
-    monkeypatch.setattr(drake.build, "mini_revision", lambda: "an edited world")
+    monkeypatch.setattr(drake.data.building, "mini_revision", lambda: "an edited world")
     cached_mini(0, **SIZES)
     assert len({first, *built}) == 5
 
 
 def test_the_revision_follows_the_code_of_the_worlds(tmp_path, monkeypatch):
     (tmp_path / "mini").mkdir()
-    monkeypatch.setattr(drake.build, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(drake.data.building, "__file__", str(tmp_path / "__init__.py"))
     world = tmp_path / "mini" / "world.py"
     world.write_text("SIDES = 3\n")
-    before = drake.build._code("mini")
+    before = drake.data.building._code("mini")
     (tmp_path / "mini" / "notes.txt").write_text("not code")
-    assert drake.build._code("mini") == before
+    assert drake.data.building._code("mini") == before
     world.write_text("SIDES = 4\n")
-    assert drake.build._code("mini") != before
+    assert drake.data.building._code("mini") != before
 
 
 def test_processes_that_race_for_the_cache_agree(tmp_path):
-    code = f"from drake.build import cached_mini; print(cached_mini(0, **{SIZES!r}))"
+    code = f"from drake.data.building import cached_mini; print(cached_mini(0, **{SIZES!r}))"
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code],
@@ -137,11 +137,11 @@ def test_processes_that_race_for_the_cache_agree(tmp_path):
 
 def test_the_loser_of_a_race_uses_the_winners(tmp_path, monkeypatch):
     monkeypatch.setenv("DRAKE_CACHE", str(tmp_path))
-    real = drake.build.build
+    real = drake.data.building.build
 
     def late(source, split, folder, *arguments, **options):
         real(source, split, folder, *arguments, **options)
         raise DrakeError(f"{folder} appeared while it was being built.")
 
-    monkeypatch.setattr(drake.build, "build", late)
+    monkeypatch.setattr(drake.data.building, "build", late)
     assert json.loads((cached_mini(0, **SIZES) / "manifest.json").read_text())["seed"] == 0

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from build_samples import png
 
-from drake.build import build, deal_tasks
-from drake.build.manifest import read_manifest
-from drake.build.release import release_files, release_records, release_revision
 from drake.catalog import clients
+from drake.data.building import build, deal_tasks
+from drake.data.manifest import read_manifest
+from drake.data.sources.release import release_files, release_records, release_revision
 from drake.errors import DrakeError
 
 FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "release_layout"

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from build_samples import record
 
-from drake.build import writer
-from drake.build.manifest import read_manifest
-from drake.build.writer import Provenance, Schedules, write_dataset
+from drake.data import writer
+from drake.data.manifest import read_manifest
+from drake.data.writer import Provenance, Schedules, write_dataset
 from drake.errors import DrakeError
 
 TASKS = ("Pets-0", "Pets-1")

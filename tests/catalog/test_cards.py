@@ -31,7 +31,7 @@ def test_a_card_says_where_the_release_contradicts_itself():
 
 
 def test_every_source_of_drake_has_a_stand_in_and_hflb_has_none():
-    assert world_module("Bongard-HOI") == "drake.build.mini.worlds.bongard_hoi"
+    assert world_module("Bongard-HOI") == "drake.data.sources.mini.worlds.bongard_hoi"
     assert {found.group for found in tasks().values() if world_module(found.source) is None} == {"hflb"}
 
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from drake import backbones
+from drake.config import preset
 from drake.federation import adapters
-from drake.federation.settings import preset
+from drake.models import backbones
 
 TRAINING = preset("quick").training
 RANK = TRAINING.rank

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from drake.errors import DrakeError
 from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.ledger import Traffic
+from drake.federation.communication import Traffic
 from drake.federation.method import Download, LocalResult, Upload
 
 SHARED = torch.arange(6.0).reshape(2, 3)

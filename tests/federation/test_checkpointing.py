@@ -4,11 +4,11 @@ import pytest
 import torch
 from drake_methods.fedmosaic import FedMosaic
 
-from drake import backbones
-from drake.benchmark import load
-from drake.federation.engine import Job, Worker, perform
+from drake.config import preset
+from drake.data.benchmark import load
+from drake.engines.tasks import Job, Worker, perform
 from drake.federation.method import Architecture, Client, Federation
-from drake.federation.settings import preset
+from drake.models import backbones
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import pytest
 
-from drake.federation.attendance import EVERYONE
+from drake.config import preset
+from drake.engines.tasks import Job, Serial
 from drake.federation.checkpoint import Progress
-from drake.federation.engine import Job, Serial
 from drake.federation.loop import Observer, run_rounds
-from drake.federation.settings import preset
-from drake.harness import Settings, Setup
+from drake.federation.participation import EVERYONE
+from drake.runs import Settings, Setup
 
 
 class _Away:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from drake.predictions import prediction_path, write_predictions
 from drake.results import (
     ClientInfo,
     DataInfo,
@@ -26,7 +25,8 @@ from drake.results import (
     seed_summary,
 )
 from drake.scoring.answers import PROTOCOLS
-from drake.scoring.rescore import answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
+from drake.scoring.predictions import prediction_path, write_predictions
+from drake.scoring.scores import answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
 
 CLIENTS = (("Colour-0", "Colour-1"), ("Shape-0", "Words-0"))
 TASKS = tuple(task for client in CLIENTS for task in client)
@@ -68,7 +68,7 @@ Fabricate = Callable[..., Path]
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> HandMadeBenchmark:
     """The hand-made data, found whatever path is opened."""
     made = HandMadeBenchmark()
-    monkeypatch.setattr("drake.benchmark.load", lambda path: made)
+    monkeypatch.setattr("drake.data.benchmark.load", lambda path: made)
     return made
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from drake.errors import DrakeError
-from drake.plots import curves
 from drake.results import load
+from drake.results.plots import curves
 
 Fabricate = Callable[..., Path]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PUBLISHED = tomllib.loads((ROOT / "leaderboard" / "published.toml").read_text(encoding="utf-8"))
+PUBLISHED = tomllib.loads((ROOT / "leaderboard/drake_leaderboard/published.toml").read_text(encoding="utf-8"))
 FACTS = ROOT.parent / "shared" / "facts" / "published_results.json"
 
 

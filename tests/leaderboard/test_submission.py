@@ -15,9 +15,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
 from drake.errors import DrakeError
-from drake.predictions import Prediction, prediction_path, read_predictions, write_predictions
 from drake.results import Results, aggregate, load, save, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS
+from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
 
 Fabricate = Callable[..., Path]
 
@@ -242,7 +242,7 @@ def test_a_mini_suite_is_built_again_from_the_sizes_in_the_results(
     fabricate: Fabricate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, int]] = []
-    monkeypatch.setattr("drake.build.cached_mini", lambda **sizes: asked.append(sizes) or Path("anywhere"))
+    monkeypatch.setattr("drake.data.building.cached_mini", lambda **sizes: asked.append(sizes) or Path("anywhere"))
     run = fabricate(config={"eval_records": 4, "data": {"train": 40, "test": 5, "public_per_world": 3}})
 
     def forget_path(results: Results) -> None:

@@ -11,13 +11,13 @@ from drake_methods.frozen import frozen_factors, orthonormal, random_factors
 from drake_methods.pairing import pairs
 from safetensors.torch import load_file
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
 from drake.errors import DrakeError
 from drake.federation.method import Architecture, Client, Federation
-from drake.federation.settings import preset
-from drake.harness import Settings, Setup
-from drake.harness.engines import opened
+from drake.models import backbones
+from drake.runs import Settings, Setup
+from drake.runs.engines import opened
 
 PROJECTION = "self_attn.k_proj"
 

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from drake_methods.cka import best_matches, cka, hsic, layer_similarity
 from drake_methods.commands import cka as cka_command
 
-from drake import backbones
-from drake.benchmark import load
+from drake.data.benchmark import load
 from drake.errors import DrakeError
+from drake.models import backbones
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

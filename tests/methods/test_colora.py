@@ -13,10 +13,10 @@ from drake_methods.colora import (
 )
 from drake_methods.frozen import orthonormal
 
-from drake import backbones
+from drake.config import preset
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.settings import preset
+from drake.models import backbones
 
 TRAINING = preset("mini").training
 

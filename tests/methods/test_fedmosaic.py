@@ -7,13 +7,13 @@ from drake_methods.fedmosaic import FedMosaic, customise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
+from drake.engines.tasks import Job, Serial, Worker
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.engine import Job, Serial, Worker
 from drake.federation.method import Architecture, Client, Federation
-from drake.federation.settings import preset
+from drake.models import backbones
 
 PROJECTION = "self_attn.q_proj"
 

@@ -5,12 +5,12 @@ import torch
 from drake_methods.colora import GLOBAL, LOCAL, attach, co_lora_layers, gates
 from drake_methods.input_gate import InputGatedLinear, OfficialGatedLinear, watch
 
-from drake import backbones
-from drake.benchmark import load
+from drake.config import preset
+from drake.data.benchmark import load
 from drake.federation import adapters
-from drake.federation.client import task_loss
-from drake.federation.settings import preset
-from drake.scoring.evaluate import generate
+from drake.federation.local_training import task_loss
+from drake.models import backbones
+from drake.scoring.generation import generate
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from drake_methods.rela import kept_rows, last_layer_gradient, mixing_weights, s
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drake import backbones
-from drake.benchmark import load
+from drake.data.benchmark import load
+from drake.models import backbones
 
 
 def random_gradients(clients: int, seed: int = 0) -> torch.Tensor:

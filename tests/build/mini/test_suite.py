@@ -9,13 +9,13 @@ from itertools import groupby, pairwise
 import pytest
 from PIL import Image
 
-from drake.build.mini import fairness, suite
-from drake.build.mini.fairness import TaskStatistics, statistics, text_only_accuracy, violations
-from drake.build.mini.suite import suite_records, world_records
-from drake.build.mini.world import Attribute, Draft, World
-from drake.build.mini.worlds import all_worlds
-from drake.build.record import Record
 from drake.catalog import tasks
+from drake.data.record import Record
+from drake.data.sources.mini import fairness, suite
+from drake.data.sources.mini.fairness import TaskStatistics, statistics, text_only_accuracy, violations
+from drake.data.sources.mini.suite import suite_records, world_records
+from drake.data.sources.mini.world import Attribute, Draft, World
+from drake.data.sources.mini.worlds import all_worlds
 from drake.errors import DrakeError
 from drake.scoring.answers import parse_choices
 
@@ -65,7 +65,7 @@ def test_task_has_as_many_pictures_as_its_original(task: str):
 
 def test_statistics_are_those_of_the_current_worlds(full):
     stale = [task for task in COMMITTED if fairness.fingerprint(full[task]) != COMMITTED[task].fingerprint]
-    assert stale == [], "run python -m drake.build.mini.fairness and commit statistics.json"
+    assert stale == [], "run python -m drake.data.sources.mini.fairness and commit statistics.json"
 
 
 @pytest.mark.parametrize("task", ["NLVR2-0", "Co-Instruct-DB-3", "iconqa-2", "IRFL-3"])

@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from drake.build.mini.world import Draft, Scene, World
-from drake.build.mini.worlds import cirr, fashion200k, fashioniq, magicbrush, vision, vsr
+from drake.data.sources.mini.world import Draft, Scene, World
+from drake.data.sources.mini.worlds import cirr, fashion200k, fashioniq, magicbrush, vision, vsr
 
 TURNS = 200
 

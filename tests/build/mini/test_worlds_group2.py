@@ -10,8 +10,15 @@ from random import Random
 
 import pytest
 
-from drake.build.mini.world import Draft, Scene, World
-from drake.build.mini.worlds import bongard_hoi, bongard_openworld, comics_dialogue, irfl, mit_states, seed_bench_2
+from drake.data.sources.mini.world import Draft, Scene, World
+from drake.data.sources.mini.worlds import (
+    bongard_hoi,
+    bongard_openworld,
+    comics_dialogue,
+    irfl,
+    mit_states,
+    seed_bench_2,
+)
 
 TURNS = 48
 Drawn = list[tuple[Draft, list[Scene]]]

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from drake.build.mini.picture import PALETTE, SIZE
-from drake.build.mini.world import Draft, Scene, World
-from drake.build.mini.worlds import co_instruct_db, dvqa, iconqa, tqa, vizwiz, wcvqa
+from drake.data.sources.mini.picture import PALETTE, SIZE
+from drake.data.sources.mini.world import Draft, Scene, World
+from drake.data.sources.mini.worlds import co_instruct_db, dvqa, iconqa, tqa, vizwiz, wcvqa
 
 Drafts = Callable[[World, str], Iterator[tuple[Draft, list[Scene]]]]
 

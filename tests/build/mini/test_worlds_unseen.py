@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from drake.build.mini.world import Draft, Scene, World
-from drake.build.mini.worlds import (
+from drake.data.sources.mini.world import Draft, Scene, World
+from drake.data.sources.mini.worlds import (
     dreamsim,
     hq_edit,
     imagecode,

@@ -1,0 +1,102 @@
+"""What the averaging baselines have in common: a shared adapter G, a personal adapter L, and FedAvg of G.
+
+    G_a <- mean of G_j over the clients j of backbone a        (FedAvg, McMahan et al., AISTATS 2017, uniform)
+
+Adapters of different backbones have different shapes, so each backbone has a mean of its own. A client goes on from
+its download; what the download does not hold, and everything before the first download, is its own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from drake.federation import adapters
+from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Steps, Upload
+from drake.models.backbones import Backbone
+
+SHARED, PERSONAL = "shared", "personal"
+"""G and L."""
+
+
+def by_backbone(clients: Iterable[int], federation: Federation) -> dict[str, list[int]]:
+    """Backbone -> its clients among these, in ascending order."""
+    groups: dict[str, list[int]] = {}
+    for client in sorted(clients):
+        groups.setdefault(federation.clients[client].backbone, []).append(client)
+    return groups
+
+
+def averages(uploads: Mapping[int, Upload], federation: Federation) -> dict[int, Download]:
+    """For every client in `uploads` the uniform mean over the uploads of its backbone, in ascending order of clients
+    whatever the order of `uploads`."""
+    groups = by_backbone(uploads, federation)
+    means = {name: Download(adapters.mean([uploads[i].tensors for i in group])) for name, group in groups.items()}
+    return {client: means[federation.clients[client].backbone] for client in sorted(uploads)}
+
+
+@dataclass(frozen=True)
+class Faults:
+    """average_personal: a fault of the official code (off): L is sent and averaged like G, and the download overwrites
+    the client's own."""
+
+    average_personal: bool = False
+
+
+class Averaging(Method):
+    """A client's state holds the adapters `kept`; those in `averaged` are sent, and come back as their mean.
+
+    Tensors are named "<adapter>.<layer>.<projection>.<A|B>" in states, uploads and downloads. A subclass says how the
+    adapters train (`train`) and how they answer (`for_inference`).
+    """
+
+    kept: ClassVar[tuple[str, ...]] = (SHARED, PERSONAL)
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The adapters that leave the client."""
+        everything = isinstance(self.options, Faults) and self.options.average_personal
+        return self.kept if everything else (SHARED,)
+
+    def attach(self, backbone: Backbone, client: Client) -> nn.Module:
+        return adapters.add(backbone.model, self.kept, self.training)
+
+    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
+        return _joined({name: adapters.fresh(model, name, rng) for name in self.kept})
+
+    def local_update(
+        self, model: nn.Module, state: State, download: Download | None, batches: Steps, rng: torch.Generator
+    ) -> LocalResult:
+        self.receive(model, state, download)
+        model.train()
+        losses = self.train(model, batches)
+        read = {name: adapters.read(model, name) for name in self.kept}
+        upload = Upload(_joined({name: read[name] for name in self.averaged}))
+        return LocalResult(_joined(read), upload, {"loss": sum(losses) / len(losses)})
+
+    def receive(self, model: nn.Module, state: State, download: Download | None) -> None:
+        """Write the client's adapters into the model, the download's first."""
+        merged = state if download is None else state | dict(download.tensors)
+        for name in self.kept:
+            adapters.write(model, name, adapters.part(name, merged))
+
+    @abstractmethod
+    def train(self, model: nn.Module, batches: Steps) -> Sequence[float]:
+        """Train the adapters in `model`, in place; returns the losses to report, at least one."""
+
+    def sent(self, model: nn.Module, client: Client) -> Mapping[str, Tensor]:
+        """The tensors of one upload, for their shapes alone."""
+        return _joined({name: adapters.tensors(model, name) for name in self.averaged})
+
+    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+        return averages(uploads, federation)
+
+
+def _joined(states: Mapping[str, Mapping[str, Tensor]]) -> State:
+    """The states of several adapters as one, each tensor under "<adapter>.<name>"."""
+    return {key: tensor for name, state in states.items() for key, tensor in adapters.prefixed(name, state).items()}

@@ -1,0 +1,38 @@
+"""FedIT: federated averaging of one LoRA adapter.
+
+    G_i <- AdamW on CE(G), from the received mean;     server: G_a <- mean of G_i over the clients of backbone a
+    inference: the received mean
+
+Reference: FedIT, Zhang et al., ICASSP 2024, arXiv 2305.05644; FedAvg, McMahan et al., AISTATS 2017. What differs from
+the official code: the mean is uniform, as in the benchmark's, not weighted by the number of records, which is the same
+for all clients here; clients of different backbones are averaged apart.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from drake.federation import adapters
+from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.method import Download, State, Steps
+
+from .averaging import SHARED, Averaging
+
+
+class FedIT(Averaging):
+    """See the module's docstring."""
+
+    reference = "FedIT, Zhang et al., ICASSP 2024, arXiv 2305.05644"
+    sends = "A, B of its adapter"
+    relative_cost = 1.0
+    kept = (SHARED,)
+
+    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+        adapters.activate(model, SHARED)
+        trained = adapters.train_only(model, adapters.tensors(model, SHARED).values())
+        optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
+        return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in batches]
+
+    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
+        self.receive(model, state, download)
+        adapters.activate(model, SHARED)

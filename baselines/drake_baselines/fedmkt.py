@@ -1,0 +1,206 @@
+"""FedMKT: clients and a model of the server teach each other what they say to public records; no weights are sent.
+
+    public set D    one public record for every three that a client trains on in a round; the same in all rounds
+    client i        L_i <- AdamW on loss_i over D              (once the server has answered)
+                    L_i <- AdamW on CE(L_i) over its own records
+                    sends for every record of D the CE of the answer and the 128 largest logits of its first tokens
+    server          a LoRA W on the largest backbone of the federation
+                    W <- AdamW on loss_W over D,               answers with the CE and logits of W
+    inference       L_i
+
+    loss            0.9 CE + 0.1 KL_1(z || p) on the records of D where the teacher's CE is below the student's own;
+                    0.9 CE on the others. Teacher of the server: the client with the smallest CE on that record;
+                    teacher of a client: the server
+    p               the softmax over the logits that were sent; for another backbone translated (`translation`), which
+                    the server does both ways, as it knows all tokenizers
+
+Where the public split is smaller than D, its records are repeated. A client that sits rounds out is heard with what it
+sent last.
+
+Reference: FedMKT, Fan et al., COLING 2025, arXiv 2406.02224. What differs from the official code: tokens are aligned by
+text spans, not by edit distance; D follows from the steps of a round, so that a client's work on it (learning and being
+asked, half a step of SFT for each local step) is counted: 66 or 67 local steps for 100, not the official budget's 60.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from drake.common.seeds import torch_generator
+from drake.errors import DrakeError
+from drake.federation import adapters
+from drake.federation.method import Client, Download, Federation, LocalResult, State, Steps, Upload
+from drake.models.backbones import Backbone, Batch
+
+from .averaging import SHARED, by_backbone
+from .distillation import (
+    Loss,
+    Record,
+    Server,
+    answer_lengths,
+    divergence,
+    joined,
+    learn,
+    logits_of,
+    public_batches,
+    public_records,
+)
+from .fedit import FedIT
+from .knowledge import packed, said_about, unpacked
+from .translation import Target, vocabulary_size
+
+PUBLIC_SHARE = 1 / 3
+"""Public records of a round for each of a client's own."""
+
+
+class FedMKT(FedIT):
+    """See the module's docstring. L and W are `SHARED` adapters by name only: neither leaves its place."""
+
+    reference = "FedMKT, Fan et al., COLING 2025, arXiv 2406.02224"
+    sends = "losses and largest logits on public records"
+    relative_cost = 1 + PUBLIC_SHARE * 1.5  # a public record is learnt from, and read once more
+
+    @dataclass(frozen=True)
+    class Options:
+        """logits: how many are sent of every token. tokens: of how many, from the answer's first. weight: of the KL;
+        the CE has the rest."""
+
+        logits: int = 128
+        tokens: int = 32
+        weight: float = 0.1
+
+        def __post_init__(self) -> None:
+            if not (self.logits >= 1 and self.tokens >= 1 and 0 <= self.weight <= 1):
+                raise DrakeError(
+                    "fedmkt needs logits >= 1, tokens >= 1 and weight in [0, 1], not "
+                    f"{self.logits}, {self.tokens} and {self.weight}."
+                )
+
+    def join(self, federation: Federation) -> None:
+        super().join(federation)
+        self.server = Server(self, federation)
+        self._backbones: dict[nn.Module, Backbone] = {}
+        self._of_server: State = {}
+
+    def prepare(self, federation: Federation) -> None:
+        public_records(federation, 1, "fedmkt", "fedmkt")  # none are found out now, not after a round
+
+    def attach(self, backbone: Backbone, client: Client) -> nn.Module:
+        self._backbones[backbone.model] = backbone
+        return super().attach(backbone, client)
+
+    @property
+    def public_size(self) -> int:
+        """Records in D."""
+        training = self.training
+        own = training.local_steps(self.relative_cost) * training.micro_batch * training.accumulation
+        return max(1, round(own * PUBLIC_SHARE))
+
+    def sent(self, model: nn.Module, client: Client) -> State:
+        size, width = self.public_size, vocabulary_size(self._backbones[model])
+        shape = (size, self.options.tokens, min(self.options.logits, width))
+        return {
+            "losses": torch.empty(size, device="meta"),
+            "logits": torch.empty(shape, device="meta"),
+            "ids": torch.empty(shape, dtype=torch.int32, device="meta"),
+        }
+
+    def local_update(
+        self, model: nn.Module, state: State, download: Download | None, batches: Steps, rng: torch.Generator
+    ) -> LocalResult:
+        self.receive(model, state, None)
+        backbone = self._backbones[model]
+        public = public_batches(backbone, self._public(), self.training)
+        if download is not None:
+            better = (download.tensors["losses"] < state["losses"]).tolist()
+            width = vocabulary_size(backbone)
+            told = [unpacked(download.tensors, i, width) if wins else None for i, wins in enumerate(better)]
+            learn(model, public, self._loss(told, public), self.training)
+        model.train()
+        losses = self.train(model, batches)
+        trained = adapters.read(model, SHARED)
+        said = self._said(backbone, trained, public)
+        kept = adapters.prefixed(SHARED, trained) | {"losses": said["losses"]}
+        further = sum(batch.input_ids.numel() for batch in public) * (0.5 if download is None else 1.5)
+        return LocalResult(kept, Upload(said), {"loss": sum(losses) / len(losses), "tokens": further})
+
+    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+        name = largest(federation)
+        backbone, model, records = federation.backbone(name), self.server.model(name), self._public()
+        public = self.server.batches(name, records)
+        draw = torch_generator(federation.seed, "server", backbone.revision)
+        start = self._of_server or adapters.fresh(model, SHARED, draw)
+        losses = self._said(backbone, start, public)["losses"].tolist()
+        told = [self._best(i, losses[i], uploads, name, record) for i, record in enumerate(records)]
+        self._of_server = self.server.taught(name, start, public, self._loss(told, public), round)
+        answers = self._said(backbone, self._of_server, public)
+        downloads = {}
+        for held, clients in by_backbone(uploads, federation).items():
+            in_its_words = Download(self._translated(answers, name, held, records))
+            downloads |= dict.fromkeys(clients, in_its_words)
+        return dict(sorted(downloads.items()))
+
+    def server_state(self) -> State:
+        return self._of_server
+
+    def restore(self, state: State) -> None:
+        self._of_server = state
+
+    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
+        super().for_inference(model, state, None)
+
+    def _public(self) -> list[Record]:
+        """D."""
+        found = public_records(self.federation, self.public_size, "fedmkt", "fedmkt")
+        return [found[i % len(found)] for i in range(self.public_size)]
+
+    def _loss(self, told: Sequence[Target | None], batches: Sequence[Batch]) -> Loss:
+        """told: what its teacher says about every record, None where it is no better."""
+        lengths = [answer_lengths(batch) for batch in batches]
+        rest, weight = iter(told), self.options.weight
+        targets = [joined(list(islice(rest, len(some))), some) for some in lengths]
+
+        def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
+            task, target = (1 - weight) * F.cross_entropy(logits.float(), gold), targets[number]
+            if target is None:
+                return task
+            return task + weight * divergence(logits[target.rows], target.probabilities, 1.0)
+
+        return loss
+
+    def _said(self, backbone: Backbone, adapter: State, batches: Sequence[Batch]) -> State:
+        said = logits_of(backbone.model, adapter, batches)
+        return said_about(batches, said, self.options.tokens, self.options.logits)
+
+    def _best(self, number: int, own: float, uploads: Mapping[int, Upload], name: str, record: Record) -> Target | None:
+        """What the best client says about a record, for the server's backbone; None if no client has a loss below the
+        server's own."""
+        losses = {i: uploads[i].tensors["losses"][number].item() for i in sorted(uploads)}
+        best = min(losses, key=losses.__getitem__)
+        if losses[best] >= own:
+            return None
+        held = self.federation.clients[best].backbone
+        said = unpacked(uploads[best].tensors, number, vocabulary_size(self.federation.backbone(held)))
+        return self.server.translation(held, name)(said, record)
+
+    def _translated(self, answers: State, name: str, held: str, records: Sequence[Record]) -> State:
+        """The server's answers in the words of a client's backbone, as logarithms of probabilities."""
+        translation, width = self.server.translation(name, held), vocabulary_size(self.federation.backbone(name))
+        if translation.exact(records):
+            return answers
+        told = [translation(unpacked(answers, number, width), record) for number, record in enumerate(records)]
+        scores = [Target(rows, probabilities.log()) for rows, probabilities in told]
+        return {"losses": answers["losses"]} | packed(scores, self.options.tokens, self.options.logits)
+
+
+def largest(federation: Federation) -> str:
+    """The backbone with the most weights in its layers, by layers and width; of equals the last by name."""
+    held = {client.backbone for client in federation.clients}
+    found = {name: federation.backbone(name) for name in held}
+    return max(held, key=lambda name: (found[name].num_layers * found[name].hidden_size ** 2, name))

@@ -1,0 +1,185 @@
+"""What the harness costs beside the computing: its share of a run's time, and memory against the least there can be.
+
+    python benchmarks/overhead.py [--methods sft,fedmosaic] [--rounds 2] [--steps 8] [--eval-records 2]
+
+A federation of 10 clients like preset `mini` (batch of 16, its adapters and its data), serial, one thread, each run in
+a process of its own. Time: `drake.runs.evaluate` from its first line to its last; forward and backward passes, the
+optimizer (with clipping), `generate`, and the vision tower's pass over each distinct picture are wrapped with clocks;
+what is outside of them is overhead: making batches, pictures from their bytes to pixels, mixing, storing, scoring.
+Memory: peak resident set of the process, less what it was after all imports and one small product. The run of 10
+clients is set against a run of one client of each backbone plus the adapters of the other clients (state and download,
+by the size of their tensors). The last column is what the cache of encoded pictures holds more for 10 clients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import drake.results.plots
+import drake.scoring.generation
+from drake.config import preset
+from drake.federation import registry
+from drake.federation.checkpoint import Checkpoints, Progress
+from drake.federation.method import Client
+from drake.models.backbones import Backbone
+from drake.runs import Settings, Setup, evaluate
+from drake.runs.evaluation import Evaluation
+
+COMPUTING = ("forward", "backward", "optimizer", "generation", "vision")
+OTHER = ("batches", "pictures", "mixing", "storing", "scoring")
+
+
+class Clocks:
+    """Seconds by kind of work. What runs inside computing is computing; otherwise the innermost kind counts."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._open: list[list[Any]] = []
+
+    def wrap(self, owner: Any, name: str, kind: str) -> None:
+        """Count the calls of `owner.name` as `kind`, from now on."""
+        setattr(owner, name, self._timed(getattr(owner, name), kind))
+
+    def _timed(self, call: Callable, kind: str) -> Callable:
+        @wraps(call)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if self._open and self._open[-1][0] in COMPUTING:
+                return call(*args, **kwargs)
+            self._open.append([kind, 0.0])
+            started = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                spent = time.perf_counter() - started
+                self.seconds[kind] += spent - self._open.pop()[1]
+                if self._open:
+                    self._open[-1][1] += spent
+
+        return timed
+
+
+def watched(setup: Setup) -> Clocks:
+    """Clocks on everything that a run of `setup` does."""
+    clocks = Clocks()
+    for backbone in setup.backbones.values():
+        clocks.wrap(backbone.model.model, "forward", "forward")
+        clocks.wrap(backbone.model.lm_head, "forward", "forward")
+        clocks.wrap(backbone.model, "get_image_features", "vision")
+    clocks.wrap(torch.nn.functional, "cross_entropy", "forward")
+    clocks.wrap(torch.Tensor, "backward", "backward")
+    clocks.wrap(torch.nn.utils, "clip_grad_norm_", "optimizer")
+    clocks.wrap(torch.optim.AdamW, "step", "optimizer")
+    clocks.wrap(torch.optim.AdamW, "zero_grad", "optimizer")
+    clocks.wrap(drake.scoring.generation, "generate", "generation")
+    clocks.wrap(Backbone, "batch", "batches")
+    clocks.wrap(Backbone, "_encode", "pictures")
+    clocks.wrap(setup.method_class, "mix", "mixing")
+    clocks.wrap(Checkpoints, "keep_client", "storing")
+    clocks.wrap(Checkpoints, "keep_round", "storing")
+    clocks.wrap(Evaluation, "_store", "storing")
+    clocks.wrap(Evaluation, "seed_run", "scoring")
+    return clocks
+
+
+def megabytes() -> float:
+    """The peak of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def measure(asked: argparse.Namespace, method: str, one_of_each: bool) -> dict[str, Any]:
+    """Seconds of the run by kind of work, megabytes above the start, and the megabytes of every client's adapters."""
+    torch.set_num_threads(1)
+    torch.ones(64, 64) @ torch.ones(64, 64)
+    before = megabytes()
+    numbers = {"steps": asked.steps, "eval_records": asked.eval_records, "max_new_tokens": asked.answer_tokens}
+    chosen = preset("mini").with_(**numbers)
+    models = tuple(asked.models.split(","))
+    setup = Setup(Settings(method, chosen, models, asked.data, rounds=asked.rounds, eval_every=asked.rounds))
+    if one_of_each:
+        kept = [next(client for client in setup.clients if client.backbone == name) for name in setup.backbones]
+        setup.clients = tuple(Client(number, client.backbone, client.tasks) for number, client in enumerate(kept))
+        setup.assignment = replace(setup.assignment, models=tuple(client.backbone for client in setup.clients))
+        setup.tasks = tuple(task for client in setup.clients for task in client.tasks)
+    held: list[Progress] = []
+    keep_round = Checkpoints.keep_round
+    Checkpoints.keep_round = lambda self, progress: (held.append(progress), keep_round(self, progress))[1]
+    clocks = watched(setup)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        evaluate(setup, Path(folder) / "run")
+        seconds = time.perf_counter() - started
+    last = held[-1]
+    adapters = [
+        sum(tensor.nbytes for tensor in state.values())
+        + sum(tensor.nbytes for tensor in (last.downloads[i].tensors.values() if i in last.downloads else ()))
+        for i, state in last.states.items()
+    ]
+    return {
+        "wall": seconds,
+        "seconds": clocks.seconds,
+        "memory": megabytes() - before,
+        "start": before,
+        "adapters": [size / 1e6 for size in adapters],
+        "features": sum(backbone.cache.bytes for backbone in setup.backbones.values()) / 1e6,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default="sft,fedmosaic")
+    parser.add_argument("--models", default="tiny-llama-s,tiny-llama-m")
+    parser.add_argument("--data", help="a built dataset; default: the mini suite")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--eval-records", type=int, default=2)
+    parser.add_argument("--answer-tokens", type=int, default=8)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # method, clients: what the processes are called with
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(measure(asked, asked.one[0], asked.one[1] == "one of each")))
+        return
+    found = {}
+    for method in asked.methods.split(","):
+        registry.check(method)
+        for clients in ("all", "one of each"):
+            command = [sys.executable, __file__, *sys.argv[1:], "--one", method, clients]
+            out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            found[method, clients] = json.loads(out.splitlines()[-1])
+    print(f"| method | seconds | {' | '.join((*COMPUTING, *OTHER))} | rest | outside of computing |")
+    print("|---|" + "---:|" * (len(COMPUTING) + len(OTHER) + 3))
+    for (method, clients), row in found.items():
+        if clients == "all":
+            shares = {kind: row["seconds"].get(kind, 0.0) / row["wall"] for kind in (*COMPUTING, *OTHER)}
+            outside = 1 - sum(shares[kind] for kind in COMPUTING)
+            cells = [*shares.values(), 1 - sum(shares.values()), outside]
+            print(f"| {method} | {row['wall']:.1f} | {' | '.join(f'{share:.1%}' for share in cells)} |")
+    print()
+    print("| method | at the start (MB) | 10 clients | one of each | adapters of the others | times | pictures |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for method in asked.methods.split(","):
+        run, each = found[method, "all"], found[method, "one of each"]
+        others = sum(run["adapters"]) - sum(each["adapters"])
+        times = run["memory"] / (each["memory"] + others)
+        cells = (run["start"], run["memory"], each["memory"], others)
+        print(
+            f"| {method} | {' | '.join(f'{cell:.0f}' for cell in cells)} | {times:.2f} | "
+            f"{run['features'] - each['features']:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""What the command line shows of a run: on a terminal a table of the clients and bars with the time left, elsewhere one
+line per event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live as Screen
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from drake.federation.method import Client
+from drake.results import Results, SeedSummary
+from drake.runs import Reporter, Setup
+from drake.tools.traffic import Cost, relative
+
+ROWS = 20
+"""Most clients in the live table."""
+OTHER_LINES = 9
+"""Lines of the screen that the rows of the live table leave: its title, head and foot, the bars, and the cursor's."""
+
+
+def duration(seconds: float) -> str:
+    """ "42 s", "3 min 05 s", "2 h 10 min"."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def percent(score: float | None) -> str:
+    """A fraction as percent with two decimals; "-" for none."""
+    return "-" if score is None else f"{100 * score:.2f}"
+
+
+class Live(Reporter):
+    """Draws a run. Work left is counted in client-rounds and answers, each at the pace measured so far."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._clients: _Clients | None = None
+        self._screen = Screen(get_renderable=self._drawn, console=console, transient=True)
+        self._pace = {"train": _Pace(), "eval": _Pace()}
+        self._round_bar: TaskID | None = None
+        self._answer_bar: TaskID | None = None
+
+    def __enter__(self) -> Live:
+        if self._console.is_terminal:
+            self._screen.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._screen.stop()
+
+    def _drawn(self) -> Group:
+        if self._clients is None:
+            return Group(self._bars)
+        most = max(1, min(ROWS, self._console.height - OTHER_LINES))  # the bars must stay in sight
+        return Group(self._clients.table(most), self._bars)
+
+    def started(self, setup: Setup) -> None:
+        self._setup = setup
+        training, names = setup.preset.training, ", ".join(setup.architectures)
+        steps = training.local_steps(setup.method_class.relative_cost)
+        self._console.print(
+            f"{setup.settings.method}: {len(setup.clients)} clients, {len(setup.tasks)} tasks, {setup.rounds} rounds "
+            f"of {steps:.3g} steps x {training.micro_batch * training.accumulation} records on {names}"
+        )
+
+    def seed_started(self, seed: int, rounds_done: int) -> None:
+        self._seed = seed
+        self._clients = _Clients(self._setup, seed)
+        clients = len(self._setup.clients)
+        if rounds_done:
+            self._console.print(f"seed {seed}: goes on after round {rounds_done}")
+        self._pace["train"].left = clients * (self._setup.rounds - rounds_done)
+        for bar in (self._round_bar, self._answer_bar):
+            if bar is not None:
+                self._bars.remove_task(bar)
+        self._round_bar = self._bars.add_task(
+            f"seed {seed}, client-rounds", total=clients * self._setup.rounds, completed=clients * rounds_done, note=""
+        )
+        self._answer_bar = self._bars.add_task("answers", total=None, visible=False, note="")
+
+    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
+        self._clients.begin(round, present)
+        for client, loss in done.items():
+            self._clients.done(round, client, loss)
+        settled = len(self._setup.clients) - len(present - done.keys())
+        self._pace["train"].left -= settled
+        self._bars.update(self._round_bar, advance=settled)
+
+    def client_done(self, round: int, client: int, loss: float | None) -> None:
+        self._clients.done(round, client, loss)
+        self._pace["train"].done(1)
+        shown = "nothing has arrived" if loss is None else f"loss {loss:.3f}"
+        self._bars.update(self._round_bar, advance=1, note=f"{shown}{self._left('train')}")
+
+    def round_done(self, rounds_done: int) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"seed {self._seed}: round {rounds_done} of {self._setup.rounds}{self._left('train')}")
+
+    def evaluating(self, round: int, total: int) -> None:
+        self._pace["eval"].left = total
+        self._pace["eval"].start()
+        where = f"after round {round}" if round else "zero-shot"
+        self._bars.update(
+            self._answer_bar, description=f"answers {where}", total=total, completed=0, visible=True, note=""
+        )
+
+    def answered(self, count: int) -> None:
+        self._pace["eval"].done(count)
+        self._bars.update(self._answer_bar, advance=count, note=self._left("eval").removeprefix(", "))
+
+    def evaluated(self, round: int, summary: SeedSummary | None) -> None:
+        self._bars.update(self._answer_bar, visible=False)
+        self._pace["train"].start()
+        if summary is not None:
+            self._console.print(
+                f"seed {self._seed}, round {round}: Self {percent(summary.self_last)}, "
+                f"Others {percent(summary.others_last)}"
+            )
+
+    def _left(self, work: Literal["train", "eval"]) -> str:
+        """ ", about 3 min 05 s of training left"; empty before anything is measured."""
+        seconds = self._pace[work].seconds_left()
+        named = {"train": "training", "eval": "this evaluation"}[work]
+        return "" if seconds is None else f", about {duration(seconds)} of {named} left"
+
+
+@dataclass
+class _Row:
+    """What is known of one client. losses: of the rounds it has trained in, as (round counted from 1, loss)."""
+
+    client: Client
+    doing: str = "waiting"
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    last_seen: int = 0
+
+
+class _Clients:
+    """The live table: a row for each client, of many those that have trained last."""
+
+    def __init__(self, setup: Setup, seed: int) -> None:
+        self._setup, self._seed, self._round, self._seen = setup, seed, 0, 0
+        self._rows = {client.id: _Row(client) for client in setup.clients}
+
+    def begin(self, round: int, present: frozenset[int]) -> None:
+        self._round = round
+        for number, row in self._rows.items():
+            row.doing = "waiting" if number in present else "out of this round"
+
+    def done(self, round: int, client: int, loss: float | None) -> None:
+        row = self._rows[client]
+        self._seen += 1
+        row.last_seen = self._seen
+        row.doing = "nothing has arrived" if loss is None else "trained"
+        if loss is not None:
+            row.losses = [*row.losses[-1:], (round + 1, loss)]
+
+    def table(self, most: int) -> Table:
+        """At most so many rows, in the order of the clients."""
+        recent = sorted(self._rows.values(), key=lambda row: (-row.last_seen, row.client.id))[:most]
+        hidden = len(self._rows) - len(recent)
+        table = Table(
+            title=f"seed {self._seed}, round {self._round + 1} of {self._setup.rounds}",
+            title_justify="left",
+            caption=f"and {hidden} clients more" if hidden else None,
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+        )
+        for name in ("client", "backbone", "task", "round", "loss", "the round before", "now"):
+            table.add_column(name, justify="left" if name in ("backbone", "task", "now") else "right", no_wrap=True)
+        for row in sorted(recent, key=lambda row: row.client.id):
+            (before, _), (loss, at) = ([("", ""), ("", "")] + [(f"{loss:.3f}", str(at)) for at, loss in row.losses])[
+                -2:
+            ]
+            task = self._setup.learning(row.client, self._round) or "all"
+            backbone, task = escape(row.client.backbone), escape(task)  # a folder may be named like markup
+            table.add_row(str(row.client.id), backbone, task, at, loss, before, row.doing)
+        return table
+
+
+class _Pace:
+    """Seconds a unit of work takes, while it is worked on."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self._spent, self._units, self._since = 0.0, 0, time.perf_counter()
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def done(self, units: int) -> None:
+        now = time.perf_counter()
+        self._spent, self._units, self._since = self._spent + now - self._since, self._units + units, now
+        self.left -= units
+
+    def seconds_left(self) -> float | None:
+        return None if not self._units else self._spent / self._units * self.left
+
+
+def summary_table(results: Results) -> Table:
+    """The four figures of a run by both protocols, mean over seeds with the standard error."""
+    table = Table(title=f"{results.method.name}, preset {results.preset}", title_justify="left")
+    table.add_column("protocol")
+    columns = {"self_last": "Self A_last", "self_auc": "Self A_AUC", "others_last": "Others A_last"}
+    columns["others_auc"] = "Others A_AUC"
+    for title in columns.values():
+        table.add_column(title, justify="right")
+    for protocol, found in results.summary.items():
+        cells = []
+        for name in columns:
+            estimate = found[name]
+            error = f" ± {percent(estimate.stderr)}" if estimate.stderr is not None else ""
+            cells.append(percent(estimate.mean) + error)
+        table.add_row(protocol, *cells)
+    return table
+
+
+def task_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
+    """Backbone -> task -> score as a table of percents with the mean in the first row."""
+    table = Table(title="zero-shot, protocol official", title_justify="left")
+    table.add_column("task")
+    for name in scores:
+        table.add_column(name, justify="right")
+    columns = list(scores.values())
+    table.add_row("mean", *(percent(sum(column.values()) / len(column)) for column in columns), end_section=True)
+    for task in columns[0]:
+        table.add_row(task, *(percent(column[task]) for column in columns))
+    return table
+
+
+def megabytes(size: float) -> str:
+    """Bytes as megabytes: "1,047.2"; two digits of what is below one, "-" for nothing."""
+    if not size:
+        return "-"
+    return f"{size / 1e6:,.1f}" if size >= 0.95e6 else f"{size / 1e6:.2g}"
+
+
+def cost_table(found: Mapping[str, Cost | None], by_kind: bool = False) -> Table:
+    """What methods send, per client and round: a row for each, with `by_kind` one for each kind of its tensors too."""
+    held = sorted({name for cost in found.values() if cost is not None for name in cost.backbones})
+    table = Table(title="MB sent per client and round", title_justify="left", box=box.SIMPLE)
+    table.add_column("method", no_wrap=True)
+    for name in [*held, "mean"]:
+        table.add_column(f"{name}\nup / down", justify="right")
+    table.add_column("mean\nboth", justify="right", no_wrap=True)
+    table.add_column("to the least\nof others\nwith adapters", justify="right")
+    share = relative(found)
+    for name, cost in found.items():
+        if cost is None:
+            table.add_row(name, *("?" for _ in table.columns[1:]))
+            continue
+        ways = [[cost.mean(direction, one) for direction in ("up", "down")] for one in [*held, None]]
+        sums = [[sum(way.values()) for way in pair] for pair in ways]
+        against = "-" if share[name] is None else f"{100 * share[name]:+.1f}%"
+        table.add_row(name, *map(_up_down, sums), megabytes(cost.total), against)
+        for kind in sorted({kind for pair in ways for way in pair for kind in way}) if by_kind else ():
+            sizes = [[way.get(kind, 0) for way in pair] for pair in ways]
+            table.add_row(f"  {kind}", *map(_up_down, sizes), megabytes(sum(sizes[-1])), style="dim")
+    return table
+
+
+def _up_down(sizes: Sequence[float]) -> str:
+    return " / ".join(map(megabytes, sizes)) if any(sizes) else "-"

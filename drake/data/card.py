@@ -1,0 +1,229 @@
+"""README.md (dataset card) and croissant.json of a built dataset, from its manifest. Only the writer calls
+this."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from huggingface_hub import DatasetCardData
+
+from drake.catalog import tasks as catalog_tasks
+from drake.data.manifest import DATA, PUBLIC, SCHEDULES, Manifest
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+_FIELDS = {
+    "id": ("sc:Text", "task, split and number"),
+    "task": ("sc:Text", "task id"),
+    "source": ("sc:Text", "id of the source dataset"),
+    "category": ("sc:Text", "skill the task asks for"),
+    "images": ("sc:ImageObject", "pictures, in the order of the <image> marks, with the bytes of the source"),
+    "prompt": ("sc:Text", "question, with one <image> per picture"),
+    "choices": ("sc:Text", "answers to choose from; empty when open-ended"),
+    "answer": ("sc:Text", "gold answer"),
+    "metric": ("sc:Text", "accuracy or token-F1"),
+}
+_SCHEDULE_FIELDS = {
+    "client": ("sc:Integer", "client, from 0"),
+    "round": ("sc:Integer", "round, from 0"),
+    "position": ("sc:Integer", "place in the order of arrival within the round, from 0"),
+    "task": ("sc:Text", "task id"),
+    "id": ("sc:Text", "id of a train record of that task"),
+}
+
+
+def configs(manifest: Manifest) -> list[dict[str, Any]]:
+    """What `datasets.load_dataset` offers: "default" (all tasks), one config per task, "public", the
+    schedules."""
+    splits = [split for split in ("train", "test") if any(getattr(t, split) for t in manifest.tasks.values())]
+    found = [("default", [(split, f"{DATA}/*/{split}-*.parquet") for split in splits])]
+    if manifest.public:
+        public = (PUBLIC, f"{DATA}/{PUBLIC}/{PUBLIC}-*.parquet")
+        found[0][1].append(public)
+        found.append((PUBLIC, [public]))
+    for task, entry in manifest.tasks.items():
+        files = [(s, f"{DATA}/{task}/{s}-*.parquet") for s in ("train", "test") if getattr(entry, s)]
+        found.append((task, files))
+    for name in manifest.schedules:
+        found.append((name, [("train", f"{SCHEDULES}/{name}.parquet")]))
+    return [
+        {"config_name": name, "data_files": [{"split": split, "path": path} for split, path in files]}
+        for name, files in found
+    ]
+
+
+def readme(manifest: Manifest, licence: str) -> str:
+    """The dataset card: YAML header with the configs, then what a reader needs to know."""
+    records = sum(task.train + task.test for task in manifest.tasks.values()) + manifest.public
+    header = DatasetCardData(
+        pretty_name=manifest.name,
+        language="en",
+        license=licence,
+        task_categories=["visual-question-answering"],
+        tags=["federated-learning", "personalization", "continual-learning", "multi-image"],
+        size_categories=next((name for most, name in _SIZES if records < most), "n>1M"),
+        configs=configs(manifest),
+    ).to_yaml()
+    known = catalog_tasks()
+    clients = {task: number for number, tasks in enumerate(manifest.clients) for task in tasks}
+    table = "\n".join(
+        f"| {task} | {known[task].description if task in known else ''} | {entry.metric} | {entry.train} "
+        f"| {entry.test} | {clients.get(task, 'unseen')} |"
+        for task, entry in manifest.tasks.items()
+    )
+    schedules = "\n".join(
+        f"- `{name}`: {entry.rounds} rounds, {entry.rounds_per_task:g} per task"
+        for name, entry in manifest.schedules.items()
+    )
+    task = next(iter(manifest.tasks))
+    return f"""---
+{header}
+---
+
+# {manifest.name}
+
+A dataset of the DRAKE benchmark for personalised federated learning of vision-language models, built by
+`drake build`. {_origin(manifest)}
+
+{len(manifest.tasks)} tasks, {len(manifest.clients)} clients, {records} records (of which {manifest.public} public).
+Fingerprint: `{manifest.fingerprint}`.
+
+## Use
+
+```python
+import datasets, drake
+
+datasets.load_dataset("path/to/this/folder", "{task}")            # one task: train and test
+datasets.load_dataset("path/to/this/folder")                      # all of them
+datasets.load_dataset("path/to/this/folder", "{next(iter(manifest.schedules))}", split="train")   # a schedule
+
+benchmark = drake.load("path/to/this/folder")
+benchmark.client(0).round(3)                                      # what client 0 meets in its fourth round
+```
+
+## Fields
+
+{chr(10).join(f"- `{name}`: {about}" for name, (_, about) in _FIELDS.items())}
+
+Schedules hold rows (client, round, position, task, id) that point into the train splits:
+
+{schedules}
+
+## Tasks
+
+The clients' tasks were dealt so: {manifest.dealt}.
+
+| task | asks for | metric | train | test | client |
+|---|---|---|---|---|---|
+{table}
+"""
+
+
+def _origin(manifest: Manifest) -> str:
+    if manifest.source == "mini":
+        return (
+            "Its pictures are drawn by small programs that stand in for the sources of DRAKE; no picture or "
+            f"sentence is taken from them. Seed {manifest.seed}."
+        )
+    return (
+        "Its records come from a copy of the official release; pictures and texts belong to the sources named "
+        "below and carry their licences, some of which forbid commercial use or passing them on. "
+        f"Schedules: seed {manifest.seed}.\n\n{_licences(manifest)}"
+    )
+
+
+def _licences(manifest: Manifest) -> str:
+    known = catalog_tasks()
+    rows = dict.fromkeys(
+        f"| {entry.source} | {known[task].licence if task in known else 'unknown'} |"
+        for task, entry in manifest.tasks.items()
+    )
+    return "\n".join(["| source | licence |", "|---|---|", *rows])
+
+
+def croissant(manifest: Manifest, licence: str) -> str:
+    """The metadata as JSON-LD in the vocabulary of mlcommons Croissant 1.0."""
+    objects = [
+        {
+            "@type": "cr:FileObject",
+            "@id": name,
+            "name": name,
+            "contentUrl": name,
+            "contentSize": f"{entry.bytes} B",
+            "encodingFormat": "application/x-parquet",
+            "sha256": entry.sha256,
+        }
+        for name, entry in manifest.files.items()
+    ]
+    splits = ["train", "test", *([PUBLIC] if manifest.public else [])]
+    sets = [
+        {
+            "@type": "cr:FileSet",
+            "@id": f"{split}-files",
+            "name": f"{split}-files",
+            "description": f"The {split} split of every task.",
+            "encodingFormat": "application/x-parquet",
+            "includes": f"{DATA}/*/{split}-*.parquet",
+        }
+        for split in splits
+    ]
+    record_sets = [_record_set(split, _FIELDS, {"fileSet": {"@id": f"{split}-files"}}) for split in splits]
+    record_sets += [
+        _record_set(name, _SCHEDULE_FIELDS, {"fileObject": {"@id": f"{SCHEDULES}/{name}.parquet"}})
+        for name in manifest.schedules
+    ]
+    document = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": manifest.name,
+        "description": "Tasks, clients and schedules of a DRAKE benchmark. "
+        f"Source {manifest.source}, revision {manifest.revision}, seed {manifest.seed}.",
+        "license": licence,
+        "version": f"{manifest.schema_version}.0.0",
+        "distribution": objects + sets,
+        "recordSet": record_sets,
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _record_set(name: str, fields: dict[str, tuple[str, str]], source: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}/{field}",
+                "name": f"{name}/{field}",
+                "description": about,
+                "dataType": kind,
+                **({"repeated": True} if field in ("images", "choices") else {}),
+                "source": source | {"extract": {"column": field}},
+            }
+            for field, (kind, about) in fields.items()
+        ],
+    }
+
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "conformsTo": "dct:conformsTo",
+    "column": "cr:column",
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "includes": "cr:includes",
+    "recordSet": "cr:recordSet",
+    "repeated": "cr:repeated",
+    "source": "cr:source",
+}
+"""Prefixes of the vocabularies, and the terms used above that are not schema.org's."""

@@ -1,0 +1,1 @@
+"""Where records come from: the procedural mini suite, the official release, and a user's own data."""

@@ -1,0 +1,71 @@
+"""Who takes part in a round: partial participation, clients that drop out, stragglers that miss the deadline.
+
+All three are drawn from (seed, round) alone. A client that is out keeps its state and what it received last; its data
+arrive all the same, and the server goes on with its last upload. What the server mixed for it meanwhile waits, and it
+gets the newest when it is there again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from drake.common.seeds import python_random
+from drake.errors import DrakeError
+
+if TYPE_CHECKING:
+    from drake.federation.method import Federation
+
+SPEED_SPREAD, ROUND_SPREAD = 0.5, 0.25
+"""Standard deviations of the logarithm of a client's slowness, between clients and between its rounds."""
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """participation: share of the clients that the server asks in a round. dropout: probability that an asked client
+    fails. deadline: simulated time after which an answer is dropped, in units of the median client's usual round; None
+    for no deadline. A round that nobody finishes changes nothing."""
+
+    participation: float = 1.0
+    dropout: float = 0.0
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.participation <= 1:
+            raise DrakeError(f"--participation is {self.participation}; it must be above 0 and at most 1.")
+        if not 0 <= self.dropout < 1:
+            raise DrakeError(f"--dropout is {self.dropout}; it must be from 0 up to, but not 1.")
+        if self.deadline is not None and not self.deadline > 0:
+            raise DrakeError(f"--deadline is {self.deadline}; it must be more than zero.")
+
+    def present(self, federation: Federation, round: int) -> frozenset[int]:
+        """The numbers of the clients whose work of the round (from 0) counts."""
+        seed, everyone = federation.seed, [client.id for client in federation.clients]
+        asked = max(1, round_half_up(self.participation * len(everyone)))
+        there = sorted(python_random(seed, "participation", round).sample(everyone, asked))
+        if self.dropout:
+            there = [i for i in there if python_random(seed, "dropped out", i, round).random() >= self.dropout]
+        if self.deadline is not None:
+            usual = {i: self._usual_time(federation, i) for i in everyone}
+            limit = self.deadline * median(usual.values())
+            there = [i for i in there if usual[i] * _slowness(seed, ROUND_SPREAD, i, round) <= limit]
+        return frozenset(there)
+
+    @staticmethod
+    def _usual_time(federation: Federation, client: int) -> float:
+        return federation.architecture(client).num_layers * _slowness(federation.seed, SPEED_SPREAD, client)
+
+
+EVERYONE = Attendance()
+"""All clients in every round."""
+
+
+def round_half_up(value: float) -> int:
+    """2.5 -> 3: a share of an odd number of clients is never rounded away."""
+    return math.floor(value + 0.5)
+
+
+def _slowness(seed: int, spread: float, *where: int) -> float:
+    return math.exp(python_random(seed, "slowness", *where).gauss(0, spread))

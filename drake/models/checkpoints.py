@@ -1,0 +1,163 @@
+"""Name or path -> the folder of a LLaVA checkpoint and what it holds, without loading it. `backbones` calls this.
+
+Only configuration, tokenizer and safetensors are ever fetched: no code, no pickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from drake.errors import DrakeError, UnknownName
+
+if TYPE_CHECKING:
+    from transformers import LlavaConfig
+
+    from drake.catalog import TextShape
+
+Family = Literal["llama", "qwen"]
+
+FAMILIES: dict[str, Family] = {"llama": "llama", "qwen2": "qwen", "qwen3": "qwen"}
+"""model_type of the text config -> family."""
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+"""The embedded checkpoints, one folder each."""
+
+HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
+"""What is fetched of a hub repository: configuration, tokenizer, safetensors; no code, no pickles."""
+
+
+def embedded() -> list[str]:
+    """Names of the backbones that ship with the package."""
+    return sorted(folder.parent.name for folder in WEIGHTS_FOLDER.glob("*/config.json"))
+
+
+def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig:
+    """The shape of a backbone: of a name of the catalog what the catalog says (the vision tower stands for any, the
+    same for all), of everything else its config.json, the only file that is fetched.
+
+    Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a folder
+    that holds no LLaVA checkpoint.
+    """
+    from transformers import LlavaConfig
+
+    from drake import catalog
+
+    name = str(name_or_path)
+    known = catalog.models().get(name)
+    if known is not None and known.shape is not None:
+        return _drawn(known.shape, known.family)
+    folder, _ = locate(name, revision, ("config.json",))
+    _check_config(folder)
+    return LlavaConfig.from_pretrained(folder, local_files_only=True)
+
+
+def architecture(name_or_path: str | Path, revision: str | None = None) -> tuple[Family, int]:
+    """The family and the number of decoder layers of a backbone that need not be loaded; raises what `config` does."""
+    found = config(name_or_path, revision)
+    return family(found), found.text_config.num_hidden_layers
+
+
+def _drawn(shape: TextShape, family: str) -> LlavaConfig:
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
+
+    kinds = {"llama": LlamaConfig, "qwen": Qwen2Config}
+    text = kinds[family](
+        num_hidden_layers=shape.layers,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        vocab_size=shape.vocab,
+    )
+    vision = CLIPVisionConfig(
+        hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=28, patch_size=14
+    )
+    return LlavaConfig(text_config=text, vision_config=vision)
+
+
+def family(found: LlavaConfig) -> Family:
+    return FAMILIES[found.text_config.model_type]
+
+
+def locate(name: str, revision: str | None, files: Sequence[str] = HUB_FILES) -> tuple[Path, str | None]:
+    """The folder that holds the checkpoint, and the hub's commit if it came from there. files: which are wanted."""
+    from drake import catalog
+
+    if name in embedded():
+        return WEIGHTS_FOLDER / name, None
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser(), None
+    models = catalog.models()
+    if name in models:
+        hub_id = models[name].hub_id
+        if hub_id is None:
+            raise DrakeError(f"the weights of {name} are missing from {WEIGHTS_FOLDER}; reinstall drake-bench.")
+        return _fetch(hub_id, revision, files)
+    if name.count("/") == 1 and name[0] not in "./~":
+        return _fetch(name, revision, files)
+    if "/" in name:
+        raise DrakeError(f"there is no folder {name!r}; give a checkpoint folder or a model's name.")
+    raise UnknownName("model", name, sorted({*embedded(), *models}))
+
+
+def _fetch(hub_id: str, revision: str | None, files: Sequence[str]) -> tuple[Path, str]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
+    except GatedRepoError:
+        raise DrakeError(f"{hub_id} wants its terms accepted on the hub, then `hf auth login`.") from None
+    except RepositoryNotFoundError:
+        raise DrakeError(f"the hub has no {hub_id!r}; if it is private, `hf auth login`.") from None
+    except RevisionNotFoundError:
+        raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}; name another.") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise DrakeError(
+            f"{hub_id} is not in the local cache and the hub cannot be reached ({type(error).__name__}); "
+            "connect to the network once, or give the path of a downloaded folder."
+        ) from error
+    return folder, folder.name
+
+
+def check_checkpoint(folder: Path) -> Family:
+    """The family of the checkpoint in `folder`; DrakeError if there is none that we can use."""
+    if not any(folder.glob("*.safetensors")):
+        raise _no_checkpoint(folder)
+    return _check_config(folder)
+
+
+def _no_checkpoint(folder: Path) -> DrakeError:
+    return DrakeError(f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors.")
+
+
+def _check_config(folder: Path) -> Family:
+    try:
+        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        config = {}
+    if config.get("model_type") != "llava":
+        raise _no_checkpoint(folder)
+    text = config.get("text_config", {}).get("model_type", "llama")  # transformers' default for LLaVA
+    if text not in FAMILIES:
+        raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}.")
+    return FAMILIES[text]
+
+
+def hash_of_weights(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""Compiled decoder layers for training (`--compile`). Backbones and the harness call this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+import torch
+from torch import nn
+
+from drake.errors import DrakeError
+
+VARIANTS = 64
+"""Most versions of a layer's code that are kept: with and without gradients, by kinds of adapters on it."""
+
+
+def compile_training(layers: nn.ModuleList, backend: str = "inductor") -> None:
+    """Let these decoder layers run compiled where they train with gradients. The first steps take a minute or more.
+
+    One program serves all layers of a kind and batches of every size. Dropout draws as without; sums are taken in
+    another order, so results differ in the last digits. Answers, and passes without gradients, run as before: they are
+    of many more shapes, and hooks inside a compiled layer would not be called.
+    """
+    torch._dynamo.config.recompile_limit = max(VARIANTS, torch._dynamo.config.recompile_limit)
+    options = {"fallback_random": True} if backend == "inductor" else None
+    for layer in layers:
+        compiled = torch.compile(layer.forward, dynamic=True, backend=backend, options=options)
+        layer.forward = _while_training(layer, layer.forward, compiled)
+
+
+def _while_training(layer: nn.Module, plain: Callable[..., Any], compiled: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(plain)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return (compiled if layer.training and torch.is_grad_enabled() else plain)(*args, **kwargs)
+
+    return forward
+
+
+@cache
+def check_compiler(device: str) -> None:
+    """Compile a line for the device; DrakeError where that does not work."""
+    try:
+        found = torch.compile(_line, dynamic=True)(torch.ones(4, device=device))
+    except Exception as error:  # whatever is missing: a C++ compiler, Python's headers, Triton
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DrakeError(
+            f"--compile does not work here ({reason}); install what is missing or leave it out."
+        ) from error
+    assert found.tolist() == [3.0] * 4
+
+
+def _line(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x + 1

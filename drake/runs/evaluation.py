@@ -1,0 +1,203 @@
+"""Evaluation points: every client answers, the answers are stored, and the scores are read back from what is stored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.torch import load_file
+from torch import nn
+
+from drake.federation import adapters
+from drake.federation.checkpoint import Progress
+from drake.engines.tasks import Engine, Shared, Worker
+from drake.federation.method import Client, Download, State
+from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
+from drake.models.prompts import gold_ids
+from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
+from drake.scoring.answers import PROTOCOLS
+from drake.scoring.generation import Answer, answers, batches
+from drake.scoring.scores import TaskScore, answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
+
+from drake.runs.folder import checkpoint_folder, observed_path
+from drake.runs.setup import Setup
+
+PART = 4
+"""Batches that are answered as one task and stored together."""
+
+Seats = Mapping[int, tuple[Client, State, Download | None]]
+"""Client number -> all that makes a model answer as this client."""
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Some test records, answered by every client of a backbone in turn, as a Task that returns their Answers.
+
+    seats: who answers; None for the bare backbone, whose answers carry client number 0. groups: the places (task, row)
+    of the records of each batch.
+    """
+
+    backbone: str
+    seats: Shared[Seats] | None
+    groups: tuple[tuple[tuple[str, int], ...], ...]
+    max_new_tokens: int
+    weight: float
+
+    @property
+    def label(self) -> str:
+        return f"evaluation of {self.backbone}"
+
+    def __call__(self, worker: Worker) -> list[Answer]:
+        backbone = worker.backbone(self.backbone)
+        groups = ([worker.record(*place) for place in group] for group in self.groups)
+        if self.seats is None:
+            adapters.activate(backbone.model)
+            clients = {0: lambda: backbone.model}
+        else:
+            clients = {number: partial(_take_seat, worker, *seat) for number, seat in self.seats.get().items()}
+        return list(answers(backbone, clients, groups, self.max_new_tokens))
+
+
+def _take_seat(worker: Worker, client: Client, state: State, download: Download | None) -> nn.Module:
+    model = worker.model(client)
+    worker.method.for_inference(model, state, download)
+    return model
+
+
+class _Part(NamedTuple):
+    """A task, how many answers it gives and where they are stored."""
+
+    task: Answering
+    count: int
+    path: Path
+
+
+class Evaluation:
+    """Scores the federation of one seed. Point 0 is before training. answered: told how many answers have come."""
+
+    def __init__(self, setup: Setup, folder: Path, engine: Engine, answered: Callable[[int], None]) -> None:
+        self.setup, self.folder, self._engine, self._answered = setup, folder, engine, answered
+        self.seed = engine.worker.federation.seed
+        limit = setup.preset.eval_records
+        by_task = evaluated_questions(setup.benchmark, setup.tasks, limit)
+        self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
+
+    def zero_shot(self) -> None:
+        """The bare backbones' answers to every task, once each; clients of one backbone share them."""
+        rows: list[Prediction] = []
+        for name in self.setup.backbones:
+            mine = [client.id for client in self.setup.clients if client.backbone == name]
+            for row in self._answers(self._parts(name, None, self.setup.tasks, 0), 0, 0):
+                rows += [row._replace(client=client) for client in mine]
+        self._store(rows, 0)
+
+    def point(self, round: int, progress: Progress) -> None:
+        """Every client's answers to all tasks that have begun after `round` rounds."""
+        number = self.setup.evaluation_rounds.index(round) + 1
+        parts: list[_Part] = []
+        for name in self.setup.architectures:
+            mine = [client for client in self.setup.clients if client.backbone == name]
+            seats = {c.id: (c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine}
+            parts += self._parts(name, seats, self.setup.begun(round), number)
+        self._store(self._answers(parts, number, round), number)
+
+    def answer_count(self, round: int) -> int:
+        """How many answers the point after `round` rounds generates; round 0 is zero-shot."""
+        tasks = self.setup.begun(round) if round else self.setup.tasks
+        answering = len(self.setup.clients) if round else len(self.setup.backbones)
+        wanted = set(tasks)
+        return answering * sum(question.task in wanted for question in self._questions.values())
+
+    def seed_run(self, progress: Progress, points: Sequence[int]) -> SeedRun:
+        """What the stored predictions of the first points say; `points` are their rounds."""
+        setup = self.setup
+        found = [self._scores(number) for number in range(1, len(points) + 1)]
+        zero = self._scores(0)
+        scores = {p: [self._matrix(point, p) for point in found] for p in PROTOCOLS}
+        begun = [setup.begun(round) for round in points]
+        run = SeedRun(
+            seed=self.seed,
+            rounds=list(points),
+            tasks=list(setup.tasks),
+            begun=begun,
+            scores=scores,
+            zero_shot={p: self._matrix(zero, p) for p in PROTOCOLS},
+            unparsed=unparsed_rate(score for point in found for score in point.values()),
+            summary={},
+            traffic=[
+                Traffic(round=row.round + 1, client=row.client, direction=row.direction, kind=row.kind, bytes=row.bytes)
+                for row in progress.ledger
+            ],
+            seconds_train=progress.seconds_train,
+            seconds_mix=progress.seconds_mix,
+            seconds_eval=progress.seconds_eval,
+            flops=progress.operations(),
+            train_loss=[[row.get(client.id) for client in setup.clients] for row in progress.losses],
+            relevance=self._relevance(len(progress.losses)),
+        )
+        clients = [ClientInfo(id=c.id, model=c.backbone, tasks=list(c.tasks)) for c in setup.clients]
+        summary = {p: seed_summary(score_table(run, p, clients)) for p in PROTOCOLS}
+        return run.model_copy(update={"summary": summary})
+
+    def _parts(self, name: str, seats: Seats | None, tasks: Sequence[str], point: int) -> list[_Part]:
+        """What the clients in `seats` have to answer at a point, in parts."""
+        backbone = self._engine.worker.backbone(name)
+        shared = None if seats is None else self._engine.share(seats)
+        places = [place for task in tasks for place in self.setup.test_rows(task)]
+        lengths = [backbone.prompt_length(self.setup.test_record(*place)) for place in places]
+        groups = [tuple(places[i] for i in group) for group in batches(lengths, self.setup.eval_tokens[name])]
+        folder = self._parts_folder(point) / f"{list(self.setup.backbones).index(name)}"
+        parts = []
+        for start in range(0, len(groups), PART):
+            some = tuple(groups[start : start + PART])
+            count = sum(map(len, some)) * (1 if seats is None else len(seats))
+            task = Answering(name, shared, some, self.setup.preset.max_new_tokens, count * backbone.num_layers)
+            parts.append(_Part(task, count, folder / f"{start // PART}.parquet"))
+        return parts
+
+    def _answers(self, parts: Sequence[_Part], point: int, round: int) -> list[Prediction]:
+        """Rows in no particular order. A part that is stored is not answered again."""
+        pending = [part for part in parts if not part.path.exists()]
+        if stored := sum(part.count for part in parts) - sum(part.count for part in pending):
+            self._answered(stored)
+        for index, found in self._engine.run([part.task for part in pending]):
+            tokenizer = self.setup.backbones[pending[index].task.backbone].tokenizer
+            write_predictions(pending[index].path, [self._row(answer, tokenizer, point, round) for answer in found])
+            self._answered(pending[index].count)
+        return [row for part in parts for row in read_predictions(part.path)]
+
+    def _row(self, answer: Answer, tokenizer: Any, point: int, round: int) -> Prediction:
+        question = self._questions[answer.record]
+        gold = gold_ids(tokenizer, question.answer) if question.open_ended else None
+        return answer_row(point, round, answer.client, answer.record, answer.text, question, answer.token_ids, gold)
+
+    def _parts_folder(self, point: int) -> Path:
+        return checkpoint_folder(self.folder, self.seed) / f"point-{point}"
+
+    def _store(self, rows: list[Prediction], point: int) -> None:
+        column = {task: number for number, task in enumerate(self.setup.tasks)}
+        rows.sort(key=lambda row: (row.client, column[row.task], row.id))
+        write_predictions(prediction_path(self.folder, self.seed, point), rows)
+        shutil.rmtree(self._parts_folder(point), ignore_errors=True)
+
+    def _scores(self, point: int) -> dict[tuple[int, str], TaskScore]:
+        return score_rows(read_predictions(prediction_path(self.folder, self.seed, point)), self._questions)
+
+    def _matrix(self, scores: Mapping[tuple[int, str], TaskScore], protocol: str) -> list[list[float | None]]:
+        return score_matrix(scores, len(self.setup.clients), self.setup.tasks, protocol)
+
+    def _relevance(self, rounds: int) -> list[list[list[float | None]] | None] | None:
+        paths = [observed_path(self.folder, self.seed, round) for round in range(1, rounds + 1)]
+        found = [load_file(path).get("relevance") if path.exists() else None for path in paths]
+        if all(matrix is None for matrix in found):
+            return None
+        return [
+            None
+            if matrix is None
+            else [[None if value != value else value for value in row] for row in matrix.tolist()]
+            for matrix in found
+        ]

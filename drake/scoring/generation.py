@@ -1,0 +1,93 @@
+"""Generation: what every client's model answers to test records. The loop's evaluation points call this.
+
+Sample-major: a batch is encoded once per backbone and answered by every client of that backbone in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+
+from drake.common.stopping import safe_point
+
+if TYPE_CHECKING:
+    from drake.models.backbones import Backbone, Batch
+
+Record = Mapping[str, Any]
+
+
+class Answer(NamedTuple):
+    """What one client answered to one record (by its id): the text, and its token ids up to the end of the turn."""
+
+    client: int
+    record: str
+    text: str
+    token_ids: list[int]
+
+
+@torch.inference_mode()
+def generate(model: nn.Module, batch: Batch, stop_ids: Sequence[int], max_new_tokens: int) -> list[list[int]]:
+    """Greedy decoding of a left-padded batch: per row the generated ids before the first stop token.
+
+    Only `model(...)` with a cache is called, so a method may put anything there that answers like a language model.
+    Ends as soon as every row has stopped.
+    """
+    device = batch.input_ids.device
+    stops = torch.tensor(list(stop_ids), device=device)
+    inputs: dict[str, Any] = dict(batch.inputs)
+    done = torch.zeros(len(batch.input_ids), dtype=torch.bool, device=device)
+    written: list[torch.Tensor] = []
+    for _ in range(max_new_tokens):
+        output = model(**inputs, use_cache=True, logits_to_keep=1)
+        token = output.logits[:, -1].argmax(-1)
+        written.append(token)
+        done |= torch.isin(token, stops)
+        if done.all():
+            break
+        mask = inputs["attention_mask"]
+        inputs = {
+            "input_ids": token[:, None],
+            "attention_mask": torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
+            "position_ids": inputs["position_ids"][:, -1:] + 1,
+            "past_key_values": output.past_key_values,
+        }
+    ends = set(stop_ids)
+    rows = torch.stack(written, dim=1).tolist()
+    return [row[: next((k for k, token in enumerate(row) if token in ends), len(row))] for row in rows]
+
+
+def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """The indices of prompts of these lengths, longest first, in groups whose padded size stays within `token_budget`
+    (at least one prompt)."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if group and lengths[group[0]] * (len(group) + 1) > token_budget:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def answers(
+    backbone: Backbone,
+    clients: Mapping[int, Callable[[], nn.Module]],
+    groups: Iterable[Sequence[Record]],
+    max_new_tokens: int,
+) -> Iterator[Answer]:
+    """Every client's answer to every record of the groups (see `batches`).
+
+    clients: client number -> make the backbone's model answer as this client, and return it.
+    """
+    for group in groups:
+        safe_point()
+        batch = backbone.batch(group, answers=False)
+        for client, ready in clients.items():
+            model = ready()
+            model.eval()
+            rows = generate(model, batch, backbone.stop_ids, max_new_tokens)
+            for record, row in zip(group, rows, strict=True):
+                yield Answer(client, record["id"], backbone.decode(row), row)

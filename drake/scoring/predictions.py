@@ -1,0 +1,99 @@
+"""What clients answered: one Parquet file per seed and evaluation point, one row per answer.
+
+    RUN/predictions/seed-<s>/point-<t>.parquet      t = 0 before training
+
+The harness writes them; scores are read back from them, there and when a submission is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from drake.common.files import replacing
+from drake.errors import DrakeError
+
+
+class Prediction(NamedTuple):
+    """One answer: a row of RUN/predictions/seed-<s>/point-<t>.parquet. The question is looked up by `id`."""
+
+    point: int
+    """t: 0 before training, else the 1-based evaluation point."""
+    round: int
+    """Rounds finished then."""
+    client: int
+    """i, whose model answered."""
+    task: str
+    """The task of the question."""
+    id: str
+    """The record's id in the dataset."""
+    text: str
+    """What the model generated, decoded without special tokens."""
+    picked: str | None
+    """The choice the official matcher read in `text`; null: none, or an open-ended question."""
+    correct: bool | None
+    """Whether `picked` is the gold answer; null for open-ended questions."""
+    strict_correct: bool | None
+    """The same by protocol strict."""
+    predicted_ids: list[int] | None
+    """Token ids of `text`, for the official F1 of open-ended questions; null for choice questions."""
+    gold_ids: list[int] | None
+    """Token ids of `gold` by the same tokenizer; null for choice questions."""
+    gold: str
+    """The gold answer."""
+
+
+prediction_schema = pa.schema(
+    [
+        pa.field("point", pa.int32(), nullable=False),
+        pa.field("round", pa.int32(), nullable=False),
+        pa.field("client", pa.int32(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("picked", pa.string()),
+        pa.field("correct", pa.bool_()),
+        pa.field("strict_correct", pa.bool_()),
+        pa.field("predicted_ids", pa.list_(pa.int32())),
+        pa.field("gold_ids", pa.list_(pa.int32())),
+        pa.field("gold", pa.string(), nullable=False),
+    ]
+)
+
+
+def prediction_path(folder: Path | str, seed: int, point: int) -> Path:
+    """Where a run folder keeps the answers of one evaluation point."""
+    return Path(folder) / "predictions" / f"seed-{seed}" / f"point-{point}.parquet"
+
+
+def write_predictions(path: Path | str, rows: Iterable[Prediction]) -> None:
+    """Write rows in the order given; equal rows give equal bytes. DrakeError when a value does not fit the schema."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(prediction_schema)
+    try:
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, prediction_schema, strict=True)]
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise DrakeError(f"an answer for {path} does not fit the schema of predictions: {error}.") from error
+    for array, field in zip(arrays, prediction_schema, strict=True):
+        if array.null_count and not field.nullable:
+            raise DrakeError(f"an answer for {path} has no {field.name}; every answer needs one.")
+    table = pa.Table.from_arrays(arrays, schema=prediction_schema)
+    with replacing(Path(path)) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_predictions(path: Path | str) -> list[Prediction]:
+    """The rows of a prediction file. DrakeError when missing, not Parquet or of another schema."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except FileNotFoundError:
+        raise DrakeError(f"the predictions {path} are missing; restore them or run again.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise DrakeError(f"{path} is no Parquet file ({error}); restore it or run again.") from error
+    if not table.schema.equals(prediction_schema, check_metadata=False):
+        raise DrakeError(f"{path} does not have the columns of predictions; let `drake eval` write it.")
+    return [Prediction(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]

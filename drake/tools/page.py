@@ -1,0 +1,114 @@
+"""`drake show`: what a run is worth in words, its worst tasks, and wrong answers with the pictures that were seen."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from drake.data.benchmark import Benchmark
+from drake.results import Results, SeedRun
+from drake.scoring.predictions import Prediction, prediction_path, read_predictions
+
+SAMPLES = 4
+"""Wrong answers shown of a task."""
+PICTURE_WIDTH = 320
+"""Pixels that a picture is shown with at most; larger ones are made smaller to keep the page light."""
+
+
+class OwnTask(NamedTuple):
+    """One of a client's own tasks at the last point, mean over seeds. before: its score before training."""
+
+    client: int
+    model: str
+    task: str
+    score: float
+    before: float | None
+
+
+class Sample(NamedTuple):
+    """A wrong answer: the question, what was said, what was right, and the pictures as data URIs."""
+
+    id: str
+    prompt: str
+    said: str
+    gold: str
+    pictures: list[str]
+
+
+def own_tasks(results: Results) -> list[OwnTask]:
+    """Every client's own tasks, the worst first, by protocol official."""
+    found = []
+    for client in results.clients:
+        for task in client.tasks:
+            runs = [run for run in results.runs if run.rounds]
+            last = [run.scores["official"][-1][client.id][run.tasks.index(task)] for run in runs]
+            before = [_zero_shot(run, client.id, task) for run in runs]
+            if last and None not in last:
+                start = None if None in before else fmean(before)
+                found.append(OwnTask(client.id, client.model, task, fmean(last), start))
+    return sorted(found, key=lambda own: (own.score, own.task))
+
+
+def _zero_shot(run: SeedRun, client: int, task: str) -> float | None:
+    return None if run.zero_shot is None else run.zero_shot["official"][client][run.tasks.index(task)]
+
+
+def wrong_answers(folder: Path, results: Results, benchmark: Benchmark, own: OwnTask, count: int) -> list[Sample]:
+    """The first wrong answers of a client to one of its tasks, last point, first seed. Open-ended answers count as
+    wrong where the text is not the gold one."""
+    run = results.runs[0]
+    rows = read_predictions(prediction_path(folder, run.seed, len(run.rounds)))
+    mine = [row for row in rows if (row.client, row.task) == (own.client, own.task) and not _right(row)][:count]
+    table = benchmark.records(own.task, "test")
+    place = {id: row for row, id in enumerate(table["id"])}
+    return [_sample(row, table[place[row.id]]) for row in mine]
+
+
+def _right(row: Prediction) -> bool:
+    return row.text.strip() == row.gold if row.correct is None else row.correct
+
+
+def _sample(row: Prediction, record: Mapping[str, Any]) -> Sample:
+    return Sample(
+        row.id, record["prompt"], row.text, row.gold, [_data_uri(image["bytes"]) for image in record["images"]]
+    )
+
+
+def _data_uri(data: bytes) -> str:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        image.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
+        written = io.BytesIO()
+        image.convert("RGB").save(written, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+
+
+def write_page(folder: Path, results: Results, benchmark: Benchmark, worst: int) -> str:
+    """One HTML page without anything outside it: figures, curves, the worst tasks and their wrong answers."""
+    from jinja2 import Environment, PackageLoader
+
+    owned = own_tasks(results)
+    shown = [(own, wrong_answers(folder, results, benchmark, own, SAMPLES)) for own in owned[:worst]]
+    curves = folder / "curves.svg"
+    environment = Environment(loader=PackageLoader("drake.tools", ""), autoescape=True, trim_blocks=True)
+    return environment.get_template("page.html.jinja").render(
+        results=results, owned=owned, shown=shown, curves=_inline(curves) if curves.exists() else None
+    )
+
+
+def _inline(path: Path) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def worst_lines(tasks: Sequence[OwnTask], worst: int) -> list[str]:
+    """The worst tasks in words, for a terminal."""
+    lines = []
+    for own in tasks[:worst]:
+        before = "" if own.before is None else f" (before training {100 * own.before:.1f})"
+        lines.append(f"  {100 * own.score:5.1f}  {own.task}, client {own.client}, {own.model}{before}")
+    return lines

@@ -1,0 +1,114 @@
+"""`drake comm`: what each method would send, for real architectures, without weights, data or network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from drake import catalog
+from drake.config import Preset
+from drake.errors import DrakeError
+from drake.federation import registry
+from drake.federation.communication import traffic
+from drake.federation.method import Architecture, Client, Federation, Message, Method
+from drake.models import backbones
+from drake.runs.request import DTYPES
+
+PAPER_SAVING = 0.109
+"""What the paper reports FedMosaic to save against the most economical baseline, as a fraction."""
+
+Kinds = Mapping[str, float]
+"""Kind of tensor (the last part of its name) -> bytes."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What every client of a federation sends and receives in a round with one method, in bytes by kind of tensor.
+
+    backbones[i], up[i], down[i]: client i's. Counted is what the ledger of a run counts: every tensor in the dtype it
+    is sent in. Adapters are float32 in memory and on the way, whatever the backbones' dtype. Plain numbers beside the
+    tensors, some bytes a message, are left out.
+    """
+
+    backbones: tuple[str, ...]
+    up: tuple[Kinds, ...]
+    down: tuple[Kinds, ...]
+
+    def mean(self, direction: Literal["up", "down"], backbone: str | None = None) -> dict[str, float]:
+        """Bytes per client and round by kind, over the clients of `backbone` or over all."""
+        rows = {"up": self.up, "down": self.down}[direction]
+        chosen = [row for held, row in zip(self.backbones, rows, strict=True) if backbone in (None, held)]
+        kinds = sorted({kind for row in chosen for kind in row})
+        return {kind: sum(row.get(kind, 0) for row in chosen) / len(chosen) for kind in kinds}
+
+    @property
+    def total(self) -> float:
+        """Bytes per client and round, both ways together."""
+        return sum(self.mean("up").values()) + sum(self.mean("down").values())
+
+
+def costs(
+    models: Sequence[str], methods: Sequence[str], preset: Preset, dtype: str | None = None
+) -> dict[str, Cost | None]:
+    """Method -> its Cost in a federation of `models`, dealt to clients as in a run; None where the method says that it
+    sends something but not what (it lacks `Method.sent`).
+
+    Raises UnknownName or DrakeError for a name or dtype that nobody knows.
+    """
+    if (dtype or preset.dtype) not in DTYPES:
+        raise DrakeError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}.")
+    clients = tuple(
+        Client(number, backbone, tasks)
+        for number, (backbone, tasks) in enumerate(zip(catalog.assign(models).models, catalog.clients(), strict=True))
+    )
+    return {name: _cost(name, clients, preset, dtype or preset.dtype) for name in methods}
+
+
+def relative(found: Mapping[str, Cost | None]) -> dict[str, float | None]:
+    """Method -> its total against that of the most economical other method that sends adapters, as a fraction less 1
+    (-0.109: 10.9% less); None where there is nothing to compare. What sends logits is of another order."""
+    totals = {name: cost.total for name, cost in found.items() if cost is not None and cost.total}
+    weights = {name: total for name, total in totals.items() if any("A" in kinds for kinds in found[name].up)}
+    others = {name: [total for title, total in weights.items() if title != name] for name in totals}
+    return {name: totals[name] / min(others[name]) - 1 if others.get(name) else None for name in found}
+
+
+def _cost(name: str, clients: tuple[Client, ...], preset: Preset, dtype: str) -> Cost | None:
+    method_class = registry.find(name)
+    if method_class.sent is Method.sent and method_class.sends != Method.sends:
+        return None
+    method = method_class(preset.training, {k: str(v) for k, v in preset.method_options.get(name, {}).items()})
+    outlines = {held: backbones.outline(held, dtype=DTYPES[dtype]) for held in sorted({c.backbone for c in clients})}
+    method.join(
+        Federation(
+            clients=clients,
+            architectures={held: Architecture(held, o.family, o.num_layers) for held, o in outlines.items()},
+            seed=0,
+            rounds=1,
+            training=preset.training,
+            backbone=outlines.__getitem__,
+            public=_no_data,
+        )
+    )
+    models: dict[str, nn.Module] = {}
+    for client in clients:
+        if client.backbone not in models:
+            with torch.device("meta"):
+                models[client.backbone] = method.attach(outlines[client.backbone], client)
+    return Cost(
+        backbones=tuple(client.backbone for client in clients),
+        up=tuple(_kinds(Message(method.sent(models[client.backbone], client))) for client in clients),
+        down=tuple(_kinds(Message(method.received(models[client.backbone], client))) for client in clients),
+    )
+
+
+def _kinds(message: Message) -> Kinds:
+    return {row.kind: row.bytes for row in traffic(0, 0, "up", message)}
+
+
+def _no_data(count: int, purpose: str) -> list:
+    raise DrakeError(f"the method wants public data ({purpose}) where shapes must do; it cannot be counted so.")

@@ -1,0 +1,137 @@
+"""`drake transfer`: fine-tune one client on one task, score it on many. Shows which tasks help each other.
+
+A row of the matrix is a training task, a column a test task. Every row is stored as soon as it is there, so a stopped
+run goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drake.common.files import replacing
+from drake.config import Preset
+from drake.data.benchmark import Benchmark
+from drake.data.schedules import memory_batches
+from drake.engines.tasks import Job, Records, Worker, perform
+from drake.errors import DrakeError, UnknownName
+from drake.federation import registry
+from drake.federation.method import Architecture, Client, Federation, Method
+from drake.models import backbones
+from drake.runs.folder import claim
+from drake.tools.zero_shot import Questions
+
+ZERO_SHOT = "zero-shot"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What to fine-tune and score. steps: optimizer steps on each training task. own: score each on itself alone."""
+
+    method: str
+    method_class: type[Method]
+    model: str
+    preset: Preset
+    benchmark: Benchmark
+    train_tasks: tuple[str, ...]
+    test_tasks: tuple[str, ...]
+    steps: int
+    seed: int = 0
+    own: bool = False
+
+    def run(self, out: Path, done: Callable[[str, dict[str, float]], None] = lambda row, scores: None) -> dict:
+        """row -> test task -> official score, the first row being the bare backbone. Written to OUT/transfer.json."""
+        backbone = backbones.load(self.model)
+        config = self._config(backbone.revision)
+        claim(out, config, "only-missing")
+        tasks = dict.fromkeys((*self.test_tasks, *self.train_tasks))
+        questions = Questions(self.benchmark, self.preset, tasks)
+        method = self.method_class(self.preset.training)
+        worker = Worker(method, lambda name: backbone, lambda client, round: self._steps(task))
+        architecture = Architecture(self.model, backbone.family, backbone.num_layers)
+        rows: dict[str, dict[str, float]] = {}
+        for task in (ZERO_SHOT, *self.train_tasks):
+            part = out / "rows" / f"{task}.json"
+            if not part.exists():
+                client = Client(0, self.model, (task,))
+                federation = Federation(
+                    (client,), {self.model: architecture}, self.seed, 1, self.preset.training, worker.backbone, _none
+                )
+                if task == ZERO_SHOT:
+                    model = backbone.model
+                else:
+                    worker.join(federation)
+                    model = worker.model(client)
+                    result = perform(Job(client, 0, worker.initial_state(client), None), worker)
+                    method.for_inference(model, result.state, None)
+                asked = (task,) if self.own and task != ZERO_SHOT else self.test_tasks
+                scores = questions.scores(backbone, model, asked)
+                with replacing(part) as temporary:
+                    temporary.write_text(json.dumps(scores, indent=1) + "\n")
+            rows[task] = json.loads(part.read_text())
+            done(task, rows[task])
+        with replacing(out / "transfer.json") as temporary:
+            temporary.write_text(json.dumps({"config": config, "scores": rows}, indent=1) + "\n")
+        return rows
+
+    def _steps(self, task: str) -> list[list[Records]]:
+        table = self.benchmark.records(task, "train")
+        training = self.preset.training
+        size = training.micro_batch * training.accumulation
+        (drawn,) = memory_batches([range(len(table))], self.steps, size, self.seed, client=0)
+        return [
+            [
+                [table[row] for row in batch[start : start + training.micro_batch]]
+                for start in range(0, size, training.micro_batch)
+            ]
+            for batch in drawn
+        ]
+
+    def _config(self, revision: str) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "model": self.model,
+            "revision": revision,
+            "preset": {key: value for key, value in self.preset.as_dict().items() if key != "method_options"},
+            "fingerprint": self.benchmark.fingerprint,
+            "train_tasks": list(self.train_tasks),
+            "test_tasks": list(self.test_tasks),
+            "steps": self.steps,
+            "seed": self.seed,
+            "own": self.own,
+        }
+
+
+def from_names(
+    method: str,
+    model: str,
+    preset: Preset,
+    benchmark: Benchmark,
+    train: str | None,
+    test: str | None,
+    steps: int | None,
+    seed: int,
+    own: bool,
+) -> Transfer:
+    """A Transfer from what a user types; task lists are comma-separated, None means all. DrakeError when wrong."""
+
+    def tasks(text: str | None) -> tuple[str, ...]:
+        names = tuple(benchmark.tasks) if text is None else tuple(part.strip() for part in text.split(","))
+        for name in names:
+            if name not in benchmark.tasks:
+                raise UnknownName("task", name, list(benchmark.tasks))
+        return names
+
+    if steps is None:
+        steps = round(preset.training.steps * preset.rounds_per_task)
+    if steps < 1:
+        raise DrakeError(f"--steps is {steps}; it must be more than zero.")
+    method_class = registry.find(method)
+    return Transfer(method, method_class, model, preset, benchmark, tasks(train), tasks(test), steps, seed, own)
+
+
+def _none(count: int, purpose: str) -> list:
+    return []

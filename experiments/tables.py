@@ -1,0 +1,154 @@
+"""The tables of the README and docs, each made again by one command; a stopped one goes on where it was.
+
+    python experiments/tables.py fedmosaic --out runs/tables             every switch of FedMosaic: docs/fedmosaic.md
+    python experiments/tables.py methods --out runs/tables --seeds 1,2,3     ten methods, mixed sizes: README
+    python experiments/tables.py homogeneous --out runs/tables           five methods, one backbone: README
+    python experiments/tables.py families --out runs/tables              five methods, two families: README
+    python experiments/tables.py faults --out runs/tables            faults of the official code: docs/reproduction.md
+
+Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
+them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are
+added. Every row has the preset's numbers but for what its name says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from drake_leaderboard.ranking import percent
+
+from drake import results
+from drake.results import Results, SeedRun
+
+Row = tuple[str, list[str]]
+"""What the table says, and the options that make it."""
+
+
+def of(method: str, *options: str) -> list[str]:
+    return ["--method", method, *options]
+
+
+METHODS: dict[str, Row] = {
+    name: (title, of(name))
+    for name, title in {
+        "sft": "SFT", "fedit": "FedIT", "ditto": "DITTO", "feddat": "FedDAT", "perada": "PerAda", "fedsim": "FedSim",
+        "feddpa": "FedDPA", "takfl": "TAKFL", "fedmkt": "FedMKT", "fedmosaic": "FedMosaic",
+    }.items()
+}  # fmt: skip
+FIVE = ("sft", "ditto", "feddat", "perada", "fedmosaic")
+
+TABLES: dict[str, dict[str, Row]] = {
+    "fedmosaic": {
+        "sft": METHODS["sft"],
+        "fedmosaic": METHODS["fedmosaic"],
+        "uniform": ("no RELA: all others weigh alike", of("fedmosaic", "--set", "aggregation=uniform")),
+        "no-align": ("no alignment", of("fedmosaic", "--no-align")),
+        "last-layer": ("no blocks: Co-LoRA on the last layer alone", of("fedmosaic", "--set", "num_blocks=1")),
+        "homogeneous": ("no Co-LoRA: conventional LoRA among peers", of("fedmosaic", "--set", "num_blocks=0")),
+        "fixed-gate": ("no gate: one half for ever", of("fedmosaic", "--set", "gate=fixed")),
+        "input-gate": ("gate on the input", of("fedmosaic", "--set", "gate=input")),
+        "two-blocks": ("2 blocks", of("fedmosaic", "--set", "num_blocks=2")),
+        "temperature": ("temperature 0.1", of("fedmosaic", "--set", "temperature=0.1")),
+        "all-rows": ("all rows of the gradient", of("fedmosaic", "--set", "kept=1")),
+        "noise": ("noise 0.01", of("fedmosaic", "--set", "sigma=0.01")),
+        "rank-4": ("rank 4", of("fedmosaic", "--rank", "4")),
+        "rank-16": ("rank 16", of("fedmosaic", "--rank", "16")),
+    },
+    "methods": METHODS,
+    "homogeneous": {
+        f"{name}-m": (METHODS[name][0], [*METHODS[name][1], "--models", "tiny-llama-m"]) for name in FIVE
+    },
+    "families": {
+        f"{name}-lmq": (METHODS[name][0], [*METHODS[name][1], "--models", "tiny-llama-s,tiny-llama-m,tiny-qwen-s"])
+        for name in FIVE
+    },
+    "faults": {
+        **{name: METHODS[name] for name in ("ditto", "perada", "fedsim", "feddpa", "takfl", "fedmosaic")},
+        **{
+            f"{name}-averaged": (
+                f"{METHODS[name][0]}, personal adapters averaged", of(name, "--set", "average_personal=true")
+            )
+            for name in ("ditto", "perada", "fedsim", "feddpa")
+        },
+        "feddpa-official": ("FedDPA, weighed by the question (no fault)", of("feddpa", "--set", "preset=official")),
+        "takfl-zero": ("TAKFL, task vectors of zeros", of("takfl", "--set", "zero_vectors=true")),
+        "input-gate": ("FedMosaic, gate on the input", of("fedmosaic", "--set", "gate=input")),
+        "official-gate": ("FedMosaic, the official gate on the input", of("fedmosaic", "--set", "gate=official")),
+    },
+}  # fmt: skip
+"""Name of a table -> its rows by short name, which is also the name of the run's folder."""
+
+
+def run(folder: Path, options: list[str], seeds: tuple[int, ...]) -> None:
+    """One row, with one thread; its output goes to a file beside the run. A run that has these seeds stays as it is."""
+    if finished(folder, seeds):
+        return
+    listed = ",".join(map(str, seeds))
+    command = [*options, "--preset", "mini", "--seeds", listed, "--threads", "1", "--out", str(folder)]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".log").open("w") as log:
+        call = [sys.executable, "-c", "from drake.cli import main; main()", "eval", *command]
+        subprocess.run(call, stdout=log, stderr=log, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def finished(folder: Path, seeds: tuple[int, ...]) -> Results | None:
+    """The complete run in the folder, if it has these seeds."""
+    if not (folder / results.FILE).exists():
+        return None
+    found = results.load(folder)
+    return found if found.status == "complete" and {run.seed for run in found.runs} >= set(seeds) else None
+
+
+def row(title: str, found: Results, seeds: tuple[int, ...]) -> str:
+    """Means with standard errors in percent, what a client sends per round in kB, and what a seed took: operations of
+    local training and seconds of mixing."""
+    runs = [run for run in found.runs if run.seed in seeds]
+    summary = results.aggregate(runs)["official"]
+    cells = [percent(summary[key]) for key in ("self_last", "self_auc", "others_last", "others_auc")]
+    sent = sum(t.bytes for run in runs for t in run.traffic if t.direction == "up")
+    cells.append(f"{sent / (len(runs) * len(runs[0].train_loss) * len(found.clients)) / 1000:.0f}")
+    cells.append(of_all(runs, lambda run: run.flops, lambda mean: f"{mean / 1e12:.2f}"))
+    cells.append(of_all(runs, lambda run: run.seconds_mix, lambda mean: f"{mean:.0f}"))
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+def of_all(runs: list[SeedRun], value: Callable[[SeedRun], float | None], cell: Callable[[float], str]) -> str:
+    """The mean over the runs; nothing where a run has no such value."""
+    known = [found for found in map(value, runs) if found is not None]
+    return cell(sum(known) / len(known)) if len(known) == len(runs) else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=list(TABLES))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", default="1,2")
+    parser.add_argument("--only", help="rows by short name, comma-separated")
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    rows = TABLES[asked.table]
+    seeds = tuple(map(int, asked.seeds.split(",")))
+    out = asked.out
+    chosen = {name: rows[name] for name in (asked.only.split(",") if asked.only else rows)}
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        list(pool.map(lambda name: run(out / name, chosen[name][1], seeds), chosen))  # raises what a row raised
+    missing = False
+    print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent | TFLOP | s mixing |")
+    print("|---|" + "---:|" * 7)
+    for name, (title, _) in chosen.items():
+        if found := finished(out / name, seeds):
+            print(row(title, found, seeds))
+        else:
+            print(f"| {title} | see {out / name}.log |" + " |" * 6)
+            missing = True
+    sys.exit(missing)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Token ids of open-ended answers, checked against the tokenizer of the model that is said to have answered.
+
+The official F1 rests on ids, not on texts, so ids that do not belong to their text would be an invented score. Called
+by `submission.py` only.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from drake.catalog import models as catalog_models
+from drake.errors import DrakeError
+from drake.models.prompts import gold_ids
+from drake.scoring.predictions import Prediction
+
+
+class TokenCheck:
+    """Compares ids with texts, by the tokenizers that are on this machine; nothing is downloaded.
+
+    `unchecked` names the models whose tokenizer is not here: for them only what needs no tokenizer is compared, namely
+    that the same ids always stand for the same text, and the same gold answer for the same ids.
+    """
+
+    def __init__(self, revisions: dict[str, str]) -> None:
+        self.unchecked: set[str] = set()
+        self._revisions = revisions
+        self._texts: dict[tuple[str, tuple[int, ...]], str] = {}
+        self._golds: dict[tuple[str, str], tuple[int, ...]] = {}
+
+    def verify(self, row: Prediction, model: str, where: str) -> None:
+        """DrakeError when the row's ids are missing or do not belong to its texts."""
+        if row.predicted_ids is None or row.gold_ids is None:
+            raise DrakeError(f"{where}: an open-ended answer needs its token ids; restore what the run wrote.")
+        predicted, gold = tuple(row.predicted_ids), tuple(row.gold_ids)
+        text, ids = (
+            self._texts.setdefault((model, predicted), row.text),
+            self._golds.setdefault((model, row.gold), gold),
+        )
+        tokenizer = _tokenizer(model, self._revisions.get(model))
+        if tokenizer is None:
+            self.unchecked.add(model)
+        else:
+            text = tokenizer.decode(predicted, skip_special_tokens=True).strip()
+            ids = tuple(gold_ids(tokenizer, row.gold))
+        if text != row.text:
+            raise DrakeError(f"{where}: the token ids say {text!r}, the text is {row.text!r}.")
+        if ids != gold:
+            raise DrakeError(f"{where}: the token ids {list(gold)} are not those of the gold answer {row.gold!r}.")
+
+
+@cache
+def _tokenizer(model: str, revision: str | None) -> Any | None:
+    """The tokenizer of an embedded model, a checkpoint folder or a repository in the local hub cache, or None."""
+    from transformers import AutoTokenizer
+
+    from drake.models.checkpoints import WEIGHTS_FOLDER, embedded
+
+    known = catalog_models()
+    if model in embedded():
+        source, revision = str(WEIGHTS_FOLDER / model), None
+    elif Path(model).expanduser().is_dir():
+        source, revision = str(Path(model).expanduser()), None
+    else:
+        source = (known[model].hub_id if model in known else None) or model
+    try:
+        return AutoTokenizer.from_pretrained(source, revision=revision or "main", local_files_only=True)
+    except OSError:  # what transformers raises for files that are not on this machine
+        return None

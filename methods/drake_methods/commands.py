@@ -1,0 +1,146 @@
+"""The commands of this room, found by `drake` through the entry points "drake.commands". Parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drake.errors import DrakeError
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+@click.command()
+@click.option("--models", help="Backbones, comma-separated: two or more. [default: the preset's]")
+@click.option("--data", help="A dataset folder or hub repository with public records. [default: the mini suite]")
+@click.option("--preset", default="mini", show_default=True, help="Whose rank and options to align for.")
+@click.option("--seeds", default="0", show_default=True, help="The seeds of the runs to come: 0,1,2 or 0-2.")
+@click.option("--rank", type=int, help="Rank of the adapters. [default: the preset's]")
+@click.option("--set", "pairs", multiple=True, metavar="OPTION=VALUE", help="num_blocks, align_records of fedmosaic.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+def align(
+    models: str | None,
+    data: str | None,
+    preset: str,
+    seeds: str,
+    rank: int | None,
+    pairs: tuple[str, ...],
+    device: str,
+) -> None:
+    """Align the frozen A and B of Co-LoRA across backbones, on public data, and say how well they fit.
+
+    `drake eval --method fedmosaic` does this by itself before the first round, unless --no-align, and finds here what
+    this command has kept.
+
+    \b
+    Examples:
+      drake align --models tiny-llama-s,tiny-llama-m
+      drake align --preset paper --models llama1b,llama3b --data data/drake --seeds 0-2 --device cuda
+    """
+    from drake import catalog
+    from drake.config import preset as preset_of
+
+    chosen = preset_of(preset).with_(**({} if rank is None else {"rank": rank}))
+    named = _names(models) or chosen.models
+    catalog.assign(named)
+    if len(named) < 2:
+        raise DrakeError("aligning needs two backbones or more; name them with --models.")
+
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+    from transformers.utils import logging
+
+    from drake.runs import Settings, Setup
+    from drake.runs.engines import resolved
+    from drake.runs.request import options_from, seeds_from
+
+    logging.disable_progress_bar()
+    options = options_from(pairs, "fedmosaic")
+    settings = Settings("fedmosaic", chosen, named, data, seeds=seeds_from(seeds), options=options, device=device)
+    console = Console()
+    with Console(stderr=True).status("loading data and backbones"):
+        setup = Setup(settings)
+    if resolved("auto", setup.device, None) == "processes":
+        torch.set_num_threads(1)  # as `drake eval` computes there, or it would not find what is kept here
+    for seed in settings.seeds:
+        method = setup.method()
+        federation = setup.federation(seed, setup.backbones.__getitem__)
+        method.join(federation)
+        for name in setup.backbones:
+            if name == federation.anchor:
+                continue
+            with Console(stderr=True).status(f"seed {seed}: aligning {name} to {federation.anchor}"):
+                fits = method.factors(name).fits
+            title = f"{name} aligned to {federation.anchor}, seed {seed}: what is left of the anchor's A H"
+            table = Table(title=title, title_justify="left", caption=f"{next(iter(fits.values())).rows:,} tokens")
+            for column, justify in (("layer", "left"), ("least squares", "right"), ("orthonormal A", "right")):
+                table.add_column(column, justify=justify)
+            for place, fit in fits.items():
+                table.add_row(place, f"{fit.least_squares:.3f}", f"{fit.orthonormal:.3f}")
+            console.print(table)
+
+
+@click.command()
+@click.option("--models", required=True, help="Two backbones, comma-separated.")
+@click.option("--data", help="A dataset folder or hub repository with public records. [default: the mini suite]")
+@click.option("--records", "count", default=200, show_default=True, help="Public records to compare on.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("cka"), show_default=True, help="Folder to fill.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
+@click.option("--dtype", default="float32", show_default=True, help="float32 or bfloat16.")
+def cka(models: str, data: str | None, count: int, out: Path, device: str, dtype: str) -> None:
+    """Compare the layers of two backbones by linear CKA, on public data.
+
+    Writes cka.csv, and cka.png and cka.svg, and names for each layer of the first backbone the most similar one of the
+    second with its depth in it.
+
+    \b
+    Example:
+      drake cka --models tiny-llama-s,tiny-llama-m --out cka
+    """
+    from drake import catalog
+    from drake.common.files import check_folder
+    from drake.config import positive
+    from drake.config import preset as preset_of
+
+    named = _names(models)
+    if len(named) != 2:
+        raise DrakeError(f"--models {models!r} names {len(named)} backbones; name two.")
+    catalog.assign(sorted(set(named)))
+    positive("--records", count)
+    check_folder(out)
+
+    from rich.console import Console
+    from rich.table import Table
+    from transformers.utils import logging
+
+    from drake.models import backbones
+    from drake.results.plots import heatmap
+    from drake.runs.request import DTYPES, resolve_device
+    from drake.runs.setup import open_data, public_records
+
+    from .cka import best_matches, layer_similarity
+    from .cka import write as write_matrix
+
+    logging.disable_progress_bar()
+    if dtype not in DTYPES:
+        raise DrakeError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}.")
+    where = resolve_device(device)
+    with Console(stderr=True).status("comparing layers"):
+        records = public_records(open_data(data, preset_of("mini")), count, "cka")
+        loaded = {name: backbones.load(name, device=where, dtype=DTYPES[dtype]) for name in dict.fromkeys(named)}
+        similarity = layer_similarity(loaded[named[0]], loaded[named[1]], records)
+    write_matrix(similarity, out / "cka.csv")
+    labels = [[str(k + 1) for k in range(n)] for n in similarity.shape]
+    picture, _ = heatmap(similarity.numpy(), *labels, out / "cka", f"CKA of layers: {named[0]} by {named[1]}")
+    table = Table(title=f"layers of {named[0]} and the most similar of {named[1]}", title_justify="left")
+    for column in ("layer", "depth", "best match", "depth", "CKA"):
+        table.add_column(column, justify="right")
+    for match in best_matches(similarity):
+        depth, best_depth = (f"{100 * value:.0f} %" for value in (match.depth, match.best_depth))
+        table.add_row(str(match.layer), depth, str(match.best), best_depth, f"{match.cka:.3f}")
+    Console().print(table)
+    click.echo(f"{out}/cka.csv, {picture}")

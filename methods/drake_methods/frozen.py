@@ -1,0 +1,126 @@
+"""The frozen A and B of Co-LoRA layers for every architecture of a federation: drawn, aligned and kept.
+
+The anchor's are random with orthonormal rows and columns; every other architecture's are aligned to them
+(`alignment.align`), or drawn likewise without alignment. What was aligned is kept in the cache folder under a hash of
+all that decides it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from drake.common.files import cache_folder, replacing
+from drake.common.seeds import torch_generator
+from drake.data.pictures import image_bytes
+from drake.errors import DrakeError
+from drake.federation.method import Federation, State
+from drake.models.backbones import Backbone
+
+from .alignment import RIDGE, SHARED_INPUTS, Fit, Side, align
+from .colora import co_lora_layers
+from .pairing import Record
+
+VERSION = 1
+"""Goes up when the same inputs would be aligned to other values: what was kept before is not used then."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A and B of one architecture's Co-LoRA layers ("<layer>.<projection>.<A|B>"), and how well each projection was
+    aligned, by "<layer>.<projection>"; empty for the anchor and without alignment."""
+
+    tensors: State
+    fits: dict[str, Fit]
+
+
+def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
+    """A random matrix [rows, columns] with orthonormal rows (rows <= columns), from the QR of a Gaussian one."""
+    if rows > columns:
+        raise DrakeError(
+            f"rank {rows} exceeds the width {columns} of a layer that carries Co-LoRA; choose a lower --rank."
+        )
+    q, r = torch.linalg.qr(torch.randn(columns, rows, generator=rng, dtype=torch.float64))
+    return (q * r.diagonal().sign()).T.float().contiguous()
+
+
+def random_factors(backbone: Backbone, layers: Sequence[int], rank: int, seed: int) -> State:
+    """Orthonormal A and B of every projection in `layers`; the same for all clients of the backbone, or P would mean
+    something else at each."""
+    rng = torch_generator(seed, "co-lora", backbone.revision)
+    decoder = backbone.model.model.language_model
+    factors = {}
+    for layer in layers:
+        for projection in (name for group in SHARED_INPUTS.values() for name in group):
+            linear: nn.Linear = decoder.layers[layer].get_submodule(projection)
+            factors[f"{layer}.{projection}.A"] = orthonormal(rank, linear.in_features, rng)
+            factors[f"{layer}.{projection}.B"] = orthonormal(rank, linear.out_features, rng).T.contiguous()
+    return factors
+
+
+def frozen_factors(federation: Federation, name: str, num_blocks: int, records: Sequence[Record] | None) -> Factors:
+    """A and B of the backbone `name` in this federation, aligned on public `records`; None: drawn at random.
+
+    Raises DrakeError for a rank wider than a layer, and without records where there is something to align.
+    """
+    rank, seed = federation.training.rank, federation.seed
+
+    def drawn(name: str) -> Side:
+        backbone = federation.backbone(name)
+        layers = co_lora_layers(backbone.num_layers, num_blocks)
+        return Side(backbone, layers, random_factors(backbone, layers, rank, seed))
+
+    other = drawn(name)
+    if name == federation.anchor or records is None:
+        return Factors(other.factors, {})
+    anchor = drawn(federation.anchor)
+    path = cache_folder() / f"aligned-{_key(anchor, other, rank, seed, records)}.safetensors"
+    kept = _read(path)
+    if kept is None:
+        kept = Factors(*align(anchor, other, records))
+        _write(path, kept)
+    return kept
+
+
+def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Record]) -> str:
+    """A hash of all that decides the bits; threads too, since a CPU sums in another order with more of them."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(json.dumps([record["id"], record["prompt"], record["answer"]]).encode())
+        for picture in image_bytes(record):
+            digest.update(hashlib.sha256(picture).digest())
+    sides = [
+        [side.backbone.revision, list(side.layers), str(side.backbone.dtype), side.backbone.device.type]
+        for side in (anchor, other)
+    ]
+    on_cpu = other.backbone.device.type == "cpu"
+    where = [torch.__version__, torch.get_num_threads() if on_cpu else None]
+    digest.update(json.dumps([VERSION, sides, rank, seed, RIDGE, where]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _write(path: Path, factors: Factors) -> None:
+    fits = {place: fit._asdict() for place, fit in factors.fits.items()}
+    with replacing(path) as temporary:
+        save_file(factors.tensors, temporary, {"fits": json.dumps(fits), "order": json.dumps(list(factors.tensors))})
+
+
+def _read(path: Path) -> Factors | None:
+    """What is kept there; None when there is nothing, or nothing whole."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in json.loads(about["order"])}
+            return Factors(tensors, {place: Fit(**fit) for place, fit in json.loads(about["fits"]).items()})
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError):
+        return None

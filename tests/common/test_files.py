@@ -1,0 +1,69 @@
+"""Files are whole or absent, and what the system refuses is one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from drake.common.files import check_folder, replacing
+from drake.errors import DrakeError
+
+
+def put(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def test_a_file_is_replaced_and_nothing_stays_beside_it(tmp_path):
+    path = tmp_path / "made" / "on the way" / "a.json"
+    put(path, "old")
+    put(path, "new")
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
+def test_a_block_that_fails_leaves_the_old_file(tmp_path, failure):
+    path = tmp_path / "a.json"
+    put(path, "old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("ne")
+        raise failure
+
+    with pytest.raises(failure), replacing(path) as temporary:
+        fail(temporary)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(PermissionError(13, "Permission denied"), "Permission denied"), (OSError("gone"), "gone")]
+)
+def test_what_the_system_refuses_names_the_file_and_the_reason(tmp_path, error, reason):
+    path = tmp_path / "a.json"
+    put(path, "old")
+    with pytest.raises(DrakeError, match=rf"a\.json cannot be written \({reason}\); check"), replacing(path):
+        raise error
+    assert path.read_text() == "old"
+
+
+def test_a_file_or_a_folder_in_the_way(tmp_path):
+    put(tmp_path / "file", "text")
+    for path in (tmp_path / "file" / "a", tmp_path / "file" / "a" / "b", tmp_path):
+        with pytest.raises(DrakeError, match="cannot be written"):
+            put(path, "more")
+
+
+def test_a_folder_that_can_be_made_is_not_made(tmp_path):
+    check_folder(tmp_path)
+    check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    put(tmp_path / "file", "text")
+    with pytest.raises(DrakeError, match=r"b cannot be written \(.*file is a file\)"):
+        check_folder(tmp_path / "file" / "a" / "b")
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(DrakeError, match=r"cannot be written \(Permission denied\)"):
+        check_folder(tmp_path / "a")

@@ -1,0 +1,62 @@
+"""bench/tables.py: what every row asks for exists, so that no long night ends in an unknown option."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from drake import catalog
+from drake.config import preset
+from drake.federation import registry
+from drake.runs.request import options_from
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
+import tables
+from tables import TABLES
+
+ROWS = {name: options for rows in TABLES.values() for name, (_, options) in rows.items()}
+
+
+def test_a_name_means_the_same_row_in_every_table():
+    for rows in TABLES.values():
+        assert all(ROWS[name] == options for name, (_, options) in rows.items())
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_asks_for_what_there_is(name):
+    options = iter(ROWS[name])
+    given = [(option, True if option == "--no-align" else next(options)) for option in options]
+    method = dict(given)["--method"]
+    pairs = [value for option, value in given if option == "--set"]
+    pairs += ["align=false"] if ("--no-align", True) in given else []
+    changed = {option[2:]: int(value) for option, value in given if option == "--rank"}
+    registry.find(method)(preset("mini").with_(**changed).training, options_from(pairs, method))
+    catalog.assign(dict(given).get("--models", "tiny-llama-s").split(","))
+    assert {option for option, _ in given} <= {"--method", "--set", "--no-align", "--rank", "--models"}
+
+
+def test_the_table_of_methods_has_all_that_are_registered():
+    assert set(TABLES["methods"]) == set(registry.names())
+
+
+SUBMISSION = Path(__file__).parents[2] / "leaderboard/drake_leaderboard/submissions/mini-fedmosaic"
+
+
+def test_a_row_is_finished_when_its_run_has_the_seeds_and_shows_these_alone():
+    results = tables.finished(SUBMISSION, (1, 2))
+    assert tables.finished(SUBMISSION, (1, 99)) is None
+    assert tables.finished(SUBMISSION.parent, (1,)) is None
+    run = results.runs[0]
+    one, both = (tables.row("FedMosaic", results, seeds).split(" | ") for seeds in ((run.seed,), (1, 2)))
+    official = run.summary["official"]
+    means = [official.self_last, official.self_auc, official.others_last, official.others_auc]
+    assert one[1:5] == [f"{100 * mean:.2f}" for mean in means]
+    assert all(" ± " in cell for cell in both[1:5])
+    up = sum(row.bytes for row in run.traffic if row.direction == "up")
+    assert one[5] == f"{up / (len(run.train_loss) * 10) / 1000:.0f}"
+
+
+def test_a_mean_is_shown_only_where_every_seed_has_the_value():
+    runs = [1.0, 2.0, None]
+    assert tables.of_all(runs[:2], lambda run: run, str) == "1.5"
+    assert tables.of_all(runs, lambda run: run, str) == ""
