@@ -1,27 +1,42 @@
 """DRAKE: a benchmark for personalised federated learning of vision-language models.
 
-`drake.load` opens a built dataset. Importing this package imports nothing else, so that the command line
-starts fast.
+Importing this package imports nothing heavy: every public name is loaded when it is first used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from drake import _moved
 
 if TYPE_CHECKING:
     from drake.data.benchmark import Benchmark as Benchmark
     from drake.data.benchmark import load as load
+    from drake.data.building import build as build
+    from drake.errors import DrakeError as DrakeError
+    from drake.federation.method import Method as Method
 
-__version__ = "0.1.0"
-__all__ = ["Benchmark", "__version__", "load"]
+__version__ = "0.2.0"
+
+_PUBLIC = {
+    "Benchmark": "drake.data.benchmark",
+    "DrakeError": "drake.errors",
+    "Method": "drake.federation.method",
+    "build": "drake.data.building",
+    "load": "drake.data.benchmark",
+}
+"""Public name -> the module that defines it."""
+
+__all__ = ["Benchmark", "DrakeError", "Method", "__version__", "build", "load"]
+
+_moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Benchmark", "load"):
-        from drake.data import benchmark
-
-        return getattr(benchmark, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
