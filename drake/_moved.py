@@ -1,8 +1,8 @@
 """Modules that have moved: an old name goes on importing for one release, with a DeprecationWarning.
 
 The finder below hands out the module of the new name, so that `drake.stream.round_slices` and
-`drake.data.schedules.round_slices` are one object. `drake.build`, a package once, is the function `drake.build` now; its
-old name goes on importing as a module that can be called.
+`drake.data.schedules.round_slices` are one object. `drake.build`, once a package, is now the function `drake.build`;
+`import drake.build` goes on working and gives a module that can be called.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ def test_public_names_are_loaded_when_used():
         "print(*[name for name in drake.__all__ if getattr(drake, name) is None])\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.returncode == 0 and found.stdout.strip() == "", found.stderr
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == ""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         drake.nothing  # noqa: B018
