@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import torch
 from drake_baselines.sft import ADAPTER, SFT
 from peft import LoraConfig, inject_adapter_in_model
-from PIL import Image
 
 from drake import backbones
 from drake.backbones import Backbone
@@ -29,6 +27,7 @@ from drake.federation.engine import Job, Shared, Worker, perform
 from drake.federation.method import Architecture, Client, Federation, State
 from drake.federation.settings import Preset, preset
 from drake.harness.evaluation import Answering
+from drake.pictures import decoded_images
 from drake.prompts import PLACEHOLDER
 from drake.scoring.evaluate import batches
 
@@ -48,7 +47,7 @@ def plain_inputs(backbone: Backbone, records: Sequence[Mapping[str, Any]], side:
         turn = [{"role": "user", "content": content}]
         text = backbone.processor.apply_chat_template(turn, add_generation_prompt=True)
         texts.append(text + record["answer"] + backbone.tokenizer.eos_token if answers else text)
-        pictures += [Image.open(BytesIO(image["bytes"])).convert("RGB") for image in record["images"]]
+        pictures += decoded_images(record)
     backbone.tokenizer.padding_side = side
     return backbone.processor(
         text=texts, images=pictures, padding=True, return_tensors="pt", add_special_tokens=False

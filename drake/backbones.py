@@ -28,7 +28,7 @@ from . import checkpoints
 from .compiling import compile_training
 from .errors import DrakeError
 from .feature_cache import DiskFeatures, FeatureCache
-from .pictures import decoded, first_unreadable, image_bytes
+from .pictures import DECODING, decoded, first_unreadable, image_bytes
 from .prompts import Chat, Record
 
 T = TypeVar("T")
@@ -343,6 +343,7 @@ def _encoder_identity(backbone: Backbone) -> str:
             [config.vision_feature_layer, config.vision_feature_select_strategy, config.projector_hidden_act],
             backbone.processor.image_processor.to_dict(),
             [version(name) for name in ("torch", "transformers", "pillow", "numpy")],
+            DECODING,
         ],
         sort_keys=True,
         default=str,

@@ -23,7 +23,7 @@ from drake.build import cache_folder
 from drake.errors import DrakeError
 from drake.federation.method import Federation, State
 from drake.files import replacing
-from drake.pictures import image_bytes
+from drake.pictures import DECODING, image_bytes
 from drake.seeds import torch_generator
 
 from .alignment import RIDGE, SHARED_INPUTS, Fit, Side, align
@@ -104,7 +104,7 @@ def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Reco
     ]
     on_cpu = other.backbone.device.type == "cpu"
     where = [torch.__version__, torch.get_num_threads() if on_cpu else None]
-    digest.update(json.dumps([VERSION, sides, rank, seed, RIDGE, where]).encode())
+    digest.update(json.dumps([VERSION, DECODING, sides, rank, seed, RIDGE, where]).encode())
     return digest.hexdigest()[:16]
 
 
