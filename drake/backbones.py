@@ -308,9 +308,13 @@ def load(
     folder, commit = checkpoints.locate(name, revision)
     family = checkpoints.check_checkpoint(folder)
     # The backend is named because torchvision, where it is installed, gives other bits than Pillow.
-    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil", trust_remote_code=False)
     model = LlavaForConditionalGeneration.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        attn_implementation=checkpoints.ATTENTION,
     ).to(device)
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})  # nothing before the adapters wants a gradient

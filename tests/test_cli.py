@@ -304,7 +304,8 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
     assert result.returncode == 0, result.stderr
     assert list(features.glob("*/*.safetensors"))
     assert "Self A_last" in result.stdout
-    submitted = drake("submit", run, "--out", str(tmp_path / "submission"))
+    assert "name the dataset yourself, with --data." in complaint(drake("submit", run, "--out", str(tmp_path / "x")))
+    submitted = drake("submit", run, "--out", str(tmp_path / "submission"), "--data", micro_data)
     assert submitted.returncode == 0, submitted.stderr
     board = drake("leaderboard", run, "--format", "csv", "--no-published")
     assert board.returncode == 0, board.stderr
@@ -323,7 +324,9 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
     forged = json.loads((tmp_path / "run/results.json").read_text())
     forged["runs"][0]["scores"]["official"][0][0][0] = 1.0
     (tmp_path / "run/results.json").write_text(json.dumps(forged))
-    assert drake("submit", run, "--out", str(tmp_path / "forged")).returncode == 2
+    assert "the answers give" in complaint(
+        drake("submit", run, "--out", str(tmp_path / "forged"), "--data", micro_data)
+    )
     assert not (tmp_path / "forged").exists()
 
 
