@@ -142,3 +142,14 @@ def test_data_that_a_results_file_names_are_not_opened(copy, tmp_path, monkeypat
             )
             assert str(found.exception).endswith("name the dataset yourself, with --data.")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_shows_no_file_that_a_link_in_the_run_leads_to(copy, micro_data, tmp_path):
+    secret = tmp_path / "secret.svg"
+    secret.write_text("years of work")
+    call("show", copy, "--html", tmp_path / "page.html", "--data", micro_data)
+    assert "data:image/svg+xml;base64," in (tmp_path / "page.html").read_text()
+    (copy / "curves.svg").unlink()
+    (copy / "curves.svg").symlink_to(secret)
+    call("show", copy, "--html", tmp_path / "page.html", "--data", micro_data)
+    assert "data:image/svg+xml;base64," not in (tmp_path / "page.html").read_text()
