@@ -327,10 +327,9 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
     assert not (tmp_path / "forged").exists()
 
 
-@pytest.mark.shared
-def test_official_release_layout_runs_with_a_local_checkpoint_folder(tmp_path, shared, micro_backbones):
+def test_official_release_layout_runs_with_a_local_checkpoint_folder(tmp_path, release_layout, micro_backbones):
     data = str(tmp_path / "data")
-    built = drake("build", "--source", str(shared / "fixtures/release_layout"), "--out", data)
+    built = drake("build", "--source", str(release_layout), "--out", data)
     assert built.returncode == 0, built.stderr
     result = drake(
         *EVAL, "--data", data, "--models", micro_backbones["llama-4"], "--rounds", "2", "--steps", "2",
