@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 from build_samples import png
@@ -12,12 +11,6 @@ from drake.build.manifest import read_manifest
 from drake.build.release import release_files, release_records, release_revision
 from drake.catalog import clients
 from drake.errors import DrakeError
-
-FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "release_layout"
-needs_fixture = [
-    pytest.mark.shared,
-    pytest.mark.skipif(not FIXTURE.is_dir(), reason=f"{FIXTURE} is absent: no real pictures to read"),
-]
 
 
 def test_records_keep_their_bytes_and_get_ids_choices_and_a_metric(release):
@@ -214,17 +207,15 @@ def test_without_a_whole_client_tasks_are_dealt_in_turn():
 
 
 class TestRealPictures:
-    pytestmark = needs_fixture
-
-    def test_the_sample_of_the_release_builds(self, tmp_path):
-        out = build(FIXTURE, out=tmp_path / "built")
+    def test_the_sample_of_the_release_builds(self, tmp_path, release_layout):
+        out = build(release_layout, out=tmp_path / "built")
         manifest = read_manifest(out)
         assert manifest.clients == (("DreamSim-0",), ("NLVR2-0",), ("NLVR2-1",))
         assert "in turn" in manifest.dealt
         assert manifest.source == "release"
 
-    def test_pictures_are_the_files_byte_for_byte(self):
-        stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in FIXTURE.rglob("*.png")}
-        records = [record for _, record in release_records(FIXTURE)]
+    def test_pictures_are_the_files_byte_for_byte(self, release_layout):
+        stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in release_layout.rglob("*.png")}
+        records = [record for _, record in release_records(release_layout)]
         assert {len(record.images) for record in records} == {1, 2, 3}
         assert {hashlib.sha256(image).hexdigest() for record in records for image in record.images} <= stored
