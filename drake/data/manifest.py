@@ -7,11 +7,12 @@ it is validated before anything in it is believed.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from drake.errors import DrakeError
 
@@ -29,6 +30,12 @@ def _inside(path: str) -> str:
     if not parts or PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path:
         raise ValueError("not a path inside the dataset folder")
     return path
+
+
+def _name(schedule: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", schedule):
+        raise ValueError("not the name of a schedule, which is that of its file too")
+    return schedule
 
 
 class _Part(BaseModel):
@@ -86,8 +93,15 @@ class Manifest(_Part):
     unseen: tuple[str, ...]
     tasks: dict[str, TaskEntry]
     public: int
-    schedules: dict[str, ScheduleEntry]
+    schedules: dict[Annotated[str, AfterValidator(_name)], ScheduleEntry]
     files: dict[Annotated[str, AfterValidator(_inside)], FileEntry]
+
+    @model_validator(mode="after")
+    def _schedules_have_files(self) -> Manifest:
+        for name in self.schedules:
+            if f"{SCHEDULES}/{name}.parquet" not in self.files:
+                raise ValueError(f"the schedule {name} has no file")
+        return self
 
 
 def fingerprint(files: Iterable[tuple[str, FileEntry]]) -> str:

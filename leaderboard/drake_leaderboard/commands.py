@@ -61,7 +61,7 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
     type=click.Path(path_type=Path),
     help="Folder to write; must not exist.  [default: submissions/<RUN's name>]",
 )
-@click.option("--data", help="Dataset folder or repository.  [default: what the run names; a mini suite is rebuilt]")
+@click.option("--data", help="Dataset folder or repository of the run.  [default: the embedded mini suite]")
 def submit(run: Path, out: Path | None, data: str | None) -> None:
     """Check a run and make a submission of it.
 
@@ -80,7 +80,7 @@ def submit(run: Path, out: Path | None, data: str | None) -> None:
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--data", help="Dataset folder or repository.  [default: what the run names; a mini suite is rebuilt]")
+@click.option("--data", help="Dataset folder or repository of the run.  [default: the embedded mini suite]")
 def score(path: Path, data: str | None) -> None:
     """Score the stored answers of a run or submission again, without a model.
 

@@ -12,25 +12,17 @@ trusted: what is wrong with it is one sentence that names the file and the recor
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-
 from drake.catalog import tasks as catalog_tasks
 from drake.data.manifest import sha256
+from drake.data.pictures import MOST_BYTES, decoded
 from drake.data.record import Record
 from drake.errors import DrakeError
-
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-"""What a picture may be; Pillow's other readers (EPS starts a program) are not for files from outside."""
-MOST_BYTES = 256 << 20
-"""A larger file is not a picture of this benchmark."""
 
 RecordFiles = dict[str, dict[str, Path]]
 """Record files by task id, then by split."""
@@ -177,7 +169,10 @@ class _Pictures:
         except (OSError, RuntimeError, ValueError) as error:  # no such name can be, a loop of links, no permission
             raise DrakeError(f"{where}: its image {name!r} cannot be read ({error}).") from error
         if file not in self._checked:
-            _decode(where, name, encoded)
+            try:
+                decoded(encoded)  # opening would read the header only; a truncated picture shows here
+            except DrakeError as error:
+                raise DrakeError(f"{where}: its image {name} cannot be decoded: {error}") from error
             self._checked.add(file)
         return encoded
 
@@ -191,15 +186,3 @@ class _Pictures:
                 "to a file below it."
             )
         return found
-
-
-def _decode(where: str, name: str, encoded: bytes) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-                image.load()  # opening reads the header only; a truncated picture shows here
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DrakeError(f"{where}: its image {name} has too many pixels ({error}).") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DrakeError(f"{where}: its image {name} cannot be decoded ({error}).") from error

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 from build_samples import png
@@ -12,12 +11,6 @@ from drake.data.building import build, deal_tasks
 from drake.data.manifest import read_manifest
 from drake.data.sources.release import release_files, release_records, release_revision
 from drake.errors import DrakeError
-
-FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "release_layout"
-needs_fixture = [
-    pytest.mark.shared,
-    pytest.mark.skipif(not FIXTURE.is_dir(), reason=f"{FIXTURE} is absent: no real pictures to read"),
-]
 
 
 def test_records_keep_their_bytes_and_get_ids_choices_and_a_metric(release):
@@ -115,11 +108,13 @@ def test_a_truncated_picture_names_file_and_record(release):
 
 def test_what_is_no_picture_is_refused(release):
     release.picture("0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n")
-    refuses(release, "record 0 ", "0.png", "cannot be decoded")
+    refuses(release, "record 0 ", "0.png", "cannot be decoded", "is EPS (PostScript); it must be PNG, JPEG,")
+    release.picture("0.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    refuses(release, "record 0 ", "0.png", "cannot be decoded", "is a Git LFS pointer")
 
 
 def test_a_picture_of_too_many_pixels_is_refused(release, monkeypatch):
-    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 30)  # a picture has 36
+    monkeypatch.setattr("drake.data.pictures.MOST_PIXELS", 30)  # a picture has 36
     refuses(release, "record 0 ", "0.png", "too many pixels")
 
 
@@ -212,17 +207,15 @@ def test_without_a_whole_client_tasks_are_dealt_in_turn():
 
 
 class TestRealPictures:
-    pytestmark = needs_fixture
-
-    def test_the_sample_of_the_release_builds(self, tmp_path):
-        out = build(FIXTURE, out=tmp_path / "built")
+    def test_the_sample_of_the_release_builds(self, tmp_path, release_layout):
+        out = build(release_layout, out=tmp_path / "built")
         manifest = read_manifest(out)
         assert manifest.clients == (("DreamSim-0",), ("NLVR2-0",), ("NLVR2-1",))
         assert "in turn" in manifest.dealt
         assert manifest.source == "release"
 
-    def test_pictures_are_the_files_byte_for_byte(self):
-        stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in FIXTURE.rglob("*.png")}
-        records = [record for _, record in release_records(FIXTURE)]
+    def test_pictures_are_the_files_byte_for_byte(self, release_layout):
+        stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in release_layout.rglob("*.png")}
+        records = [record for _, record in release_records(release_layout)]
         assert {len(record.images) for record in records} == {1, 2, 3}
         assert {hashlib.sha256(image).hexdigest() for record in records for image in record.images} <= stored
