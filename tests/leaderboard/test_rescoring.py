@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from drake.predictions import prediction_path, read_predictions, write_predictions
-from drake.scoring.rescore import Mark
 from drake_leaderboard import submission
 from drake_leaderboard.commands import score
 from drake_leaderboard.rescoring import rescore
 
 from drake.errors import DrakeError
 from drake.results import load
-from drake.scoring import rescore as rules
+from drake.scoring import scores as rules
+from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
+from drake.scoring.scores import Mark
 
 Fabricate = Callable[..., Path]
 

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from drake.files import check_folder, replacing
-from drake.predictions import prediction_path, read_predictions, write_predictions
-from drake.scoring.rescore import (
+from drake.common.files import check_folder, replacing
+from drake.errors import DrakeError
+from drake.results import FILE, Results, SeedRun, aggregate, load, save, score_table, seed_summary
+from drake.scoring.answers import PROTOCOLS
+from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
+from drake.scoring.scores import (
     Question,
     TaskScore,
     evaluated_questions,
@@ -19,10 +22,6 @@ from drake.scoring.rescore import (
     score_rows,
     unparsed_rate,
 )
-
-from drake.errors import DrakeError
-from drake.results import FILE, Results, SeedRun, aggregate, load, save, score_table, seed_summary
-from drake.scoring.answers import PROTOCOLS
 
 from .submission import TICKET, data_of, eval_records, prediction_files, read_ticket, sha256, verify, write_ticket
 
@@ -68,7 +67,7 @@ def rescore(folder: Path | str, data: Path | str | None = None) -> Rescored:
     if ticket is not None:
         write_ticket(folder, ticket | {"sha256": {name: sha256(folder / name) for name in ticket["sha256"]}})
     if (folder / "curves.png").exists():
-        from drake.plots import curves  # here: matplotlib is slow to import
+        from drake.results.plots import curves  # here: matplotlib is slow to import
 
         curves([after], folder / "curves.png")
     return Rescored(before, after, answers, changed)
