@@ -10,7 +10,7 @@ from build_samples import png
 from drake.catalog import clients
 from drake.data.building import build, deal_tasks
 from drake.data.manifest import read_manifest
-from drake.data.sources.release import release_files, release_records, release_revision
+from drake.data.sources.release import ReleaseSource, release_records
 from drake.errors import DrakeError
 
 FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "release_layout"
@@ -56,11 +56,11 @@ def test_a_task_of_the_catalog_has_the_catalogs_category_and_metric(release):
 
 
 def test_the_revision_follows_the_content_and_not_the_place(release):
-    before = release_revision(release.folder)
+    before = ReleaseSource(str(release.folder)).revision
     moved = release.folder.rename(release.folder.parent / "moved")
-    assert release_revision(moved) == before
+    assert ReleaseSource(str(moved)).revision == before
     (moved / "dataset" / "Pets" / "test" / "dataset-0.json").write_text(json.dumps([release.row(1)]))
-    assert release_revision(moved) != before
+    assert ReleaseSource(str(moved)).revision != before
 
 
 def refuses(release, *words: str) -> None:
@@ -78,7 +78,7 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DrakeError, match="nowhere"):
         build(tmp_path / "nowhere", out=tmp_path / "out")
     with pytest.raises(DrakeError, match="nowhere"):
-        release_files(tmp_path / "nowhere")
+        ReleaseSource(str(tmp_path / "nowhere"))
 
 
 def test_a_folder_of_something_else_is_named(tmp_path):

@@ -120,7 +120,7 @@ def test_other_schedules_deal_the_same_records_otherwise(stored):
 def test_a_large_dataset_goes_through_the_arrow_cache_with_the_same_rows(stored, tmp_path, monkeypatch):
     small = load(stored)
     monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", 0)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
     large = load(stored)
     rows = large.records("VSR-0", "train")
     assert rows.features == small.records("VSR-0", "train").features
@@ -185,7 +185,7 @@ def test_a_flipped_bit_is_found_unless_only_sizes_are_checked(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(schema_version=2), "schema_version"),
+        (lambda m: m.update(schema_version=3), "schema_version"),
         (lambda m: m.update(fingerprint="0" * 64), "contradicts itself"),
         (lambda m: m["files"].update({"../secret": {"sha256": "", "bytes": 1, "rows": 1}}), "inside the dataset"),
         (lambda m: m.pop("clients"), "clients"),
