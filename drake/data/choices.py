@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from drake.scoring.answers import parse_choices as listed_choices
 from drake.scoring.answers import score_strict
+from drake.scoring.listed import listed_choices
 
 _LIST_START = re.compile(r"choice lists?\s*:\s*\[", re.IGNORECASE)
 _SEPARATORS = (",", ";", "，", "、", "；")
