@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import torch
 from drake_baselines.sft import ADAPTER, SFT
 from peft import LoraConfig, inject_adapter_in_model
-from PIL import Image
 
 from drake.config import Preset, preset
 from drake.data.benchmark import load
 from drake.data.building import cached_mini
+from drake.data.pictures import decoded_images
 from drake.engines.tasks import Job, Shared, Worker, perform
 from drake.federation import adapters
 from drake.federation.method import Architecture, Client, Federation, State
@@ -48,7 +47,7 @@ def plain_inputs(backbone: Backbone, records: Sequence[Mapping[str, Any]], side:
         turn = [{"role": "user", "content": content}]
         text = backbone.processor.apply_chat_template(turn, add_generation_prompt=True)
         texts.append(text + record["answer"] + backbone.tokenizer.eos_token if answers else text)
-        pictures += [Image.open(BytesIO(image["bytes"])).convert("RGB") for image in record["images"]]
+        pictures += decoded_images(record)
     backbone.tokenizer.padding_side = side
     return backbone.processor(
         text=texts, images=pictures, padding=True, return_tensors="pt", add_special_tokens=False

@@ -1,42 +1,124 @@
-"""The pictures of records: from stored bytes to decoded images, with clear errors. `backbones` calls this."""
+"""The pictures of records: from stored bytes to upright RGB. Every reader of pictures in drake decodes them here.
+
+    PNG, JPEG, WebP, GIF, BMP, TIFF    by their content, never by a file's name; of several frames the first
+    orientation (EXIF)                 applied, as `datasets` does
+    transparency                       composited on white
+    16-bit greyscale                   its eight high bits, as Pillow takes them of 16-bit colour
+    floating point (TIFF)              values from 0 to 1 times 255; other ranges are refused
+
+Pictures come from anywhere, so nothing else is opened (Pillow's reader of EPS starts a program), sizes are limited
+before anything is decoded, and a file that a record names is never read.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from pathlib import Path
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from drake.errors import DrakeError
-from drake.models.prompts import Record
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""What Pillow may try to read."""
+MOST_BYTES = 256 << 20
+"""A larger file is not a picture of this benchmark."""
+MOST_PIXELS = 64_000_000
+"""Width times height; decoded, such a picture takes about 200 MB."""
+MOST_ELONGATED = 200
+"""The longer side over the shorter. A picture of 1 x 100,000 pixels is small, but image processors scale the shorter
+side to some hundred pixels, and the longer one with it."""
+DECODING = 1
+"""Goes up when the same bytes would be decoded to other pixels: what was computed from them before is not used then."""
+
+ALLOWED = "it must be PNG, JPEG, WebP, GIF, BMP or TIFF"
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"%PDF-": "PDF",
+    b"%!PS": "EPS (PostScript)",
+    b"\xc5\xd0\xd3\xc6": "EPS (PostScript)",
+    b"8BPS": "Photoshop (PSD)",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\1\0": "ICO",
+    b"PK\3\4": "ZIP",
+    b"\x1f\x8b": "gzip",
+    b"<svg": "SVG",
+    b"<?xml": "XML or SVG",
+}
+"""First bytes -> the format they belong to, for sentences about what cannot be read."""
+BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
+"""The same for ISO media files, whose brand stands behind `ftyp`."""
+
+_quiet = threading.Lock()  # filters of warnings belong to the process, and batches are made by several threads
 
 
-def image_bytes(record: Record) -> list[bytes]:
-    """The encoded pictures of a record; a dataset's undecoded rows hold {"bytes", "path"}."""
+def image_bytes(record: Mapping[str, Any]) -> list[bytes]:
+    """The encoded pictures of a record: bytes as such, or the {"bytes", "path"} of a dataset's undecoded rows.
+
+    Raises DrakeError for a picture that is there by its path alone.
+    """
     found = []
-    for image in record["images"]:
-        data = image if isinstance(image, bytes) else image.get("bytes")
-        if data is None:
-            path = Path(image["path"])
-            if not path.is_file():
-                raise DrakeError(
-                    f"record {record['id']!r}: there is no picture {path}; restore it or build the dataset again."
-                )
-            data = path.read_bytes()
+    for index, image in enumerate(record["images"]):
+        data = image.get("bytes") if isinstance(image, Mapping) else image
+        if not isinstance(data, bytes):
+            named = image.get("path") if isinstance(image, Mapping) else type(image).__name__
+            raise DrakeError(
+                f"record {record['id']!r}, picture {index}: {named!r} stands where the picture's bytes belong; files "
+                "that a record names are not read, so build the dataset again with the bytes in it."
+            )
         found.append(data)
     return found
 
 
-def decoded(data: bytes) -> Image.Image:
-    """The picture in RGB; DrakeError for bytes that are none, and for pictures beyond Pillow's limit of pixels."""
+def decoded_images(record: Mapping[str, Any]) -> list[Image.Image]:
+    """The pictures of a record, decoded; DrakeErrors name the record and the picture."""
+    images = image_bytes(record)
     try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise DrakeError(f"a picture cannot be read ({error}).") from error
+        return [decoded(data) for data in images]
+    except DrakeError as error:
+        raise DrakeError(f"{first_unreadable([record], [images])}: {error}") from error
 
 
-def first_unreadable(records: Sequence[Record], images: list[list[bytes]]) -> str:
+def decoded(data: bytes) -> Image.Image:
+    """An encoded picture as pixels [height, width, 3], upright, 8 bits a channel.
+
+    Raises DrakeError for bytes of another format, for a file that is cut off or damaged, and beyond `MOST_BYTES`,
+    `MOST_PIXELS` and `MOST_ELONGATED`; the last two are known from the header, before a pixel is decoded.
+    """
+    if not data:
+        raise DrakeError(f"the picture is empty (0 bytes); {ALLOWED}.")
+    if len(data) > MOST_BYTES:
+        raise DrakeError(f"the picture has {len(data):,} bytes, more than {MOST_BYTES:,}; make it smaller.")
+    try:
+        with _quiet, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, about metadata and sizes
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(*image.size)
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return _rgb(image)
+    except DrakeError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DrakeError(f"the picture has too many pixels ({str(error).split(',')[0]}); make it smaller.") from error
+    except UnidentifiedImageError as error:
+        raise DrakeError(_unidentified(data)) from error
+    except Exception as error:  # what decoders raise at damaged bytes is of any kind, and says nothing about drake
+        raise DrakeError(_damaged(data, error)) from error
+
+
+def first_unreadable(records: Sequence[Mapping[str, Any]], images: list[list[bytes]]) -> str:
     """Where the broken picture of a batch is, for the error's sentence."""
     for record, row in zip(records, images, strict=True):
         for index, data in enumerate(row):
@@ -45,3 +127,71 @@ def first_unreadable(records: Sequence[Record], images: list[list[bytes]]) -> st
             except DrakeError:
                 return f"record {record['id']!r}, picture {index}"
     return "no record of this batch any more"
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise DrakeError(
+            f"the picture has too many pixels ({width} x {height}, more than {MOST_PIXELS:,}); make it smaller."
+        )
+    if max(width, height) > MOST_ELONGATED * min(width, height):
+        raise DrakeError(
+            f"the picture is too long for its width ({width} x {height} pixels, more than {MOST_ELONGATED} to 1); "
+            "crop it."
+        )
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return _from_16_bits(image)
+    if image.mode == "F":
+        values = np.asarray(image)
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0 and high <= 1):  # neither do nan
+            raise DrakeError(
+                f"the picture has floating point values from {low:g} to {high:g}, whose white and black nobody knows; "
+                "store values from 0 to 1, or 8 bits."
+            )
+        return Image.fromarray(np.rint(255 * values).astype(np.uint8)).convert("RGB")
+    if image.mode == "I":
+        raise DrakeError("the picture has 32-bit whole numbers, whose white nobody knows; store it with 8 or 16 bits.")
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    grey = (values >> 8).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey[values == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _format(data: bytes) -> str | None:
+    """What the first bytes say, of the formats known here."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:8] == b"ftyp":
+        return BRANDS.get(data[8:12], "video or ISO media")
+    text = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return next((name for start, name in SIGNATURES.items() if data.startswith(start) or text.startswith(start)), None)
+
+
+def _unidentified(data: bytes) -> str:
+    """The sentence about bytes that no allowed reader takes."""
+    if data.startswith(b"version https://git-lfs"):
+        return f"the picture is a Git LFS pointer, not the file it stands for (`git lfs pull` fetches that); {ALLOWED}."
+    text = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return f"the picture is an HTML page, as servers send in place of a file; {ALLOWED}."
+    found = _format(data)
+    if found is not None and found.upper() in FORMATS:
+        return _damaged(data, "no header")
+    return f"the picture is {found or f'of no known format (it begins with {data[:8]!r})'}; {ALLOWED}."
+
+
+def _damaged(data: bytes, why: object) -> str:
+    return f"the picture is a {_format(data) or 'file'} that is cut off or damaged ({why}); fetch it again."

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from drake.data.pictures import decoded, first_unreadable, image_bytes
+from drake.data.pictures import DECODING, decoded, first_unreadable, image_bytes
 from drake.errors import DrakeError
 from drake.models import checkpoints
 from drake.models.compiling import compile_training
@@ -343,6 +343,7 @@ def _encoder_identity(backbone: Backbone) -> str:
             [config.vision_feature_layer, config.vision_feature_select_strategy, config.projector_hidden_act],
             backbone.processor.image_processor.to_dict(),
             [version(name) for name in ("torch", "transformers", "pillow", "numpy")],
+            DECODING,
         ],
         sort_keys=True,
         default=str,

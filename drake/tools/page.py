@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from drake.data.benchmark import Benchmark
+from drake.data.pictures import decoded_images
+from drake.models.prompts import Record
 from drake.results import Results, SeedRun
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SAMPLES = 4
 """Wrong answers shown of a task."""
@@ -72,19 +77,15 @@ def _right(row: Prediction) -> bool:
     return row.text.strip() == row.gold if row.correct is None else row.correct
 
 
-def _sample(row: Prediction, record: Mapping[str, Any]) -> Sample:
-    return Sample(
-        row.id, record["prompt"], row.text, row.gold, [_data_uri(image["bytes"]) for image in record["images"]]
-    )
+def _sample(row: Prediction, record: Record) -> Sample:
+    pictures = [_data_uri(image) for image in decoded_images(record)]
+    return Sample(row.id, record["prompt"], row.text, row.gold, pictures)
 
 
-def _data_uri(data: bytes) -> str:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        image.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
-        written = io.BytesIO()
-        image.convert("RGB").save(written, "PNG")
+def _data_uri(image: Image.Image) -> str:
+    image.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
+    written = io.BytesIO()
+    image.save(written, "PNG")
     return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from drake.common.files import cache_folder, replacing
 from drake.common.seeds import torch_generator
-from drake.data.pictures import image_bytes
+from drake.data.pictures import DECODING, image_bytes
 from drake.errors import DrakeError
 from drake.federation.method import Federation, State
 from drake.models.backbones import Backbone
@@ -103,7 +103,7 @@ def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Reco
     ]
     on_cpu = other.backbone.device.type == "cpu"
     where = [torch.__version__, torch.get_num_threads() if on_cpu else None]
-    digest.update(json.dumps([VERSION, sides, rank, seed, RIDGE, where]).encode())
+    digest.update(json.dumps([VERSION, DECODING, sides, rank, seed, RIDGE, where]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -115,11 +115,13 @@ def test_a_truncated_picture_names_file_and_record(release):
 
 def test_what_is_no_picture_is_refused(release):
     release.picture("0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n")
-    refuses(release, "record 0 ", "0.png", "cannot be decoded")
+    refuses(release, "record 0 ", "0.png", "cannot be decoded", "is EPS (PostScript); it must be PNG, JPEG,")
+    release.picture("0.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    refuses(release, "record 0 ", "0.png", "cannot be decoded", "is a Git LFS pointer")
 
 
 def test_a_picture_of_too_many_pixels_is_refused(release, monkeypatch):
-    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 30)  # a picture has 36
+    monkeypatch.setattr("drake.pictures.MOST_PIXELS", 30)  # a picture has 36
     refuses(release, "record 0 ", "0.png", "too many pixels")
 
 

@@ -7,11 +7,12 @@ from click.testing import CliRunner
 
 from drake import cli
 from drake.config import preset
+from drake.errors import DrakeError
 from drake.results import load, save
 from drake.runs import Settings, Setup, evaluate
 from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
 from drake.tools.diff import compare
-from drake.tools.page import own_tasks
+from drake.tools.page import _sample, own_tasks
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +119,10 @@ def test_score_repeats_every_figure_from_the_answers_or_says_what_does_not_follo
     found = CliRunner().invoke(cli.drake, ["score", str(copy)])
     assert "Error" in type(found.exception).__name__
     assert "seed 0" in str(found.exception)
+
+
+def test_a_page_opens_no_picture_that_training_would_refuse(runs):
+    row = read_predictions(prediction_path(runs / "sft", 0, 1))[0]
+    record = {"id": row.id, "prompt": "<image>", "images": [{"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n", "path": None}]}
+    with pytest.raises(DrakeError, match=f"^record '{row.id}', picture 0: the picture is EPS"):
+        _sample(row, record)
