@@ -93,11 +93,6 @@ class Benchmark:
         records in the same splits, and the same tasks for each client."""
         return self.manifest.fingerprint
 
-    def has_fingerprint(self, fingerprint: str, schema_version: int) -> bool:
-        """Whether results of that schema version with that fingerprint were made on this dataset; those of schema 1
-        carry a fingerprint that covered the hashes of the files alone."""
-        return fingerprint in (self.fingerprint, self.manifest.legacy_fingerprint if schema_version == 1 else None)
-
     @property
     def schedule_sha256(self) -> str:
         """SHA-256 of the schedule's file: equal, with an equal fingerprint, means the same stream for each

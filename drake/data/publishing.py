@@ -1,4 +1,4 @@
-"""A dataset folder appears whole or not at all: it grows under a temporary name and is renamed. The writer calls this."""
+"""A dataset folder appears whole or not at all: it grows under a temporary name and is renamed. For `writer`."""
 
 from __future__ import annotations
 

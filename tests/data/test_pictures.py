@@ -287,12 +287,12 @@ def test_no_other_reader_of_pillow_is_tried(monkeypatch, tmp_path):
 
 
 def test_no_other_module_opens_pictures():
-    root = Path(pictures.__file__).parents[1]
-    folders = ("drake", "methods", "baselines", "leaderboard", "bench")
+    root = Path(pictures.__file__).parents[2]
+    folders = ("drake", "methods", "baselines", "leaderboard", "benchmarks")
     sources = [path for folder in folders for path in (root / folder).rglob("*.py")]
     assert len(sources) > 100
     found = [path.relative_to(root).as_posix() for path in sources if "Image.open" in path.read_text("utf-8")]
-    assert found == ["drake/pictures.py"]
+    assert found == ["drake/data/pictures.py"]
 
 
 def test_an_enormous_picture_is_refused_before_it_is_decoded(monkeypatch):

@@ -66,7 +66,7 @@ class Pictures:
     """The pictures below a folder, as bytes. Each file is decoded once, to make sure that it can be."""
 
     def __init__(self, root: Path, prefix: str = "", hint: str = "put it there, or mend the path") -> None:
-        """prefix: what every name must begin with, and the files' paths do not. hint: what to do about a missing file."""
+        """prefix: what every name begins with, and the files' paths do not. hint: what to do about a missing file."""
         self._root, self._prefix, self._hint = root, prefix, hint
         self._checked: set[Path] = set()
 

@@ -79,7 +79,7 @@ class FolderSource(Source):
     @property
     def licences(self) -> Mapping[str, str]:
         """The licences that differ from that of the whole, by source data set."""
-        return {table.source or task: table.licence for task, table in self.config.tasks.items() if table.licence}
+        return {_source_of(task, table): table.licence for task, table in self.config.tasks.items() if table.licence}
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
         """The tasks of the TOML file, sorted."""
@@ -89,7 +89,7 @@ class FolderSource(Source):
         """The records of a split, numbered in the order of the files."""
         table = self.config.tasks[task]
         rows = self._rows(task, table, split)
-        yield from self._mapped(rows, table, f"{task}/{split}", task, table.source or task, table.category)
+        yield from self._mapped(rows, table, f"{task}/{split}", task, _source_of(task, table), table.category)
 
     def public_records(self) -> Iterator[Record]:
         """The public records of the TOML file."""
@@ -212,6 +212,10 @@ class FolderSource(Source):
     def _tables(self) -> list[TaskTable | PublicTable]:
         tables: list[TaskTable | PublicTable] = list(self.config.tasks.values())
         return [*tables, self.config.public] if self.config.public else tables
+
+
+def _source_of(task: str, table: TaskTable) -> str:
+    return table.source or re.sub(r"-\d+$", "", task)
 
 
 def _splits(table: TaskTable) -> tuple[Split, ...]:

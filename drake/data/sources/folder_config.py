@@ -49,7 +49,7 @@ class Mapping(_Table):
     """How a row becomes a record.
 
     prompt: a template; {column} is replaced by the row's value, {choices} by the choices with commas between them,
-    {images} by one <image> per picture; write {{ and }} for braces. answer: a column, or a template if it holds a brace.
+    {images} by one <image> per picture; write {{ and }} for braces. answer: a column, or a template if it has a brace.
     choices: a column that holds a list, or a text to be cut at `separator`, or the list itself, the same for all rows.
     images: columns that hold a path below the folder, a picture's bytes, or a list of these.
     metric: "accuracy" where there are choices, otherwise "token-F1", unless given.
