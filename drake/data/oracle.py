@@ -125,8 +125,8 @@ class GoldVerdicts:
         records too.
         """
         return [
-            f"task {task}: {self.count[task, protocol]:,} gold answers are none of the choices, so they cannot be right; "
-            f"the first is that of {record.id}, {record.answer[:80]!r} of {_shown(record)}."
+            f"task {task}: {self.count[task, protocol]:,} gold answers are none of the choices, so they cannot be "
+            f"right; the first is that of {record.id}, {record.answer[:80]!r} of {_shown(record)}."
             for (task, protocol), record in sorted(self.first.items(), key=lambda item: item[0])
             if protocol == "strict"
         ]

@@ -74,7 +74,7 @@ def test_a_process_that_is_killed_is_one_sentence(tmp_path, monkeypatch):
         return worker
 
     monkeypatch.setattr(processes, "_start", doomed)
-    with pytest.raises(DrakeError, match="ended early.*workers=1"):
+    with pytest.raises(DrakeError, match=r"ended early.*workers=1"):
         build(out=tmp_path / "d", workers=2, **SIZES)
     assert list(tmp_path.iterdir()) == []
 

@@ -67,7 +67,7 @@ class ReleaseSource(Source):
             for split in SPLITS:
                 if number and path.parent.name == split:
                     found.setdefault(f"{path.parent.parent.name}-{number[1]}", {})[split] = path
-        return {task: found[task] for task in sorted(found)}
+        return {task: {s: found[task][s] for s in SPLITS if s in found[task]} for task in sorted(found)}
 
     @property
     def revision(self) -> str:
@@ -92,7 +92,7 @@ class ReleaseSource(Source):
         for task, splits in self.files.items():
             if "test" not in splits:
                 raise DrakeError(f"task {task} of {self.argument} has train records but no test/ file; it needs both.")
-        return {task: tuple(split for split in SPLITS if split in splits) for task, splits in self.files.items()}
+        return {task: tuple(splits) for task, splits in self.files.items()}
 
     def records(self, task: str, split: Split) -> Iterator[Record]:
         """The records of one file, in its order; DrakeError for the first thing that is wrong."""

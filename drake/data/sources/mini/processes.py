@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 
 from drake.data.sources.mini.suite import Sizes, WorldRecords, records_of_world
@@ -101,4 +102,5 @@ def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
         worker.wait()
         for stream in (worker.stdin, worker.stdout):
             if stream is not None:
-                stream.close()
+                with suppress(BrokenPipeError):  # of what was still to be sent
+                    stream.close()
