@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from drake.data.benchmark import Benchmark as Benchmark
     from drake.data.benchmark import load as load
     from drake.data.building import build as build
+    from drake.data.sources.base import Source as Source
     from drake.errors import DrakeError as DrakeError
     from drake.federation.method import Method as Method
 
@@ -23,12 +24,13 @@ _PUBLIC = {
     "Benchmark": "drake.data.benchmark",
     "DrakeError": "drake.errors",
     "Method": "drake.federation.method",
+    "Source": "drake.data.sources.base",
     "build": "drake.data.building",
     "load": "drake.data.benchmark",
 }
 """Public name -> the module that defines it."""
 
-__all__ = ["Benchmark", "DrakeError", "Method", "__version__", "build", "load"]
+__all__ = ["Benchmark", "DrakeError", "Method", "Source", "__version__", "build", "load"]
 
 _moved.install()
 

@@ -68,7 +68,12 @@ def _fail(sentence: str) -> None:
 
 
 @drake.command()
-@click.option("--source", default="mini", show_default=True, help='"mini", or a folder in the release\'s layout.')
+@click.option(
+    "--source",
+    default="mini",
+    show_default=True,
+    help="mini, release:PATH, folder:PATH (your own data), another registered NAME[:ARGUMENT], or a PATH alone.",
+)
 @click.option(
     "--split",
     default="dynamic",
@@ -76,29 +81,27 @@ def _fail(sentence: str) -> None:
     help="The schedule: dynamic, static, dirichlet or dirichlet-across; the first two are always stored.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The folder to write. [default: data/mini or data/release]"
+    "--out", type=click.Path(path_type=Path), help="The folder to write. [default: data/ and the source's name]"
 )
 @click.option("--seed", default=0, show_default=True, help="Of the scenes, the order and the schedule.")
-@click.option("--train", default=400, show_default=True, help="Records per mini task to train on.")
-@click.option("--test", default=100, show_default=True, help="Records per mini task to test on.")
-@click.option("--public-per-world", default=400, show_default=True, help="Public records per mini world.")
+@click.option("--train", type=int, help="Records per mini task to train on.  [default: 400]")
+@click.option("--test", type=int, help="Records per mini task to test on.  [default: 100]")
+@click.option("--public-per-world", type=int, help="Public records per mini world.  [default: 400]")
 @click.option("--rounds-per-task", default=5.0, show_default=True, help="Rounds a task lasts.")
 @click.option("--alpha", default=0.5, show_default=True, help="Of the Dirichlet distribution.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
-@click.pass_context
-def build(ctx: click.Context, **options: Any) -> None:
+def build(**options: Any) -> None:
     """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.
 
     \b
     drake build --split dynamic --out data/mini
-    drake build --source ~/drake-release --split static --out data/drake
+    drake build --source release:~/drake-release --split static --out data/drake
+    drake build --source my-data
     """
     positive("--seed", options["seed"], zero=True)
-    if options["source"] != "mini":
-        for name in ("train", "test", "public_per_world"):
-            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-                option = "--" + name.replace("_", "-")
-                raise DrakeError(f"{option} is for the mini suite only; a release is taken whole: leave it out.")
+    for name in ("train", "test", "public_per_world"):
+        if options[name] is None:  # only sources that have such an option are given it
+            del options[name]
 
     from rich.console import Console
     from rich.progress import Progress
@@ -111,7 +114,7 @@ def build(ctx: click.Context, **options: Any) -> None:
         def show(done: int, total: int, what: str) -> None:
             bars.update(bar, completed=done, total=total or None, description=what)
 
-        folder = build_dataset(progress=show, **options)
+        folder = build_dataset(progress=show, warn=lambda text: click.echo(f"Note: {text}", err=True), **options)
     click.echo(f"{folder} is ready: datasets.load_dataset({str(folder)!r}), or drake eval --data {folder}")
 
 

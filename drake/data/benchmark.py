@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets import Dataset, DatasetInfo, Image, List, concatenate_datasets
+from datasets import Dataset, DatasetInfo, concatenate_datasets
+from datasets.table import MemoryMappedTable
 
+from drake.common.files import cache_folder, replacing
 from drake.data.manifest import (
     DATA,
     MANIFEST,
@@ -29,16 +30,13 @@ from drake.data.manifest import (
     check_files,
     read_manifest,
 )
-from drake.data.writer import FEATURES
+from drake.data.parquet_files import UNDECODED, read_records, read_schedule, record_batches, row_count
 from drake.errors import DrakeError, UnknownName
 
-UNDECODED = FEATURES.copy()
-UNDECODED["images"] = List(Image(decode=False))
-
 MOST_IN_MEMORY = 1 << 30
-"""Bytes of Parquet up to which a dataset is read straight into memory, task by task as asked for. A larger
-one goes through the Arrow cache of `datasets`, which is memory-mapped: slow on first use and twice the
-disk, but no memory."""
+"""Bytes of Parquet up to which a dataset is read straight into memory, task by task as asked for. A larger one is
+copied, task by task, to Arrow files below `cache_folder()`, which are memory-mapped: slow on first use and twice the
+disk, but no memory. The files are named after the hashes of what they were copied from."""
 
 
 def load(path_or_repo: str | Path, split: str = "dynamic", *, check: Check = "sha256") -> Benchmark:
@@ -68,7 +66,7 @@ class Benchmark:
         self.folder, self.manifest = folder, manifest
         self.schedule = _stored_schedule(folder, manifest, split)
         self._records: dict[tuple[str, str], Dataset] = {}
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, ClientData] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Benchmark, (self.folder, self.manifest, self.schedule)
@@ -86,12 +84,13 @@ class Benchmark:
 
     @property
     def source(self) -> str:
-        """ "mini" or "release"."""
+        """The kind of source it was built from: "mini", "release", "folder"."""
         return self.manifest.source
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the hashes of the record files, in hexadecimal: equal means the same records."""
+        """SHA-256 over names and hashes of the record files and over the clients, in hexadecimal: equal means the same
+        records in the same splits, and the same tasks for each client."""
         return self.manifest.fingerprint
 
     @property
@@ -143,12 +142,12 @@ class Benchmark:
         """The public records, which belong to no client; empty when the dataset has none."""
         return self._read(PUBLIC, PUBLIC)
 
-    def client(self, number: int) -> Client:
+    def client(self, number: int) -> ClientData:
         """Client `number`, from 0; DrakeError for one that does not exist."""
         if not 0 <= number < len(self.clients):
             raise DrakeError(f"{self.name} has clients 0 to {len(self.clients) - 1}, no client {number}.")
         if number not in self._clients:
-            self._clients[number] = Client(self, number)
+            self._clients[number] = ClientData(self, number)
         return self._clients[number]
 
     def _read(self, task: str, split: str) -> Dataset:
@@ -156,20 +155,24 @@ class Benchmark:
             prefix = f"{DATA}/{task}/{split}-"
             names = sorted(name for name in self.manifest.files if name.startswith(prefix))
             stored = sum(e.bytes for name, e in self.manifest.files.items() if name.startswith(f"{DATA}/"))
-            paths = [str(self.folder / name) for name in names]
+            paths = [self.folder / name for name in names]
+            for path, name in zip(paths, names, strict=True):
+                if (rows := row_count(path)) != self.manifest.files[name].rows:
+                    raise DrakeError(
+                        f"{path} has {rows} rows where the manifest says {self.manifest.files[name].rows}."
+                    )
+            hashes = "".join(self.manifest.files[name].sha256 for name in names)
             if stored > MOST_IN_MEMORY and paths:
-                # The original features: `datasets` names its cache after them, and load_dataset shares it.
-                dataset = Dataset.from_parquet(paths).cast_column("images", UNDECODED["images"])
+                table = MemoryMappedTable.from_file(str(_arrow_copy(paths, hashes)))
             else:
-                hashes = "".join(self.manifest.files[name].sha256 for name in names)
-                dataset = Dataset(
-                    _table(paths), info=DatasetInfo(features=UNDECODED), fingerprint=_digest(task, split, hashes)
-                )
-            self._records[task, split] = dataset
+                table = pa.concat_tables([UNDECODED.arrow_schema.empty_table(), *map(read_records, paths)])
+            self._records[task, split] = Dataset(
+                table, info=DatasetInfo(features=UNDECODED), fingerprint=_digest(task, split, hashes)
+            )
         return self._records[task, split]
 
 
-class Client:
+class ClientData:
     """One client's share of a benchmark: its tasks and what arrives in each round."""
 
     def __init__(self, benchmark: Benchmark, number: int):
@@ -184,7 +187,7 @@ class Client:
     @cached_property
     def _stored(self) -> pa.Table:
         path = self._benchmark.folder / SCHEDULES / f"{self._benchmark.schedule}.parquet"
-        return pq.read_table(path, filters=[("client", "=", self.number)])
+        return read_schedule(path, self.number)
 
     @cached_property
     def _task_order(self) -> tuple[str, ...]:
@@ -201,8 +204,12 @@ class Client:
         """Per round the rows of `pool` that arrive, in order; as many rounds as the benchmark has."""
         rows = {name: row for row, name in enumerate(self.pool.data.column("id").to_pylist())}
         rounds: list[list[int]] = [[] for _ in range(self._benchmark.rounds)]
-        table = self._stored.sort_by([("round", "ascending"), ("position", "ascending")])
-        for number, name in zip(table["round"].to_pylist(), table["id"].to_pylist(), strict=True):
+        for number, name in zip(self._stored["round"].to_pylist(), self._stored["id"].to_pylist(), strict=True):
+            if not 0 <= number < len(rounds) or name not in rows:
+                raise DrakeError(
+                    f"the schedule {self._benchmark.schedule!r} of {self._benchmark.folder} names round {number} and "
+                    f"record {name!r}, which client {self.number} does not have; build the dataset again."
+                )
             rounds[number].append(rows[name])
         return rounds
 
@@ -230,12 +237,15 @@ def _stored_schedule(folder: Path, manifest: Manifest, split: str) -> str:
     return alike[0]
 
 
-def _table(paths: Sequence[str]) -> pa.Table:
-    schema = UNDECODED.arrow_schema
-    if not paths:
-        return schema.empty_table()
-    # The files' metadata say that pictures are to be decoded; the schema set here says that they are not.
-    return pa.concat_tables([pq.read_table(path) for path in paths]).cast(schema)
+def _arrow_copy(paths: Sequence[Path], hashes: str) -> Path:
+    """The records of the files with these hashes as one Arrow file in the cache, where it is made on first use."""
+    target = cache_folder() / "records" / f"{hashlib.sha256(hashes.encode()).hexdigest()}.arrow"
+    if not target.is_file():
+        with replacing(target) as temporary, pa.ipc.new_stream(temporary, UNDECODED.arrow_schema) as writer:
+            for path in paths:
+                for batch in record_batches(path):
+                    writer.write_table(batch)
+    return target
 
 
 def _digest(*parts: str) -> str:

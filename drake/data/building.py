@@ -1,7 +1,7 @@
-"""The build room: a source (the embedded mini suite, the official release) becomes a dataset folder.
+"""Builds a dataset folder from a source (`drake.Source`): `drake.build`.
 
-The command line and users call `build`; a run without a dataset calls `cached_mini`. Knows nothing of models or
-methods.
+The command line and users call `build`; a run without a dataset calls `cached_mini`. Knows no source by name, except
+that `cached_mini` builds the embedded one, and nothing of models or methods.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drake.catalog import clients as catalog_clients
 from drake.catalog import tasks as catalog_tasks
 from drake.common.files import cache_folder
 from drake.data.schedules import SPLITS, num_rounds
+from drake.data.sources import open_source
 from drake.errors import DrakeError, UnknownName
 
 if TYPE_CHECKING:
     from drake.data.record import Record
+    from drake.data.sources.base import Source
 
 Progress = Callable[[int, int, str], None]
 """(parts done, parts in all, what is being made now), called at the start of each part and once at the
@@ -35,77 +38,66 @@ TASKS_PER_CLIENT = 4
 
 
 def build(
-    source: str | Path = "mini",
+    source: str | Path | Source = "mini",
     split: str = "dynamic",
-    out: Path | None = None,
+    out: Path | str | None = None,
     seed: int = 0,
     *,
-    train: int = 400,
-    test: int = 100,
-    public_per_world: int = 400,
     rounds_per_task: float = 5,
     alpha: float = 0.5,
     overwrite: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Path:
     """Build a dataset folder and return it; the same arguments give the same bytes.
 
-    source: "mini", or the folder of the official release (the one that holds `dataset/`, or `dataset/`
-    itself).
+    source: "mini"; the folder of the official release (the one that holds `dataset/`, or `dataset/` itself), also as
+    "release:PATH"; a folder with a drake.toml that describes your own data, also as "folder:PATH"; the name of
+    another registered source, "package.module:Class", or a `drake.Source`.
     split: "dynamic" or "static", which are always stored, or "dirichlet" or "dirichlet-across", stored
-    besides them with concentration `alpha` (also written "dirichlet-0.1"). out: where; `data/mini` or
-    `data/release` if not given.
-    train, test, public_per_world, workers: records per task, public records per world and processes, of the
-    mini suite only; a release is taken whole. progress: called as parts are finished.
+    besides them with concentration `alpha` (also written "dirichlet-0.1"). out: where; a folder below `data/`
+    named after the source if not given.
+    options: the source's own. The mini suite has train, test and public_per_world: records per task and public
+    records per world. workers: processes for sources that compute their records. progress: called as parts are
+    finished. warn: called with a sentence for each task whose gold answers cannot all be right
+    (`warnings.warn` if not given).
 
     Raises DrakeError for anything wrong with the arguments or the source, and then leaves no dataset behind.
     """
-    from drake.data.writer import Provenance, Schedules, check_target, write_dataset
+    from drake.data.oracle import GoldVerdicts
+    from drake.data.publishing import check_target
+    from drake.data.writer import Provenance, Schedules, write_dataset
 
     splits = _splits(split, alpha)
     num_rounds(1, rounds_per_task)  # refuses now what would be refused after all records are drawn
-    if source != "mini" and not Path(source).exists():
-        raise DrakeError(
-            f"no source is called {str(source)!r}, and there is no such folder; give 'mini' or the folder of the "
-            "official release."
-        )
-    out = Path("data", "mini" if source == "mini" else "release") if out is None else Path(out)
+    opened = open_source(source, seed, **options)
+    out = Path("data", opened.default_name) if out is None else Path(out)
     check_target(out, overwrite)
-    if source == "mini":
-        from drake.data.sources.mini.suite import suite_records
-        from drake.data.sources.mini.worlds import all_worlds
-
-        for name, value in (("train", train), ("test", test), ("public_per_world", public_per_world)):
-            if value < (0 if name == "public_per_world" else 1):
-                raise DrakeError(f"{name} must be a number of records above 0, not {value}.")
-        present = [task for world in all_worlds().values() for task in world.tasks]
-        parts = 2 * len(present) + bool(public_per_world)
-        records = suite_records(seed, train, test, public_per_world, workers)
-        name, revision, licence = "DRAKE mini", f"sha256:{mini_revision()}", "apache-2.0"
-        sizes = {"train": train, "test": test, "public_per_world": public_per_world}
-    else:
-        from drake.data.sources.release import release_files, release_records, release_revision
-
-        files = release_files(Path(source))
-        for task, of_task in files.items():
-            if "test" not in of_task:
-                raise DrakeError(f"task {task} of {source} has train records but no test/ file; it needs both.")
-        present = [task for task, of_task in files.items() if "train" in of_task]
-        parts = sum(map(len, files.values()))
-        records = release_records(Path(source))
-        name, revision, licence = "DRAKE release", release_revision(Path(source)), "other"
-        sizes = {}
-    clients, dealt = deal_tasks(present)
+    tasks = opened.tasks()
+    given = opened.clients
+    clients, dealt = deal_tasks(task for task, has in tasks.items() if "train" in has) if given is None else (given, "")
+    records, verdicts = opened.all_records(workers), GoldVerdicts()
     write_dataset(
         out,
-        _reported(records, parts, progress) if progress else records,
-        schedules=Schedules(clients, splits, rounds_per_task, dealt),
+        _reported(records, opened.parts, progress) if progress else records,
+        schedules=Schedules(clients, splits, rounds_per_task, dealt or f"as the source {opened.kind} says"),
         provenance=Provenance(
-            name, "mini" if source == "mini" else "release", revision, seed, {**sizes, "split": split}, licence
+            name=opened.name,
+            source=opened.kind,
+            revision=opened.revision,
+            seed=seed,
+            parameters={**opened.parameters, "split": split},
+            licence=opened.licence,
+            about=opened.about,
+            licences=opened.licences,
         ),
         overwrite=overwrite,
+        verdicts=verdicts,
     )
+    for sentence in verdicts.sentences():
+        warn(sentence) if warn else warnings.warn(sentence, stacklevel=2)
     return out
 
 
@@ -123,12 +115,13 @@ def cached_mini(
     """The mini suite with these parameters (see `build`), built on first use and kept.
 
     It lies in $DRAKE_CACHE, or in ~/.cache/drake, under a hash of the parameters and of the code that draws
-    it, so that an edited world is drawn anew. Processes may race: each builds for itself, the first to
+    and stores it, so that an edited world is drawn anew. Processes may race: each builds for itself, the first to
     finish is kept.
     """
     sizes = {"train": train, "test": test, "public_per_world": public_per_world}
     stored = sorted(map(str, _splits(split, alpha)))
-    key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), _code("record.py", "writer.py")])
+    code = _code("record.py", "writer.py", "parquet_files.py", "manifest.py", "card.py", "oracle.py")
+    key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), code])
     folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if not folder.exists():
         try:
@@ -154,7 +147,7 @@ def mini_revision() -> str:
 
 
 def deal_tasks(present: Iterable[str]) -> tuple[tuple[tuple[str, ...], ...], str]:
-    """(tasks of each client, how they were dealt) for the tasks of a source that have train records.
+    """(tasks of each client, how they were chosen) for the tasks of a source that have train records.
 
     If all four tasks of at least one client of the catalog are present ("drake" first, then "hflb"), its
     clients keep those of their tasks that are there, clients without any are dropped, and tasks that the

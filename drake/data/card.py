@@ -4,6 +4,7 @@ this."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import DatasetCardData
@@ -48,13 +49,22 @@ def configs(manifest: Manifest) -> list[dict[str, Any]]:
     for name in manifest.schedules:
         found.append((name, [("train", f"{SCHEDULES}/{name}.parquet")]))
     return [
-        {"config_name": name, "data_files": [{"split": split, "path": path} for split, path in files]}
+        {
+            "config_name": name,
+            "data_files": [{"split": split, "path": path} for split, path in files],
+            # `datasets` names its cache after the folder's last part, the config and these fields. Without the
+            # fingerprint, two builds in folders of the same name would share one cache.
+            "description": manifest.fingerprint,
+        }
         for name, files in found
     ]
 
 
-def readme(manifest: Manifest, licence: str) -> str:
-    """The dataset card: YAML header with the configs, then what a reader needs to know."""
+def readme(manifest: Manifest, licence: str, about: str = "", licences: Mapping[str, str] | None = None) -> str:
+    """The dataset card: YAML header with the configs, then what a reader needs to know.
+
+    about: where the records come from. licences: by source data set, where they differ.
+    """
     records = sum(task.train + task.test for task in manifest.tasks.values()) + manifest.public
     header = DatasetCardData(
         pretty_name=manifest.name,
@@ -84,7 +94,8 @@ def readme(manifest: Manifest, licence: str) -> str:
 # {manifest.name}
 
 A dataset of the DRAKE benchmark for personalised federated learning of vision-language models, built by
-`drake build`. {_origin(manifest)}
+`drake build`. {about}
+{_licences(licences or {})}
 
 {len(manifest.tasks)} tasks, {len(manifest.clients)} clients, {records} records (of which {manifest.public} public).
 Fingerprint: `{manifest.fingerprint}`.
@@ -112,34 +123,32 @@ Schedules hold rows (client, round, position, task, id) that point into the trai
 
 ## Tasks
 
-The clients' tasks were dealt so: {manifest.dealt}.
+How tasks were given to clients: {manifest.dealt}.
 
 | task | asks for | metric | train | test | client |
 |---|---|---|---|---|---|
 {table}
-"""
+{_gold_fails(manifest)}"""
 
 
-def _origin(manifest: Manifest) -> str:
-    if manifest.source == "mini":
-        return (
-            "Its pictures are drawn by small programs that stand in for the sources of DRAKE; no picture or "
-            f"sentence is taken from them. Seed {manifest.seed}."
-        )
-    return (
-        "Its records come from a copy of the official release; pictures and texts belong to the sources named "
-        "below and carry their licences, some of which forbid commercial use or passing them on. "
-        f"Schedules: seed {manifest.seed}.\n\n{_licences(manifest)}"
-    )
+def _licences(licences: Mapping[str, str]) -> str:
+    if not licences:
+        return ""
+    rows = [f"| {source} | {licence} |" for source, licence in licences.items()]
+    return "\n".join(["", "| source | licence |", "|---|---|", *rows, ""])
 
 
-def _licences(manifest: Manifest) -> str:
-    known = catalog_tasks()
-    rows = dict.fromkeys(
-        f"| {entry.source} | {known[task].licence if task in known else 'unknown'} |"
+def _gold_fails(manifest: Manifest) -> str:
+    """A paragraph about gold answers that cannot be right; empty where there are none."""
+    lines = [
+        f"- {task}: {count} by protocol `{protocol}`"
         for task, entry in manifest.tasks.items()
-    )
-    return "\n".join(["| source | licence |", "|---|---|", *rows])
+        for protocol, count in entry.gold_fails.items()
+    ]
+    if not lines:
+        return ""
+    head = "Gold answers that a protocol marks wrong even when a model answers with exactly their text:"
+    return "\n".join(["", head, "", *lines, ""])
 
 
 def croissant(manifest: Manifest, licence: str) -> str:

@@ -7,105 +7,166 @@ it is validated before anything in it is believed.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
+from drake.data.record import PUBLIC as PUBLIC
+from drake.data.sources.files import read_regular
 from drake.errors import DrakeError
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATA = "data"
 SCHEDULES = "schedules"
-PUBLIC = "public"
+MOST_BYTES = 32 << 20
+"""Of a manifest; that of the whole release has some 40 kB."""
+MOST_ROUNDS = 1_000_000
+MOST_ROWS = 1 << 31
+"""Of one Parquet file."""
 
 Check = Literal["sha256", "sizes"]
 
 
 def _inside(path: str) -> str:
     parts = PurePosixPath(path).parts
-    if not parts or PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path:
+    if not parts or PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path or "\0" in path:
         raise ValueError("not a path inside the dataset folder")
     return path
 
 
-def _name(schedule: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", schedule):
-        raise ValueError("not the name of a schedule, which is that of its file too")
-    return schedule
+Count = Annotated[StrictInt, Field(ge=0, le=1 << 53)]
+Sha256 = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+"""Of a task or a schedule: it names a file or a folder too."""
+Text = Annotated[StrictStr, Field(max_length=10_000)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FileEntry(_Part):
     """One Parquet file: its SHA-256 in hexadecimal, its size in bytes, its number of rows."""
 
-    sha256: str
-    bytes: int
-    rows: int
+    sha256: Sha256
+    bytes: Count
+    rows: Annotated[Count, Field(le=MOST_ROWS)]
 
 
 class TaskEntry(_Part):
-    """One task: where it comes from, how it is scored, and how many records each split holds."""
+    """One task: where it comes from, how it is scored, and how many records each split holds.
 
-    source: str
-    category: str
-    metric: str
-    train: int
-    test: int
+    gold_fails: by protocol, how many gold answers that protocol marks wrong when a model answers with exactly their
+    text; protocols without any are left out.
+    """
+
+    source: Text
+    category: Text
+    metric: Literal["accuracy", "token-F1"]
+    train: Count
+    test: Count
+    gold_fails: dict[Literal["official", "strict"], Count] = {}
 
 
 class ScheduleEntry(_Part):
     """One stored schedule. rounds: of the client that has most. alpha: None where no mixture is drawn."""
 
-    split: str
-    rounds_per_task: float
-    rounds: int
-    alpha: float | None = None
+    split: Name
+    rounds_per_task: Annotated[float, Field(gt=0, le=MOST_ROUNDS)]
+    rounds: Annotated[StrictInt, Field(ge=1, le=MOST_ROUNDS)]
+    alpha: Annotated[float, Field(gt=0)] | None = None
 
 
 class Manifest(_Part):
     """The whole file. `files` are the Parquet files by their path in the folder, with forward slashes.
 
-    name: what to call the dataset in a table. source: "mini" or "release". revision: of what it was made
-    from (a hash of the worlds' code, or of the release's record files). seed: of the mini suite and of the
-    schedules.
+    name: what to call the dataset in a table. source: the kind of source ("mini", "release", "folder"). revision: of
+    what it was made from (a hash of the worlds' code, or of the release's record files). seed: of the mini suite and
+    of the schedules.
     parameters: the other arguments of the build. clients: the tasks of each client in order of arrival;
     dealt: how these were chosen ("catalog", or what was done instead). unseen: tasks that no client trains
     on.
-    fingerprint: SHA-256 over the sorted SHA-256 of the files under data/; results carry it.
+    fingerprint: SHA-256 over names and hashes of the files under data/ and over the clients; results carry it.
+    legacy_fingerprint: the fingerprint by schema 1, which covered the hashes alone; results of schema 1 carry it.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    name: str
-    source: str
-    revision: str
-    seed: int
-    parameters: dict[str, int | float | str]
-    fingerprint: str
-    clients: tuple[tuple[str, ...], ...]
-    dealt: str
-    unseen: tuple[str, ...]
-    tasks: dict[str, TaskEntry]
-    public: int
-    schedules: dict[Annotated[str, AfterValidator(_name)], ScheduleEntry]
-    files: dict[Annotated[str, AfterValidator(_inside)], FileEntry]
+    schema_version: Literal[2] = SCHEMA_VERSION
+    name: Annotated[Text, Field(min_length=1)]
+    source: Text
+    revision: Text
+    seed: StrictInt
+    parameters: dict[str, bool | int | float | str | None]
+    fingerprint: Sha256
+    legacy_fingerprint: Sha256
+    clients: tuple[tuple[Name, ...], ...]
+    dealt: Text
+    unseen: tuple[Name, ...]
+    tasks: dict[Name, TaskEntry]
+    public: Count
+    schedules: dict[Name, ScheduleEntry]
+    files: dict[Annotated[StrictStr, AfterValidator(_inside)], FileEntry]
 
     @model_validator(mode="after")
-    def _schedules_have_files(self) -> Manifest:
+    def _consistent(self) -> Manifest:
+        check_clients(self.clients, self.tasks)
         for name in self.schedules:
             if f"{SCHEDULES}/{name}.parquet" not in self.files:
-                raise ValueError(f"the schedule {name} has no file")
+                raise ValueError(f"there is no file of the schedule {name}")
+        rows: dict[tuple[str, str], int] = {}
+        for path, entry in self.files.items():
+            if match := re.fullmatch(rf"{DATA}/([^/]+)/(train|test|{PUBLIC})-\d+\.parquet", path):
+                rows[match[1], match[2]] = rows.get((match[1], match[2]), 0) + entry.rows
+            elif not re.fullmatch(rf"{SCHEDULES}/[^/]+\.parquet", path):
+                raise ValueError(f"{path!r} is no file of a dataset")
+        expected = {(task, split): getattr(entry, split) for task, entry in self.tasks.items() for split in _SPLITS}
+        expected[PUBLIC, PUBLIC] = self.public
+        for key in sorted({*rows, *expected}):
+            if rows.get(key, 0) != expected.get(key):
+                raise ValueError(f"{key[0]} ({key[1]}) has {expected.get(key)} records, its files {rows.get(key, 0)}")
         return self
 
 
-def fingerprint(files: Iterable[tuple[str, FileEntry]]) -> str:
-    """SHA-256, in hexadecimal, over the sorted hashes of those files that lie under data/."""
+_SPLITS = ("train", "test")
+
+
+def check_clients(clients: Sequence[Sequence[str]], tasks: Mapping[str, object]) -> None:
+    """ValueError for no client, a client without tasks, a task of two clients, and a task that does not exist."""
+    if not clients:
+        raise ValueError("there is no client")
+    owner: dict[str, int] = {}
+    for number, of_client in enumerate(clients):
+        if not of_client:
+            raise ValueError(f"client {number} has no task")
+        for task in of_client:
+            if task in owner:
+                raise ValueError(f"task {task!r} belongs to client {owner[task]} and to client {number}")
+            if task not in tasks:
+                raise ValueError(f"task {task!r} of client {number} does not exist")
+            owner[task] = number
+
+
+def fingerprint(files: Iterable[tuple[str, FileEntry]], clients: Sequence[Sequence[str]]) -> str:
+    """SHA-256, in hexadecimal, over names and hashes of the files under data/ and over the clients' tasks in order."""
+    records = sorted((path, entry.sha256) for path, entry in files if path.startswith(f"{DATA}/"))
+    return hashlib.sha256(json.dumps([records, list(map(list, clients))]).encode()).hexdigest()
+
+
+def legacy_fingerprint(files: Iterable[tuple[str, FileEntry]]) -> str:
+    """The fingerprint by schema 1: SHA-256, in hexadecimal, over the sorted hashes of the files under data/."""
     hashes = sorted(entry.sha256 for path, entry in files if path.startswith(f"{DATA}/"))
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
@@ -117,16 +178,20 @@ def sha256(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a built dataset; DrakeError when there is no such folder or it is no built dataset."""
+    """The manifest of a built dataset; DrakeError when there is no such folder or it is no built dataset.
+
+    A manifest of schema 1 is read as well: its fingerprint becomes `legacy_fingerprint`, the other is computed.
+    """
     path = folder / MANIFEST
     if not folder.is_dir():
         raise DrakeError(f"there is no folder {folder}; make a dataset with `drake build --out {folder}`.")
-    if not path.is_file():
+    if not path.exists():
         raise DrakeError(
             f"{folder} is no built dataset (it has no {MANIFEST}); make one with `drake build --out FOLDER`."
         )
+    content = read_regular(path, MOST_BYTES)
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(_migrated(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -134,26 +199,57 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} is not a manifest that this version reads (schema {SCHEMA_VERSION}): {where}: "
             f"{first['msg']}; build the dataset again."
         ) from error
-    if manifest.fingerprint != fingerprint(manifest.files.items()):
+    files = manifest.files.items()
+    if (manifest.fingerprint, manifest.legacy_fingerprint) != (
+        fingerprint(files, manifest.clients),
+        legacy_fingerprint(files),
+    ):
         raise DrakeError(
             f"{path} contradicts itself: its fingerprint is not that of its file hashes; build the dataset again."
         )
     return manifest
 
 
+def _migrated(content: bytes) -> bytes:
+    """A manifest of schema 1 in the shape of schema 2; anything else as it is, for the validation to judge."""
+    try:
+        raw: Any = json.loads(content)
+        if not isinstance(raw, dict) or raw.get("schema_version") != 1 or "legacy_fingerprint" in raw:
+            return content
+        files = [(path, FileEntry.model_validate(entry)) for path, entry in raw["files"].items()]
+        raw |= {
+            "schema_version": SCHEMA_VERSION,
+            "legacy_fingerprint": raw["fingerprint"],
+            "fingerprint": fingerprint(files, raw["clients"]),
+        }
+        return json.dumps(raw).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return content
+
+
 def check_files(folder: Path, manifest: Manifest, check: Check = "sha256") -> None:
     """Compare the files with the manifest: all sizes, and the bytes too unless `check` is "sizes".
 
-    Raises DrakeError for the first file that is missing or differs.
+    Raises DrakeError for the first file that is missing, is a link out of the dataset, or differs.
     """
     again = "copy or build the dataset again"
     for name, entry in manifest.files.items():
         path = folder / name
         if not path.is_file():
             raise DrakeError(f"{folder} is incomplete: {name} is missing; {again}.")
+        if not _within(path, folder):
+            raise DrakeError(f"{path} is a link to a file outside the dataset; copy that file into it.")
         if (size := path.stat().st_size) != entry.bytes:
             raise DrakeError(f"{path} has {size} bytes where the manifest says {entry.bytes}; {again}.")
     if check == "sha256":
         for name, entry in manifest.files.items():
             if sha256(folder / name) != entry.sha256:
                 raise DrakeError(f"{folder / name} is not the file its manifest describes (SHA-256); {again}.")
+
+
+def _within(path: Path, folder: Path) -> bool:
+    """Whether a file lies in the folder, links followed. The Hub's cache keeps a snapshot as links to its blobs."""
+    places = [folder.resolve()]
+    if folder.resolve().parent.name == "snapshots":
+        places.append(folder.resolve().parents[1] / "blobs")
+    return any(path.resolve().is_relative_to(place) for place in places)

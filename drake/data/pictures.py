@@ -16,12 +16,12 @@ import io
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from drake.errors import DrakeError
-from drake.models.prompts import Record
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """What Pillow may try to read."""
@@ -63,7 +63,7 @@ BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"
 _quiet = threading.Lock()  # filters of warnings belong to the process, and batches are made by several threads
 
 
-def image_bytes(record: Record) -> list[bytes]:
+def image_bytes(record: Mapping[str, Any]) -> list[bytes]:
     """The encoded pictures of a record: bytes as such, or the {"bytes", "path"} of a dataset's undecoded rows.
 
     Raises DrakeError for a picture that is there by its path alone.
@@ -81,7 +81,7 @@ def image_bytes(record: Record) -> list[bytes]:
     return found
 
 
-def decoded_images(record: Record) -> list[Image.Image]:
+def decoded_images(record: Mapping[str, Any]) -> list[Image.Image]:
     """The pictures of a record, decoded; DrakeErrors name the record and the picture."""
     images = image_bytes(record)
     try:
@@ -118,7 +118,7 @@ def decoded(data: bytes) -> Image.Image:
         raise DrakeError(_damaged(data, error)) from error
 
 
-def first_unreadable(records: Sequence[Record], images: list[list[bytes]]) -> str:
+def first_unreadable(records: Sequence[Mapping[str, Any]], images: list[list[bytes]]) -> str:
     """Where the broken picture of a batch is, for the error's sentence."""
     for record, row in zip(records, images, strict=True):
         for index, data in enumerate(row):

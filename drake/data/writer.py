@@ -12,20 +12,13 @@ records in the same order give the same bytes, as long as the versions of the li
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets import Features, Image, List, Value
 
-from drake.common.files import check_folder, writing
+from drake.common.files import writing
 from drake.data import card
 from drake.data.manifest import (
     DATA,
@@ -36,39 +29,21 @@ from drake.data.manifest import (
     Manifest,
     ScheduleEntry,
     TaskEntry,
+    check_clients,
     fingerprint,
+    legacy_fingerprint,
     sha256,
 )
+from drake.data.oracle import GoldVerdicts, check_record
+from drake.data.parquet_files import SCHEDULE_FEATURES, Shards, parquet_writer, row_count
+from drake.data.publishing import check_target, publish, temporary_sibling
 from drake.data.record import Record
 from drake.data.schedules import federation_schedule
 from drake.errors import DrakeError
+from drake.scoring.answers import PROTOCOLS
 
-FEATURES = Features(
-    {
-        "id": Value("string"),
-        "task": Value("string"),
-        "source": Value("string"),
-        "category": Value("string"),
-        "images": List(Image()),
-        "prompt": Value("string"),
-        "choices": List(Value("string")),
-        "answer": Value("string"),
-        "metric": Value("string"),
-    }
-)
-SCHEDULE_FEATURES = Features(
-    {
-        "client": Value("int32"),
-        "round": Value("int32"),
-        "position": Value("int32"),
-        "task": Value("string"),
-        "id": Value("string"),
-    }
-)
 MOST_BUFFERED = 64 << 20
 """Bytes of records that wait in memory, over all files; reaching it writes one row group per waiting file."""
-SHARD = 512 << 20
-"""Bytes after which a task's split continues in its next file."""
 
 
 class Schedules(NamedTuple):
@@ -82,14 +57,16 @@ class Schedules(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """What the manifest and the card say about where the records come from; fields as in `Manifest`."""
+    """What the manifest and the card say about where the records come from; fields as in `Manifest` and `Source`."""
 
     name: str
     source: str
     revision: str
     seed: int
-    parameters: Mapping[str, int | float | str]
+    parameters: Mapping[str, Any]
     licence: str
+    about: str = ""
+    licences: Mapping[str, str] = {}
 
 
 def schedule_name(split: str, alpha: float | None) -> str:
@@ -104,24 +81,30 @@ def write_dataset(
     schedules: Schedules,
     provenance: Provenance,
     overwrite: bool = False,
+    verdicts: GoldVerdicts | None = None,
 ) -> Manifest:
     """Write (split, record) pairs, split being "train", "test" or "public", as the dataset `folder`.
 
     Records are streamed: what is held is at most MOST_BUFFERED bytes of them and the ids of the train splits.
-    `overwrite` replaces an earlier built dataset, and nothing else.
+    `overwrite` replaces an earlier built dataset, and nothing else. `verdicts` is given every record; what it counts
+    stands in the manifest.
     Raises DrakeError when the target is in the way or cannot be written, when a record is inconsistent or
     repeated, and when a client's task has no train or no test records.
     """
-    folder = Path(folder)
+    folder, verdicts = Path(folder), verdicts or GoldVerdicts()
     check_target(folder, overwrite)
-    with writing(folder), _temporary_sibling(folder) as temporary:
-        contents = _write_records(temporary, records)
+    with writing(folder), temporary_sibling(folder) as temporary:
+        contents = _write_records(temporary, records, verdicts)
         if not contents.tasks:
             raise DrakeError(f"nothing to write to {folder}: the source {provenance.source!r} holds no record.")
         for task in (task for tasks in schedules.clients for task in tasks):
             entry = contents.tasks.get(task)
             if entry is None or not entry.train or not entry.test:
                 raise DrakeError(f"task {task!r} of a client needs records in train and in test; it lacks some.")
+        try:
+            check_clients(schedules.clients, contents.tasks)
+        except ValueError as error:
+            raise DrakeError(f"the clients of {provenance.name} cannot be used: {error}.") from error
         stored = _write_schedules(temporary, schedules, contents.train_ids, provenance.seed)
         files = {name: _entry(temporary / name) for name in _parquet_files(temporary)}
         of_clients = {task for tasks in schedules.clients for task in tasks}
@@ -131,7 +114,8 @@ def write_dataset(
             revision=provenance.revision,
             seed=provenance.seed,
             parameters=dict(provenance.parameters),
-            fingerprint=fingerprint(files.items()),
+            fingerprint=fingerprint(files.items(), schedules.clients),
+            legacy_fingerprint=legacy_fingerprint(files.items()),
             clients=tuple(map(tuple, schedules.clients)),
             dealt=schedules.dealt,
             unseen=tuple(sorted(task for task in contents.tasks if task not in of_clients)),
@@ -141,29 +125,14 @@ def write_dataset(
             files=files,
         )
         described = {
-            "README.md": card.readme(manifest, provenance.licence),
+            "README.md": card.readme(manifest, provenance.licence, provenance.about, provenance.licences),
             "croissant.json": card.croissant(manifest, provenance.licence),
             MANIFEST: manifest.model_dump_json(indent=1) + "\n",
         }
         for name, text in described.items():
             (temporary / name).write_text(text, encoding="utf-8")
-        _publish(temporary, folder, overwrite)
+        publish(temporary, folder, overwrite)
     return manifest
-
-
-def check_target(folder: Path, overwrite: bool) -> None:
-    """Raise DrakeError when a dataset cannot be put at `folder`; called early, before the work is done."""
-    check_folder(folder.parent)
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise DrakeError(f"{folder} is a file; choose another --out.")
-    if not any(folder.iterdir()):
-        return
-    if not overwrite:
-        raise DrakeError(f"{folder} exists and is not empty; choose another --out, or pass --overwrite.")
-    if not (folder / MANIFEST).is_file():
-        raise DrakeError(f"{folder} is no built dataset, so it is not overwritten; choose another --out.")
 
 
 class _Contents(NamedTuple):
@@ -172,22 +141,27 @@ class _Contents(NamedTuple):
     public: int
 
 
-def _write_records(folder: Path, records: Iterable[tuple[str, Record]]) -> _Contents:
-    files: dict[tuple[str, str], _Shards] = {}
+def _write_records(folder: Path, records: Iterable[tuple[str, Record]], verdicts: GoldVerdicts) -> _Contents:
+    files: dict[tuple[str, str], Shards] = {}
     first: dict[str, Record] = {}
     ids: dict[tuple[str, str], dict[str, None]] = {}
     buffered = 0
     try:
         for split, record in records:
-            _check_record(split, record)
+            check_record(split, record)
             key = (record.task, split)
             if key not in files:
-                files[key] = _Shards(folder / DATA / record.task, split)
+                files[key] = Shards(folder / DATA / record.task, split)
                 ids[key] = {}
             if record.id in ids[key]:
                 raise DrakeError(f"two records of {record.task} ({split}) are called {record.id!r}.")
             ids[key][record.id] = None
-            first.setdefault(record.task, record)
+            if first.setdefault(record.task, record).metric != record.metric and record.task != PUBLIC:
+                raise DrakeError(
+                    f"record {record.id!r} has the metric {record.metric!r}, others of its task have "
+                    f"{first[record.task].metric!r}; a task has one metric."
+                )
+            verdicts.add(record)
             buffered += files[key].add(record)
             if buffered >= MOST_BUFFERED:
                 for shards in files.values():
@@ -205,6 +179,7 @@ def _write_records(folder: Path, records: Iterable[tuple[str, Record]]) -> _Cont
                 metric=record.metric,
                 train=count.get((task, "train"), 0),
                 test=count.get((task, "test"), 0),
+                gold_fails={p: n for p in PROTOCOLS if (n := verdicts.count[task, p])},
             )
             for task, record in first.items()
             if task != PUBLIC
@@ -212,66 +187,6 @@ def _write_records(folder: Path, records: Iterable[tuple[str, Record]]) -> _Cont
         train_ids={task: list(known) for (task, split), known in ids.items() if split == "train"},
         public=count.get((PUBLIC, PUBLIC), 0),
     )
-
-
-def _check_record(split: str, record: Record) -> None:
-    if split not in ("train", "test", PUBLIC) or (split == PUBLIC) != (record.task == PUBLIC):
-        raise DrakeError(f"record {record.id!r} of task {record.task!r} cannot be in a split called {split!r}.")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", record.task, re.ASCII):
-        raise DrakeError(f"{record.task!r} cannot name a task: use letters, digits, '_', '-' and '.'.")
-    if (marks := record.prompt.count("<image>")) != len(record.images):
-        raise DrakeError(f"record {record.id!r} has {len(record.images)} images and {marks} <image> in its prompt.")
-
-
-class _Shards:
-    """The Parquet files of one task's split, one after another."""
-
-    def __init__(self, folder: Path, split: str):
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._split = folder, split
-        self._rows: list[Record] = []
-        self._writer: pq.ParquetWriter | None = None
-        self._count = self._written = self._buffered = 0
-
-    def add(self, record: Record) -> int:
-        """Keep a record until `flush`; returns about how many bytes that takes."""
-        self._rows.append(record)
-        size = sum(map(len, record.images)) + 4 * len(record.prompt) + 1000
-        self._buffered += size
-        return size
-
-    def flush(self) -> None:
-        if not self._rows:
-            return
-        if self._writer is None:
-            self._writer = _parquet_writer(
-                self._folder / f"{self._split}-{self._count:05d}.parquet", FEATURES.arrow_schema
-            )
-        self._writer.write_table(_table(self._rows))
-        self._written += self._buffered
-        self._rows, self._buffered = [], 0
-        if self._written >= SHARD:
-            self.close()
-
-    def close(self) -> None:
-        self.flush()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer, self._count, self._written = None, self._count + 1, 0
-
-
-def _table(rows: Sequence[Record]) -> pa.Table:
-    columns = dict(zip(Record._fields, map(list, zip(*rows, strict=True)), strict=True))
-    columns["images"] = [[{"bytes": image, "path": None} for image in images] for images in columns["images"]]
-    return pa.Table.from_pydict({name: columns[name] for name in FEATURES}, schema=FEATURES.arrow_schema)
-
-
-def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Pictures are compressed already and rarely repeat within a task: a dictionary of them would only cost
-    # memory.
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts, write_statistics=texts)
 
 
 def _write_schedules(
@@ -285,7 +200,7 @@ def _write_schedules(
             split, schedules.clients, sizes, schedules.rounds_per_task, seed, 0.5 if alpha is None else alpha
         )
         path = folder / SCHEDULES / f"{name}.parquet"
-        with _parquet_writer(path, SCHEDULE_FEATURES.arrow_schema) as writer:
+        with parquet_writer(path, SCHEDULE_FEATURES.arrow_schema) as writer:
             for client, rounds in enumerate(drawn):
                 rows = [
                     (client, number, position, task, train_ids[task][row])
@@ -306,43 +221,4 @@ def _parquet_files(folder: Path) -> list[str]:
 
 
 def _entry(path: Path) -> FileEntry:
-    return FileEntry(sha256=sha256(path), bytes=path.stat().st_size, rows=pq.read_metadata(path).num_rows)
-
-
-@contextmanager
-def _temporary_sibling(folder: Path) -> Iterator[Path]:
-    """A new empty folder beside `folder`, on the same disk so that it can be renamed; gone when done."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as outer:
-        inner = Path(outer) / folder.name
-        inner.mkdir()  # with the usual permissions; those of the outer one are for its owner only
-        yield inner
-
-
-def _publish(temporary: Path, folder: Path, overwrite: bool) -> None:
-    """Make `temporary` durable and give it its name; DrakeError when something appeared there meanwhile."""
-    for path in (*temporary.rglob("*"), temporary):
-        _fsync(path)
-    if overwrite and (folder / MANIFEST).is_file():  # the old dataset steps aside, then goes
-        aside = temporary.parent / "replaced"
-        os.rename(folder, aside)
-        os.rename(temporary, folder)
-        shutil.rmtree(aside)
-    else:
-        try:
-            os.rename(temporary, folder)  # takes the place of an empty folder, never of a full one
-        except OSError as error:
-            if folder.exists():
-                raise DrakeError(
-                    f"{folder} appeared while it was being built; choose another --out, or pass --overwrite."
-                ) from error
-            raise
-    _fsync(folder.parent)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return FileEntry(sha256=sha256(path), bytes=path.stat().st_size, rows=row_count(path))

@@ -20,6 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from drake.data.fingerprints import current_fingerprint
 from drake.errors import DrakeError
 from drake.federation.participation import EVERYONE
 from drake.results import FILE, Estimate, Results, load
@@ -141,7 +142,7 @@ def row(results: Results, origin: str) -> Row:
             split=results.data.split,
             models=models,
             preset=results.preset,
-            fingerprint=results.data.fingerprint,
+            fingerprint=current_fingerprint(results.data.fingerprint),
             numbers=_digest(results.config),
         ),
         method=results.method.name,

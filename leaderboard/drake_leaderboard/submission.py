@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drake.common.files import check_folder, replacing, writing
+from drake.data.fingerprints import current_fingerprint
 from drake.errors import DrakeError
 from drake.results import FILE, Results, ScoreMatrix, SeedRun, aggregate, load, score_table, seed_summary
 from drake.results.dataset import open_data
@@ -158,7 +159,7 @@ def verify(folder: Path | str, data: Path | str | None = None) -> Verified:
 def data_of(folder: Path, results: Results, data: Path | str | None = None) -> Benchmark:
     """The dataset that a run was made on. DrakeError when the one opened has another fingerprint."""
     benchmark = open_data(results, data)
-    if benchmark.fingerprint != results.data.fingerprint:
+    if benchmark.fingerprint != current_fingerprint(results.data.fingerprint):
         raise DrakeError(
             f"{folder} was run on data with fingerprint {results.data.fingerprint}, the data opened here have "
             f"{benchmark.fingerprint}; name the dataset of the run with --data."

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub.errors import EntryNotFoundError
@@ -19,6 +21,7 @@ from PIL import Image
 import drake.data.benchmark
 from drake.data.benchmark import load
 from drake.data.building import build
+from drake.data.manifest import FileEntry, fingerprint, legacy_fingerprint, sha256
 from drake.errors import DrakeError, UnknownName
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +123,7 @@ def test_other_schedules_deal_the_same_records_otherwise(stored):
 def test_a_large_dataset_goes_through_the_arrow_cache_with_the_same_rows(stored, tmp_path, monkeypatch):
     small = load(stored)
     monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", 0)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
     large = load(stored)
     rows = large.records("VSR-0", "train")
     assert rows.features == small.records("VSR-0", "train").features
@@ -185,7 +188,7 @@ def test_a_flipped_bit_is_found_unless_only_sizes_are_checked(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(schema_version=2), "schema_version"),
+        (lambda m: m.update(schema_version=3), "schema_version"),
         (lambda m: m.update(fingerprint="0" * 64), "contradicts itself"),
         (lambda m: m["files"].update({"../secret": {"sha256": "", "bytes": 1, "rows": 1}}), "inside the dataset"),
         (lambda m: m.pop("clients"), "clients"),
@@ -268,3 +271,182 @@ def test_everything_works_offline_and_the_folder_is_not_written_to(stored, tmp_p
     assert second == "12 (36, 36)"
     assert "nobody/such-a-dataset" in refusal
     assert "cannot be reached" in refusal
+
+
+def test_load_dataset_never_hands_out_another_build(tmp_path):
+    """The folders have the same last part, the same configs and the same patterns."""
+    first = build(out=tmp_path / "a/mini", seed=0, **SIZES)
+    second = build(out=tmp_path / "b/mini", seed=1, **SIZES)
+
+    def pictures(folder: Path, config: str = "VSR-0") -> list[bytes]:
+        rows = datasets.load_dataset(str(folder), config, cache_dir=str(tmp_path / "cache"))["train"]
+        rows = rows.cast_column("images", datasets.List(datasets.Image(decode=False)))
+        return [row["images"][0]["bytes"] for row in rows]
+
+    of_first = pictures(first)
+    assert pictures(second) == [row["images"][0]["bytes"] for row in load(second).records("VSR-0", "train")]
+    assert pictures(second) != of_first
+    assert pictures(first) == of_first
+    build(out=first, seed=1, overwrite=True, **SIZES)
+    assert pictures(first) == pictures(second)
+    assert len(pictures(second, "default")) == 12 * 47
+
+
+def test_the_arrow_copies_of_a_large_dataset_belong_to_their_content(stored, tmp_path, monkeypatch):
+    """Same path and modification time, other content."""
+    monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", 0)
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "d"
+    for seed in (0, 1):
+        build(out=folder, seed=seed, overwrite=True, **SIZES)
+        for path in folder.rglob("*.parquet"):
+            os.utime(path, (1, 1))
+        table = pq.read_table(folder / "data/VSR-0/train-00000.parquet")
+        assert load(folder).records("VSR-0", "train").to_list() == table.to_pylist()
+
+
+@pytest.mark.parametrize("name", ["x [v2]", "a::b", "ein Ordner", "*"])
+def test_a_folder_may_be_called_anything(stored, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", 0)
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
+    expected = load(stored).client(2).round(3).to_list()
+    folder = Path(shutil.copytree(stored, tmp_path / name))
+    assert load(folder).client(2).round(3).to_list() == expected
+    assert len(load(folder).public) == 2 * 25
+
+
+def schema_1(manifest: dict) -> None:
+    """Turn a manifest into that of an older version."""
+    manifest.update(schema_version=1, fingerprint=manifest.pop("legacy_fingerprint"))
+    for task in manifest["tasks"].values():
+        del task["gold_fails"]
+
+
+def test_a_dataset_of_an_older_version_opens_with_the_fingerprint_of_today(stored, copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    schema_1(manifest)
+    replace(copy / "manifest.json", json.dumps(manifest).encode())
+    assert load(copy).fingerprint == load(stored).fingerprint
+    manifest["fingerprint"] = "0" * 64
+    replace(copy / "manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(DrakeError, match="contradicts itself"):
+        load(copy)
+
+
+def test_the_fingerprint_covers_names_and_clients(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    files = {name: FileEntry.model_validate(entry) for name, entry in manifest["files"].items()}
+    before = fingerprint(files.items(), manifest["clients"])
+    assert before == manifest["fingerprint"]
+    exchanged = dict(files)
+    train, test = "data/VSR-0/train-00000.parquet", "data/VSR-0/test-00000.parquet"
+    exchanged[train], exchanged[test] = files[test], files[train]
+    assert fingerprint(exchanged.items(), manifest["clients"]) != before
+    assert fingerprint(files.items(), manifest["clients"][::-1]) != before
+    schedule = {**files, "schedules/static.parquet": files[train]}
+    assert fingerprint(schedule.items(), manifest["clients"]) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["schedules"]["static"].update(rounds=10**10), "rounds"),
+        (lambda m: m["schedules"]["static"].update(rounds_per_task=float("nan")), "rounds_per_task"),
+        (lambda m: m["schedules"].update({"../../x": m["schedules"]["static"]}), "schedules"),
+        (lambda m: m["schedules"].update(other=m["schedules"]["static"]), "no file of the schedule other"),
+        (lambda m: m["clients"].append([]), "client 10 has no task"),
+        (lambda m: m["clients"][0].append("VSR-0"), "'VSR-0' belongs to client 0 and to client 1"),
+        (lambda m: m["clients"][0].append("Pets-0"), "'Pets-0' of client 0 does not exist"),
+        (lambda m: m.update(clients=[]), "no client"),
+        (lambda m: m["tasks"]["VSR-0"].update(train=13), "VSR-0.*has 13 records, its files 12"),
+        (lambda m: m["tasks"]["VSR-0"].update(train=True), "train"),
+        (lambda m: m["tasks"]["VSR-0"].update(train=-1), "train"),
+        (lambda m: m["tasks"]["VSR-0"].update(metric="bleu"), "metric"),
+        (lambda m: m.update(seed="0"), "seed"),
+        (lambda m: m["files"]["schedules/static.parquet"].update(sha256="x"), "sha256"),
+    ],
+)
+def test_a_manifest_that_would_hang_or_break_a_run_is_refused(copy, change, message):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest)
+    replace(copy / "manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(DrakeError, match=message) as caught:
+        load(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_that_is_a_pipe_or_enormous_or_deep_is_refused(copy, monkeypatch):
+    replace(copy / "manifest.json", b"[" * 200_000)
+    with pytest.raises(DrakeError, match="not a manifest"):
+        load(copy)
+    monkeypatch.setattr("drake.data.manifest.MOST_BYTES", 1000)
+    with pytest.raises(DrakeError, match="more than 1,000"):
+        load(copy)
+    (copy / "manifest.json").unlink()
+    os.mkfifo(copy / "manifest.json")
+    with pytest.raises(DrakeError, match="no regular file"):
+        load(copy)
+
+
+def test_a_file_behind_a_link_out_of_the_dataset_is_refused(copy, tmp_path):
+    for name in ("data/VSR-0/test-00000.parquet", "schedules/dynamic.parquet"):
+        outside = tmp_path / "outside.parquet"
+        (copy / name).rename(outside)
+        (copy / name).symlink_to(outside)
+        with pytest.raises(DrakeError, match="is a link to a file outside the dataset"):
+            load(copy)
+        (copy / name).unlink()
+        outside.rename(copy / name)
+    load(copy)
+
+
+def rewritten(folder: Path, name: str, change) -> None:
+    """Change a Parquet file and let the manifest agree with it."""
+    table = change(pq.read_table(folder / name))
+    (folder / name).unlink()
+    pq.write_table(table, folder / name)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name].update(sha256=sha256(folder / name), bytes=(folder / name).stat().st_size)
+    entries = [(path, FileEntry.model_validate(entry)) for path, entry in manifest["files"].items()]
+    manifest["fingerprint"] = fingerprint(entries, manifest["clients"])
+    manifest["legacy_fingerprint"] = legacy_fingerprint(entries)
+    replace(folder / "manifest.json", json.dumps(manifest).encode())
+
+
+def replaced(table: pa.Table, column: str, values: list) -> pa.Table:
+    place = table.column_names.index(column)
+    return table.set_column(place, table.schema.field(column), pa.array(values, table.schema.field(column).type))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns(["answer"]), "no column 'answer'"),
+        (lambda table: replaced(table, "answer", [None, *table["answer"].to_pylist()[1:]]), "rows without 'answer'"),
+        (lambda table: table.set_column(5, "prompt", pa.array(range(len(table)))), None),
+        (lambda table: table.set_column(4, "images", pa.array(range(len(table)))), "columns of other types"),
+        (lambda table: table.slice(1), "has 3 rows where the manifest says 4"),
+    ],
+)
+@pytest.mark.parametrize("most_in_memory", [0, 1 << 30])
+def test_record_files_of_another_shape_are_one_sentence(copy, tmp_path, monkeypatch, change, message, most_in_memory):
+    monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", most_in_memory)
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
+    rewritten(copy, "data/VSR-0/test-00000.parquet", change)
+    if message is None:  # numbers are read as text
+        assert load(copy).records("VSR-0", "test")["prompt"][:] == ["0", "1", "2", "3"]
+        return
+    with pytest.raises(DrakeError, match=message):
+        load(copy).records("VSR-0", "test")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("round", 10**6), ("round", -1), ("id", "VSR-0/test/000000"), ("id", None)]
+)
+def test_a_schedule_that_names_what_is_not_there_is_one_sentence(copy, column, value):
+    def change(table: pa.Table) -> pa.Table:
+        return replaced(table, column, [value, *table[column].to_pylist()[1:]])
+
+    rewritten(copy, "schedules/dynamic.parquet", change)
+    with pytest.raises(DrakeError, match="build the dataset again"):
+        _ = load(copy).client(0).arrivals

@@ -10,8 +10,11 @@ import pytest
 
 import drake.data.building
 from drake.catalog import clients, unseen
+from drake.data.benchmark import load
 from drake.data.building import build, cached_mini
 from drake.data.manifest import read_manifest
+from drake.data.sources import open_source
+from drake.data.sources.mini import processes
 from drake.errors import DrakeError, UnknownName
 
 SIZES = {"train": 12, "test": 4, "public_per_world": 2}
@@ -41,6 +44,47 @@ def test_the_same_seed_gives_the_same_bytes(mini, tmp_path):
     assert files(again) == files(mini)
     other = build(out=tmp_path / "other", seed=1, workers=1, **SIZES)
     assert read_manifest(other).fingerprint != read_manifest(mini).fingerprint
+
+
+def test_the_suite_has_the_bytes_that_stored_results_were_made_on(mini):
+    manifest = read_manifest(mini)
+    assert manifest.legacy_fingerprint == "aad9a86790d81fcf5aac2a0caca1cd325590bac7015ca5dfea2fa6ca9825578d"
+    assert manifest.fingerprint == "1e14a53904a35fa2ec3bbd0d01a1560ab9dff10e7461a64cce3d3235553760ba"
+    schedules = {name: entry.sha256[:16] for name, entry in manifest.files.items() if name.startswith("schedules/")}
+    assert schedules == {
+        "schedules/dynamic.parquet": "f593642b564a55ff",
+        "schedules/static.parquet": "b56f638cb80d37e6",
+    }
+
+
+def test_a_script_without_a_main_guard_may_use_several_processes(mini, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"import drake\ndrake.build('mini', out='built', workers=2, **{SIZES!r})\nprint('once')\n")
+    done = subprocess.run([sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "once\n"), done.stderr
+    assert read_manifest(tmp_path / "built").fingerprint == read_manifest(mini).fingerprint
+
+
+def test_a_process_that_is_killed_is_one_sentence(tmp_path, monkeypatch):
+    real = processes._start
+
+    def doomed():
+        worker = real()
+        worker.kill()
+        return worker
+
+    monkeypatch.setattr(processes, "_start", doomed)
+    with pytest.raises(DrakeError, match=r"ended early.*workers=1"):
+        build(out=tmp_path / "d", workers=2, **SIZES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_source_alone_draws_the_same_records(mini):
+    source = open_source("mini", **SIZES)
+    stored = load(mini)
+    drawn = list(source.records("VSR-0", "test"))
+    assert [record.id for record in drawn] == stored.records("VSR-0", "test")["id"][:]
+    assert [record.id for record in source.public_records()] == stored.public["id"][:]
 
 
 def test_only_the_schedules_differ_between_splits(mini, tmp_path):

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
+import time
 
 import pytest
 from build_samples import png
 
 from drake.catalog import clients
 from drake.data.building import build, deal_tasks
+from drake.data.choices import record_choices
 from drake.data.manifest import read_manifest
-from drake.data.sources.release import release_files, release_records, release_revision
+from drake.data.sources.release import ReleaseSource, release_records
 from drake.errors import DrakeError
 
 
@@ -49,11 +52,11 @@ def test_a_task_of_the_catalog_has_the_catalogs_category_and_metric(release):
 
 
 def test_the_revision_follows_the_content_and_not_the_place(release):
-    before = release_revision(release.folder)
+    before = ReleaseSource(str(release.folder)).revision
     moved = release.folder.rename(release.folder.parent / "moved")
-    assert release_revision(moved) == before
+    assert ReleaseSource(str(moved)).revision == before
     (moved / "dataset" / "Pets" / "test" / "dataset-0.json").write_text(json.dumps([release.row(1)]))
-    assert release_revision(moved) != before
+    assert ReleaseSource(str(moved)).revision != before
 
 
 def refuses(release, *words: str) -> None:
@@ -71,7 +74,7 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DrakeError, match="nowhere"):
         build(tmp_path / "nowhere", out=tmp_path / "out")
     with pytest.raises(DrakeError, match="nowhere"):
-        release_files(tmp_path / "nowhere")
+        ReleaseSource(str(tmp_path / "nowhere"))
 
 
 def test_a_folder_of_something_else_is_named(tmp_path):
@@ -176,6 +179,104 @@ def test_a_task_with_test_records_only_is_unseen(release, tmp_path):
     assert (manifest.clients, manifest.unseen) == ((("Pets-0",),), ("Pets-1",))
 
 
+def test_a_release_may_be_named_as_such(release, tmp_path):
+    by_name = build(f"release:{release.folder}", out=tmp_path / "named")
+    by_path = build(str(release.folder), out=tmp_path / "path")
+    assert read_manifest(by_name) == read_manifest(by_path)
+
+
+def answered(release, answer: str, question: str) -> dict:
+    row = release.row(0, question=question)
+    row["conversations"][1]["value"] = answer
+    return row
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "expected"),
+    [
+        ("[A dog, running on sand., Snow]", "A dog, running on sand.", ("A dog, running on sand.", "Snow")),
+        ("[Snow, A dog, running]", "A dog, running", ("Snow", "A dog, running")),
+        ("[f[x], g[x], none]", "g[x]", ("f[x]", "g[x]", "none")),
+        ("[是，否]", "是", ("是", "否")),
+        ("[Yes, No]", "No", ("Yes", "No")),
+        ("[Yes, No]", "Maybe", ("Yes", "No")),
+        ("[dog house, cat]", "dog", ("dog house", "cat")),
+    ],
+)
+def test_the_gold_answer_stays_whole_among_the_choices(choices, answer, expected):
+    assert record_choices(f"<image>Which?\nChoice list:{choices}. Your answer is:", answer) == expected
+
+
+def test_a_prompt_of_many_brackets_and_commas_takes_no_time():
+    for text in ("[" + "a," * 100_000, "Choice list:[" * 20_000, "Choice list:[" + "a," * 100_000 + "]"):
+        started = time.perf_counter()
+        record_choices(text, "b, b")
+        assert time.perf_counter() - started < 2
+
+
+def test_gold_answers_that_cannot_win_are_counted_and_told(release, tmp_path):
+    question = "Who?\nChoice list:[cat, dog]. Your answer is:"
+    good = [answered(release, "cat", question)] * 3
+    release.write("train", [*good, answered(release, "Maybe", question)])
+    told: list[str] = []
+    manifest = read_manifest(build(release.folder, out=tmp_path / "out", warn=told.append))
+    assert manifest.tasks["Pets-0"].gold_fails == {"official": 1, "strict": 1}
+    (sentence,) = told
+    assert "Pets-0: 1 gold answers are none of the choices" in sentence
+    assert "'Maybe' of ['cat', 'dog']" in sentence
+    assert "- Pets-0: 1 by protocol `strict`" in (tmp_path / "out/README.md").read_text()
+    with pytest.warns(UserWarning, match="Pets-0: 1 gold answers"):
+        build(release.folder, out=tmp_path / "again")
+
+
+def metric_of(release, train: list[dict], test: list[dict]) -> str:
+    release.write("train", train, "Pets-1")
+    release.write("test", test, "Pets-1")
+    return next(ReleaseSource(str(release.folder)).records("Pets-1", "train")).metric
+
+
+def test_one_prompt_without_its_list_does_not_decide_the_metric(release):
+    listed = [answered(release, "cat", "Who?\nChoice list:[cat, dog]. Your answer is:")] * 60
+    assert metric_of(release, [*listed, answered(release, "cat", "Who?")], listed) == "accuracy"
+
+
+def test_boxes_in_captions_are_no_choices(release):
+    rows = [answered(release, "a dog on grass", "Describe [0.1, 0.2, 0.5, 0.9].")] * 5
+    assert metric_of(release, rows, rows) == "token-F1"
+
+
+def test_lists_in_train_and_none_in_test_are_refused(release):
+    listed = [answered(release, "cat", "Who?\nChoice list:[cat, dog]. Your answer is:")] * 5
+    with pytest.raises(DrakeError, match="Pets-1: 100% of the train prompts and 0% of the test prompts"):
+        metric_of(release, listed, [answered(release, "cat", "Who?")] * 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [("", "empty answer"), ("see <image>", "<image> in its answer"), ("\ud83d?", "half a character")],
+)
+def test_an_answer_that_cannot_be_used_names_file_and_record(release, answer, message):
+    row = answered(release, answer, "Who?\nChoice list:[cat, dog]. Your answer is:")
+    release.write("train", [release.row(0), row])
+    refuses(release, str(release.file("train")), "record 1 ", message)
+
+
+def test_a_record_file_that_is_a_pipe_is_refused(release):
+    release.file("train").unlink()
+    os.mkfifo(release.file("train"))
+    refuses(release, str(release.file("train")), "no regular file")
+
+
+def test_a_record_of_very_many_pictures_is_refused_before_they_are_read(release):
+    release.write("train", [release.row(0, *([1] * 100_000))])
+    refuses(release, "record 0 ", "100,001 pictures")
+
+
+def test_json_lines_are_told_from_broken_json(release):
+    path = release.write("train", "\n".join(json.dumps(release.row(0)) for _ in range(2)))
+    refuses(release, str(path), "JSON Lines")
+
+
 def test_the_catalogs_clients_keep_their_tasks():
     official = clients()
     everything = [task for tasks in official for task in tasks]
@@ -213,6 +314,8 @@ class TestRealPictures:
         assert manifest.clients == (("DreamSim-0",), ("NLVR2-0",), ("NLVR2-1",))
         assert "in turn" in manifest.dealt
         assert manifest.source == "release"
+        assert manifest.legacy_fingerprint == "9a857a98e8d01f224ce7666c1794144a4007f1fe499f89c7de8d174e5ac52dfb"
+        assert manifest.fingerprint == "9ec8ca750d871d32144ad72437e33f10fd8311b8e3e0ebe3a51a0373fe0aa4b0"
 
     def test_pictures_are_the_files_byte_for_byte(self, release_layout):
         stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in release_layout.rglob("*.png")}

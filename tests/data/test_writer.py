@@ -9,7 +9,7 @@ import pytest
 import yaml
 from build_samples import record
 
-from drake.data import writer
+from drake.data import parquet_files, writer
 from drake.data.manifest import read_manifest
 from drake.data.writer import Provenance, Schedules, write_dataset
 from drake.errors import DrakeError
@@ -56,13 +56,14 @@ def test_the_folder_holds_what_the_manifest_says(tmp_path):
         assert entry.bytes == len(files[name])
         assert entry.rows == pq.read_metadata(tmp_path / "d" / name).num_rows
     hashes = sorted(e.sha256 for name, e in manifest.files.items() if name.startswith("data/"))
-    assert manifest.fingerprint == hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    assert manifest.legacy_fingerprint == hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     assert manifest.tasks["Pets-1"].model_dump() == {
         "source": "Pets",
         "category": "Visual Relation",
         "metric": "accuracy",
         "train": 12,
         "test": 4,
+        "gold_fails": {},
     }
     assert (manifest.public, manifest.clients, manifest.unseen) == (3, (("Pets-0",), ("Pets-1",)), ())
     assert manifest.schedules["dirichlet-0.5"].model_dump() == {
@@ -125,7 +126,7 @@ def test_pictures_are_stored_byte_for_byte(tmp_path):
 def test_a_full_buffer_and_a_full_shard_change_files_but_not_rows(tmp_path, monkeypatch):
     write(tmp_path / "whole")
     monkeypatch.setattr(writer, "MOST_BUFFERED", 3000)
-    monkeypatch.setattr(writer, "SHARD", 7000)
+    monkeypatch.setattr(parquet_files, "SHARD", 7000)
     manifest = write(tmp_path / "parts")
     shards = [name for name in manifest.files if name.startswith("data/Pets-0/train-")]
     assert len(shards) > 1
@@ -158,7 +159,7 @@ def test_the_card_and_the_metadata_name_every_file(tmp_path):
             source = field["source"]
             assert (source.get("fileSet") or source["fileObject"])["@id"] in distributed
     columns = [field["source"]["extract"]["column"] for field in croissant["recordSet"][0]["field"]]
-    assert columns == list(writer.FEATURES)
+    assert columns == list(parquet_files.FEATURES)
 
 
 def test_a_target_in_use_is_not_touched(tmp_path):

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
 
@@ -19,19 +16,18 @@ from PIL import Image
 
 from drake.catalog import tasks as catalog_tasks
 from drake.common.seeds import python_random
-from drake.data.record import Record
+from drake.data.record import PUBLIC, Record
 from drake.data.sources.mini.public import public_draft
 from drake.data.sources.mini.world import Draft, World
 from drake.data.sources.mini.worlds import all_worlds
 from drake.errors import DrakeError
 
-PUBLIC = "public"
 MOST_REDRAWS = 50
 RECORDS_PER_WORKER = 2000
-"""A worker starts in about the time that this many records take to draw; fewer are drawn in-process."""
+"""A worker process starts in about the time that this many records take to draw; fewer are drawn in this process."""
 
 
-class _Sizes(NamedTuple):
+class Sizes(NamedTuple):
     """Records per task and split, and public records per world."""
 
     train: int
@@ -39,7 +35,7 @@ class _Sizes(NamedTuple):
     public: int
 
 
-class _WorldRecords(NamedTuple):
+class WorldRecords(NamedTuple):
     tasks: list[tuple[str, Record]]
     public: list[tuple[str, Record]]
 
@@ -63,13 +59,15 @@ def suite_records(
 
     Raises DrakeError when a world cannot draw that many different records, or names a task the catalog lacks.
     """
+    from drake.data.sources.mini.processes import drawn_worlds
+
     worlds = all_worlds()
-    sizes = _Sizes(train, test, public_per_world)
+    sizes = Sizes(train, test, public_per_world)
     if workers is None:
         total = sum(len(world.tasks) * (train + test) + public_per_world for world in worlds.values())
         workers = max(1, min(_usable_cores(), total // RECORDS_PER_WORKER))
     public: list[tuple[str, Record]] = []
-    for records in _deal(partial(_world_records, seed, sizes), list(worlds), workers):
+    for records in drawn_worlds(seed, sizes, list(worlds), workers):
         yield from records.tasks
         public += records.public
     yield from public
@@ -77,20 +75,10 @@ def suite_records(
 
 def world_records(source: str, seed: int = 0, train: int = 400, test: int = 100) -> list[tuple[str, Record]]:
     """(split, record) for the tasks of one world, the same records as in `suite_records` with these sizes."""
-    return _world_records(seed, _Sizes(train, test, 0), source).tasks
+    return records_of_world(seed, Sizes(train, test, 0), source).tasks
 
 
-def _deal(job: Callable[[str], _WorldRecords], sources: Sequence[str], workers: int) -> Iterator[_WorldRecords]:
-    """`job` of every source, in order."""
-    if workers == 1:
-        yield from map(job, sources)
-        return
-    # Not forked: a caller that has started threads (torch has) must not pass on their locks.
-    with ProcessPoolExecutor(min(workers, len(sources)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(job, sources)
-
-
-def _world_records(seed: int, sizes: _Sizes, source: str) -> _WorldRecords:
+def records_of_world(seed: int, sizes: Sizes, source: str) -> WorldRecords:
     """All records of one world: tasks first, since a public record must repeat none of them."""
     world = all_worlds()[source]
     known = catalog_tasks()
@@ -109,7 +97,7 @@ def _world_records(seed: int, sizes: _Sizes, source: str) -> _WorldRecords:
                 for number, (draft, images) in enumerate(drafts)
             ]
         everything |= seen
-    return _WorldRecords(of_tasks, _public_records(world, seed, sizes.public, everything))
+    return WorldRecords(of_tasks, _public_records(world, seed, sizes.public, everything))
 
 
 def _public_records(world: World, seed: int, count: int, seen: set[_Content]) -> list[tuple[str, Record]]:

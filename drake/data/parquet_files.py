@@ -1,0 +1,156 @@
+"""The Parquet files of a dataset: their columns, how they are written, how they are read. The writer and the opened
+dataset call this.
+
+    data/<task>/<split>-00000.parquet     one row per record (`FEATURES`), pictures with the bytes they came with
+    schedules/<name>.parquet              rows of `SCHEDULE_FEATURES`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Features, Image, List, Value
+
+from drake.data.record import Record
+from drake.errors import DrakeError
+
+FEATURES = Features(
+    {
+        "id": Value("string"),
+        "task": Value("string"),
+        "source": Value("string"),
+        "category": Value("string"),
+        "images": List(Image()),
+        "prompt": Value("string"),
+        "choices": List(Value("string")),
+        "answer": Value("string"),
+        "metric": Value("string"),
+    }
+)
+UNDECODED = FEATURES.copy()
+UNDECODED["images"] = List(Image(decode=False))
+SCHEDULE_FEATURES = Features(
+    {
+        "client": Value("int32"),
+        "round": Value("int32"),
+        "position": Value("int32"),
+        "task": Value("string"),
+        "id": Value("string"),
+    }
+)
+SHARD = 512 << 20
+"""Bytes after which a task's split continues in its next file."""
+ROWS_PER_BATCH = 64
+"""Rows that `record_batches` reads at a time; each may hold megabytes of pictures."""
+
+
+class Shards:
+    """The Parquet files of one task's split, written one after another."""
+
+    def __init__(self, folder: Path, split: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._split = folder, split
+        self._rows: list[Record] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._count = self._written = self._buffered = 0
+
+    def add(self, record: Record) -> int:
+        """Keep a record until `flush`; returns about how many bytes that takes."""
+        self._rows.append(record)
+        size = sum(map(len, record.images)) + 4 * len(record.prompt) + 1000
+        self._buffered += size
+        return size
+
+    def flush(self) -> None:
+        """Write what was added as one row group."""
+        if not self._rows:
+            return
+        if self._writer is None:
+            path = self._folder / f"{self._split}-{self._count:05d}.parquet"
+            self._writer = parquet_writer(path, FEATURES.arrow_schema)
+        self._writer.write_table(_table(self._rows))
+        self._written += self._buffered
+        self._rows, self._buffered = [], 0
+        if self._written >= SHARD:
+            self.close()
+
+    def close(self) -> None:
+        """Finish the file; what is added later begins the next one."""
+        self.flush()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer, self._count, self._written = None, self._count + 1, 0
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of a new file, in whose texts repeats are stored once; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Pictures are compressed already and rarely repeat within a task: a dictionary of them would only cost
+    # memory.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts, write_statistics=texts)
+
+
+def _table(rows: Sequence[Record]) -> pa.Table:
+    columns = dict(zip(Record._fields, map(list, zip(*rows, strict=True)), strict=True))
+    columns["images"] = [[{"bytes": image, "path": None} for image in images] for images in columns["images"]]
+    return pa.Table.from_pydict({name: columns[name] for name in FEATURES}, schema=FEATURES.arrow_schema)
+
+
+def read_records(path: Path) -> pa.Table:
+    """The records of one file, pictures encoded; DrakeError where a column is missing, has another type, or holds
+    nothing in some row."""
+    return _checked(path, _read(path))
+
+
+def record_batches(path: Path) -> Iterator[pa.Table]:
+    """The records of one file, a few at a time; DrakeError as in `read_records`."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH):
+                yield _checked(path, pa.Table.from_batches([batch]))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise DrakeError(f"{path} cannot be read as Parquet ({error}); build the dataset again.") from error
+
+
+def _checked(path: Path, table: pa.Table) -> pa.Table:
+    """A table or batch of `path` with the columns of `FEATURES`, checked as `read_records` says."""
+    if missing := [name for name in FEATURES if name not in table.column_names]:
+        raise DrakeError(f"{path} has no column {missing[0]!r}; build the dataset again.")
+    # The files' metadata say that pictures are to be decoded; the schema set here says that they are not.
+    schema = UNDECODED.arrow_schema
+    try:
+        table = table.select(list(FEATURES)).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise DrakeError(f"{path} has columns of other types ({error}); build the dataset again.") from error
+    if empty := [name for name in FEATURES if table[name].null_count]:
+        raise DrakeError(f"{path} has rows without {empty[0]!r}; build the dataset again.")
+    return table
+
+
+def read_schedule(path: Path, client: int) -> pa.Table:
+    """The rows of one client in a schedule's file, by round and position; DrakeError as in `read_records`."""
+    table = _read(path, [("client", "=", client)])
+    if set(SCHEDULE_FEATURES) - set(table.column_names):
+        raise DrakeError(f"{path} lacks columns of a schedule; build the dataset again.")
+    if any(table[name].null_count for name in SCHEDULE_FEATURES):
+        raise DrakeError(f"{path} has incomplete rows; build the dataset again.")
+    return table.sort_by([("round", "ascending"), ("position", "ascending")])
+
+
+def row_count(path: Path) -> int:
+    """The number of rows that a file's footer names; no row is read."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DrakeError(f"{path} is no Parquet file ({error}); build the dataset again.") from error
+
+
+def _read(path: Path, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:
+    try:
+        return pq.read_table(path, filters=filters, partitioning=None)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, ValueError) as error:
+        raise DrakeError(f"{path} cannot be read as Parquet ({error}); build the dataset again.") from error

@@ -1,0 +1,156 @@
+"""What a source of records is: `drake.Source`. `drake.build` turns any source into a dataset folder.
+
+A source is a class with a name, tasks and records. Registered as an entry point of the group "drake.sources", it is
+chosen by `drake build --source NAME` or `--source NAME:ARGUMENT`; "package.module:Class" needs no registration.
+
+    class Signs(drake.Source):
+        kind, name, licence = "signs", "Street signs", "cc-by-4.0"
+        revision = "2024-05"
+
+        def tasks(self):
+            return {"Signs-0": ("train", "test")}
+
+        def records(self, task, split):
+            for number, row in enumerate(rows_of(task, split)):
+                yield Record(f"{task}/{split}/{number:06d}", task, "Signs", "", (row.png,), ...)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
+
+from drake.data.record import PUBLIC, Record
+from drake.errors import DrakeError, UnknownName
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a source that has none."""
+
+
+class Source(ABC):
+    """Tasks and their records, from wherever they come.
+
+    argument: what stands behind the colon of `--source NAME:ARGUMENT`, usually a path; None where nothing does.
+    seed: for sources that draw. options: values of the fields of `Options`.
+
+    Construction is cheap and reads no record, but refuses arguments that cannot work with a DrakeError. The same
+    arguments must give the same records in the same order, whatever else the process does.
+    """
+
+    kind: ClassVar[str]
+    """What the manifest calls such sources, as they are registered: "mini", "release", "folder"."""
+    Options: ClassVar[type] = NoOptions
+    """A frozen dataclass of the source's own options, with defaults; its values are stored in the manifest."""
+    wants_argument: ClassVar[str | None] = None
+    """What the argument names ("a folder"); None for a source that takes none."""
+
+    name: str
+    """What to call the dataset in a table."""
+    licence: str
+    """Licence of the whole, as the Hugging Face Hub spells them ("apache-2.0", "cc-by-4.0", "other")."""
+    about: str = ""
+    """Where the records come from, in sentences for the dataset card."""
+
+    def __init__(self, argument: str | None = None, *, seed: int = 0, **options: Any) -> None:
+        if self.wants_argument and not argument:
+            raise DrakeError(f"the source {self.kind!r} needs {self.wants_argument}: write {self.kind}:PATH.")
+        if argument and not self.wants_argument:
+            raise DrakeError(f"the source {self.kind!r} takes no argument; write {self.kind!r}, not {argument!r} too.")
+        self.argument, self.seed = argument, seed
+        self.options = checked_options(self.Options, self.kind, options)
+        self.on_bad_record: Callable[[DrakeError], None] = _raise
+        """Called with the error of a record that cannot be read, which is then skipped. By default the error is
+        raised; `drake check-source` collects the errors instead."""
+
+    @property
+    @abstractmethod
+    def revision(self) -> str:
+        """What pins the state of the source: a commit, or "sha256:" and a hash of what it reads."""
+
+    @abstractmethod
+    def tasks(self) -> Mapping[str, Sequence[Split]]:
+        """Every task by id with the splits it has. A task without train records is an unseen one."""
+
+    @abstractmethod
+    def records(self, task: str, split: Split) -> Iterator[Record]:
+        """The records of a task's split, one after another; DrakeError names file and record of what is wrong."""
+
+    has_public: bool = False
+    """Whether there are public records, which belong to no client."""
+
+    def public_records(self) -> Iterator[Record]:
+        """The public records: task and category "public", ids that begin with "public/"."""
+        return iter(())
+
+    @property
+    def clients(self) -> tuple[tuple[str, ...], ...] | None:
+        """The tasks of each client in order of arrival; None to have them dealt by `drake.data.building.deal_tasks`."""
+        return None
+
+    @property
+    def licences(self) -> Mapping[str, str]:
+        """Licence by source data set where they differ; the card lists them."""
+        return {}
+
+    def all_records(self, workers: int | None = None) -> Iterator[tuple[str, Record]]:
+        """(split, record) of everything: task by task, train before test, the public records last.
+
+        workers: processes to use, for sources that compute their records; the number must not change them.
+        """
+        for task, splits in self.tasks().items():
+            for split in splits:
+                yield from ((split, record) for record in self.records(task, split))
+        if self.has_public:
+            yield from ((PUBLIC, record) for record in self.public_records())
+
+    @property
+    def parts(self) -> int:
+        """How many splits `all_records` passes through, the public one included; for progress bars."""
+        return sum(map(len, self.tasks().values())) + self.has_public
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The values of the options, for the manifest."""
+        return asdict(self.options)
+
+    @property
+    def default_name(self) -> str:
+        """The name of the folder below data/ that is written where the user gives none."""
+        return self.kind
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a path given as `--source PATH`, without a name, is for this source. Must be quick."""
+        return False
+
+
+def checked_options(kind: type, source: str, values: Mapping[str, Any]) -> Any:
+    """An instance of the options' dataclass; DrakeError for an unknown option, a wrong type or a refused value.
+
+    A number out of range is refused by the dataclass itself, in `__post_init__`.
+    """
+    known = {field.name for field in fields(kind)}
+    types = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in known:
+            if not known:
+                raise DrakeError(f"the source {source!r} has no options, so leave out {name!r}.")
+            raise UnknownName(f"option of the source {source!r}", name, sorted(known))
+        allowed = get_args(types[name]) if isinstance(types[name], UnionType) else (types[name],)
+        fits = type(value) in allowed or (float in allowed and type(value) is int)
+        if not fits:
+            expected = " or ".join(option.__name__ for option in allowed)
+            raise DrakeError(f"{name} of the source {source!r} must be {expected}, not {value!r}.")
+    return kind(**values)
+
+
+def _raise(error: DrakeError) -> None:
+    raise error
