@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from drake.data.building import build as build
     from drake.errors import DrakeError as DrakeError
     from drake.federation.method import Method as Method
+    from drake.runs.api import evaluate as evaluate
 
 __version__ = "0.2.0"
 
@@ -24,11 +25,12 @@ _PUBLIC = {
     "DrakeError": "drake.errors",
     "Method": "drake.federation.method",
     "build": "drake.data.building",
+    "evaluate": "drake.runs.api",
     "load": "drake.data.benchmark",
 }
 """Public name -> the module that defines it."""
 
-__all__ = ["Benchmark", "DrakeError", "Method", "__version__", "build", "load"]
+__all__ = ["Benchmark", "DrakeError", "Method", "__version__", "build", "evaluate", "load"]
 
 _moved.install()
 

@@ -12,7 +12,6 @@ modeling_llama.py), and is written as one.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections import Counter
@@ -38,8 +37,8 @@ from drake.federation.checkpoint import Checkpoints
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.models import backbones, checkpoints
 from drake.models.backbones import Backbone
-from drake.runs.folder import checkpoint_folder
-from drake.runs.request import DTYPES
+from drake.runs.device import DTYPES
+from drake.runs.folder import checkpoint_folder, read_identity
 
 
 class Factors(NamedTuple):
@@ -50,14 +49,18 @@ class Factors(NamedTuple):
     bias: Tensor | None
 
 
-def export(run: Path, client: int, out: Path, seed: int | None = None, merge: bool = False) -> str:
+def export(
+    run: Path, client: int, out: Path, seed: int | None = None, merge: bool = False, method: str | None = None
+) -> str:
     """Write the model with which `client` answers after the last finished round to the new folder `out`; returns
     where the backbone under it is found. seed: None for the run's first.
 
-    merge: a LLaVA checkpoint, else a PEFT adapter. Raises DrakeError for a folder that holds no run, a client or seed
+    merge: a LLaVA checkpoint, else a PEFT adapter. method: the run's, where it is a "module:Class": code is not
+    imported because a folder names it. Raises DrakeError for a folder that holds no run, a client or seed
     that is not in it, a state that is not there, and a method whose model is not of this form.
     """
     config = _config(run)
+    registry.named_by_folder(run, config.get("method"), method)
     seeds = config["seeds"]
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
@@ -97,8 +100,7 @@ def restore(run: Path, config: Mapping[str, Any], client: int, seed: int) -> Bac
     if backbone.revision != revision:
         raise DrakeError(f"{name} has other weights than those the run was made with; restore them.")
     training = Training(**config["numbers"]["training"])
-    options = {option: str(value) for option, value in config["options"].items()}
-    method: Method = registry.find(config["method"])(training, options)
+    method: Method = registry.find(config["method"])(training, config["options"])
     federation = _federation(config, seed, training, backbone)
     method.join(federation)
     model = method.attach(backbone, federation.clients[client])
@@ -118,10 +120,10 @@ def _not_of_this_form(method: str, why: str) -> DrakeError:
 
 
 def _config(run: Path) -> dict[str, Any]:
+    config = read_identity(run)
     try:
-        config = json.loads((run / "config.json").read_text())
         config["assignment"], config["seeds"], config["numbers"]["training"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DrakeError(f"{run} holds no run of `drake eval`; name its --out folder.") from error
     return config
 

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from drake.config import positive, preset
+from drake.config import parse_options, positive, preset
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
-from drake.federation.method import Architecture, Client, Federation, Method, parse_options
+from drake.federation.method import Architecture, Client, Federation, Method
 
 
 @dataclass(frozen=True)
