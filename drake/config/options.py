@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from drake.config.values import read
-from drake.errors import UnknownName
+from drake.errors import DrakeError, UnknownName
 
 if TYPE_CHECKING:
     from drake.federation.method import Method
@@ -34,7 +34,7 @@ def parse_options(options: type, given: Mapping[str, Any], where: Mapping[str, s
     for name, value in given.items():
         place = places.get(name, f"option {name}")
         if name not in known:
-            label = f"option of {place}" if name in places else "option"
-            raise UnknownName(label, name, list(known) or ["none: this method has no options"])
+            unknown = UnknownName("option", name, list(known) or ["none: this method has no options"])
+            raise DrakeError(f"{place}: {unknown}") if name in places else unknown
         values[name] = read(hints[name], value, place)
     return options(**values)

@@ -126,23 +126,22 @@ def _full_names(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def unknown_setting(name: str, where: str) -> DrakeError:
     """What is wrong with a name that no setting has, with the nearest that there is."""
-    from difflib import get_close_matches
-
-    known = list(known_settings())
-    last = name.rpartition(".")[2]
-    alike = [full for full in known if full.rpartition(".")[2] == last] or [FLAGS[last] for _ in "." if last in FLAGS]
-    near = alike or get_close_matches(name, known, n=1, cutoff=0.5) or _near_groups(name)
     place = f" ({where})" if where != name else ""
-    hint = f"did you mean {near[0]!r}?" if near else "docs/configuration.md lists them all."
+    near = _nearest(name)
+    hint = f"did you mean {near!r}?" if near else "docs/configuration.md lists them all."
     return DrakeError(f"unknown setting {name!r}{place}; {hint}")
 
 
-def _near_groups(name: str) -> list[str]:
+def _nearest(name: str) -> str | None:
+    """The setting of the same last name, or that of the most similar name; for an option the most similar method."""
     from difflib import get_close_matches
 
-    owner, dot, inner = name.partition(".")
-    near = get_close_matches(owner, [*GROUPS, *registry.names()], n=1, cutoff=0.5)
-    return [f"{near[0]}.{inner}" if dot else near[0]] if near else []
+    known = list(known_settings())
+    owner, dot, last = name.rpartition(".")
+    alike = [full for full in known if full.rpartition(".")[2] == last] or [FLAGS[last] for _ in "." if last in FLAGS]
+    methods = get_close_matches(owner, registry.names(), n=1, cutoff=0.7) if dot and owner not in GROUPS else []
+    near = alike or [f"{method}.{last}" for method in methods] or get_close_matches(name, known, n=1, cutoff=0.5)
+    return near[0] if near else None
 
 
 def check_method_name(given: Given, may_import: bool) -> None:
