@@ -91,6 +91,8 @@ def from_pairs(pairs: Sequence[str], method: str | None) -> Source:
         given = Given(value, f"--set {name}")
         if not equals or not inner:
             raise DrakeError(f"--set {pair!r} is not of the form NAME=VALUE, such as training.rank=16.")
+        if name == "preset" and method is not None and value not in preset_tables():
+            raise DrakeError(f"--set {pair!r} names no preset of runs; for one of the method: --set {method}.{pair}.")
         if name in known_settings():
             settings[name] = given
         elif method is not None and (not dot or owner == method):

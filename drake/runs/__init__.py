@@ -20,7 +20,7 @@ __all__ = ["Reporter", "Setup", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Settings`, the name of version 0.2 for what `drake.config.configure` makes."""
+    """`Settings`, the name of version 0.1 for what `drake.config.configure` makes."""
     if name != "Settings":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from drake.runs.request import Settings

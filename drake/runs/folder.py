@@ -38,7 +38,7 @@ OWNED = ".drake-run"
 """Marks a folder as a run's own: nothing else is ever deleted, whatever files it holds."""
 IDENTITY = "identity.json"
 EARLIER = "config.json"
-"""What IDENTITY was called up to version 0.2."""
+"""What IDENTITY was called in version 0.1."""
 
 
 def claim(folder: Path, identity: Mapping[str, Any], overwrite: Overwrite, config: Config | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Names of version 0.2 that go with version 0.3: `Settings(...)` is `drake.config.configure(...)` now."""
+"""Names of version 0.1 that go with version 0.3: `Settings(...)` is `drake.config.configure(...)` now."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def score(path: Path, data: str | None) -> None:
     """
     from rich.console import Console
 
-    from drake.cli.terminal import summary_table
+    from drake.cli.tables import summary_table
 
     from .submission import TICKET, check, verify
 

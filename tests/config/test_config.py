@@ -70,6 +70,10 @@ def test_text_and_typed_values_give_the_same(file):
         ("ditto.penaltie=1", "--set ditto.penaltie: unknown option 'penaltie'; did you mean 'penalty'?"),
         ("fedmosaic.kept=0.2", "--set 'fedmosaic.kept=0.2' is an option of 'fedmosaic', but the method is 'ditto'."),
         ("training.rank", "--set 'training.rank' is not of the form NAME=VALUE, such as training.rank=16."),
+        (
+            "preset=official",
+            "--set 'preset=official' names no preset of runs; for one of the method: --set ditto.preset=official.",
+        ),
         ("seeds=1,1", "a seed is named twice in 1, 1; name each once."),
         ("execution.workers=2", "--workers is for --engine processes and ray; add one or leave it out."),
     ],
