@@ -124,7 +124,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     anchor, other = side(asked.anchor), side(asked.other)
-    public = open_data(None, preset("mini")).public
+    public = open_data(preset("mini")).public
     order = python_random(0, "bench alignment").sample(range(len(public)), len(public))
     held_out = [public[row] for row in order[:HELD_OUT]]
     rest = [public[row] for row in order[HELD_OUT:]]

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ def measure(method_name: str, count: int, folder: Path) -> dict[str, float]:
     found, _ = two_backbones(folder, checkpointing=False)
     clients = tuple(Client(i, list(SHAPES)[i % 2], (f"task-{i % 10}",)) for i in range(count))
     records = {f"task-{k}": [make_record(f"task-{k}", "train", row, 53) for row in range(ANSWERED)] for k in range(10)}
-    training = preset("mini").with_(rank=8, alpha=16, micro_batch=4, accumulation=1, steps=1).training
+    training = replace(preset("mini").training, rank=8, alpha=16, micro_batch=4, accumulation=1, steps=1)
     method = registry.find(method_name)(training)
     worker = Worker(
         method,

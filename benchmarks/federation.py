@@ -17,6 +17,7 @@ import io
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -131,9 +132,15 @@ def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, fl
         for task in client.tasks
         for split in ("train", "test")
     }
-    training = preset("mini").with_(
-        rank=8, alpha=16, learning_rate=1e-4, micro_batch=BATCH, accumulation=1, steps=ITERATIONS
-    ).training  # fmt: skip
+    training = replace(
+        preset("mini").training,
+        rank=8,
+        alpha=16,
+        learning_rate=1e-4,
+        micro_batch=BATCH,
+        accumulation=1,
+        steps=ITERATIONS,
+    )
 
     def public(count: int, purpose: str) -> list[dict[str, Any]]:
         return [record for (_, split), mine in records.items() if split == "train" for record in mine][:count]

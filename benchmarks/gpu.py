@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -110,7 +111,7 @@ def run_steps(name: str, method_name: str, backbone: Backbone, asked: argparse.N
     record = make_record("task", "train", 0, 90)
     record["images"] = (record["images"] * asked.pictures)[: asked.pictures]
     record["prompt"] = "<image>" * asked.pictures + record["prompt"].replace("<image>", "")
-    training = preset("paper").with_(micro_batch=batch, accumulation=1, steps=asked.steps, rank=asked.rank).training
+    training = replace(preset("paper").training, micro_batch=batch, accumulation=1, steps=asked.steps, rank=asked.rank)
     client = Client(0, name, ("task",))
     steps = {0: [[[record] * batch]] * 2, 1: [[[record] * batch]] * asked.steps}
     method = registry.find(method_name)(training)

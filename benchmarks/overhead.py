@@ -31,12 +31,12 @@ import torch
 
 import drake.results.plots
 import drake.scoring.generation
-from drake.config import preset
+from drake.config import configure
 from drake.federation import registry
 from drake.federation.checkpoint import Checkpoints, Progress
 from drake.federation.method import Client
 from drake.models.backbones import Backbone
-from drake.runs import Settings, Setup, evaluate
+from drake.runs import Setup, evaluate
 from drake.runs.evaluation import Evaluation
 
 COMPUTING = ("forward", "backward", "optimizer", "generation", "vision")
@@ -106,9 +106,8 @@ def measure(asked: argparse.Namespace, method: str, one_of_each: bool) -> dict[s
     torch.ones(64, 64) @ torch.ones(64, 64)
     before = megabytes()
     numbers = {"steps": asked.steps, "eval_records": asked.eval_records, "max_new_tokens": asked.answer_tokens}
-    chosen = preset("mini").with_(**numbers)
-    models = tuple(asked.models.split(","))
-    setup = Setup(Settings(method, chosen, models, asked.data, rounds=asked.rounds, eval_every=asked.rounds))
+    numbers |= {"rounds": asked.rounds, "eval_every": asked.rounds, "device": "cpu"}
+    setup = Setup(configure(method, "mini", models=asked.models, data=asked.data, **numbers))
     if one_of_each:
         kept = [next(client for client in setup.clients if client.backbone == name) for name in setup.backbones]
         setup.clients = tuple(Client(number, client.backbone, client.tasks) for number, client in enumerate(kept))

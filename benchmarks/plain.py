@@ -18,7 +18,7 @@ import torch
 from drake_baselines.sft import ADAPTER, SFT
 from peft import LoraConfig, inject_adapter_in_model
 
-from drake.config import Preset, preset
+from drake.config import Config, preset
 from drake.data.benchmark import load
 from drake.data.building import cached_mini
 from drake.data.pictures import decoded_images
@@ -54,7 +54,7 @@ def plain_inputs(backbone: Backbone, records: Sequence[Mapping[str, Any]], side:
     )  # fmt: skip
 
 
-def plain_model(name: str, chosen: Preset) -> Backbone:
+def plain_model(name: str, chosen: Config) -> Backbone:
     """The backbone with PEFT's LoRA on it."""
     backbone = backbones.load(name)
     training = chosen.training
@@ -117,7 +117,9 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     chosen = preset("mini")
-    benchmark = load(cached_mini(0, train=chosen.train, test=chosen.test, public_per_world=chosen.public))
+    benchmark = load(
+        cached_mini(0, train=chosen.data.train, test=chosen.data.test, public_per_world=chosen.data.public)
+    )
     own = [task for client in benchmark.clients for task in client]
     places = [(task, row) for task in own for row in range(asked.records)]
     records = [benchmark.records(task, "test")[row] for task, row in places]
@@ -141,7 +143,7 @@ def main() -> None:
     def ours() -> dict[tuple[int, str], str]:
         seats = Shared({client.id: (client, states[client.id], None) for client in clients})
         lengths = [backbone.prompt_length(record) for record in records]
-        groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, chosen.eval_tokens))
+        groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, chosen.evaluation.tokens))
         found = Answering(asked.backbone, seats, groups, NEW_TOKENS, 1.0)(worker)
         return {(answer.client, answer.record): answer.text for answer in found}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,9 +51,15 @@ def main() -> None:
         tasks = {client.id: client.tasks[0] for client in clients}
         size = BATCH * ITERATIONS
         records = {task: [make_record(task, "train", row, 53) for row in range(size)] for task in tasks.values()}
-        training = preset("mini").with_(
-            rank=8, alpha=16, learning_rate=1e-4, micro_batch=BATCH, accumulation=1, steps=ITERATIONS
-        ).training  # fmt: skip
+        training = replace(
+            preset("mini").training,
+            rank=8,
+            alpha=16,
+            learning_rate=1e-4,
+            micro_batch=BATCH,
+            accumulation=1,
+            steps=ITERATIONS,
+        )
         public = [record for mine in records.values() for record in mine]
         worker = Worker(
             fedmosaic.FedMosaic(training, {"align_records": "20"}),

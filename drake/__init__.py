@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from drake.data.sources.base import Source as Source
     from drake.errors import DrakeError as DrakeError
     from drake.federation.method import Method as Method
+    from drake.runs.api import evaluate as evaluate
 
 __version__ = "0.2.0"
 
@@ -26,11 +27,12 @@ _PUBLIC = {
     "Method": "drake.federation.method",
     "Source": "drake.data.sources.base",
     "build": "drake.data.building",
+    "evaluate": "drake.runs.api",
     "load": "drake.data.benchmark",
 }
 """Public name -> the module that defines it."""
 
-__all__ = ["Benchmark", "DrakeError", "Method", "Source", "__version__", "build", "load"]
+__all__ = ["Benchmark", "DrakeError", "Method", "Source", "__version__", "build", "evaluate", "load"]
 
 _moved.install()
 

@@ -48,7 +48,7 @@ TABLES: dict[str, dict[str, Row]] = {
         "sft": METHODS["sft"],
         "fedmosaic": METHODS["fedmosaic"],
         "uniform": ("no RELA: all others weigh alike", of("fedmosaic", "--set", "aggregation=uniform")),
-        "no-align": ("no alignment", of("fedmosaic", "--no-align")),
+        "no-align": ("no alignment", of("fedmosaic", "--set", "align=false")),
         "last-layer": ("no blocks: Co-LoRA on the last layer alone", of("fedmosaic", "--set", "num_blocks=1")),
         "homogeneous": ("no Co-LoRA: conventional LoRA among peers", of("fedmosaic", "--set", "num_blocks=0")),
         "fixed-gate": ("no gate: one half for ever", of("fedmosaic", "--set", "gate=fixed")),
@@ -76,7 +76,9 @@ TABLES: dict[str, dict[str, Row]] = {
             )
             for name in ("ditto", "perada", "fedsim", "feddpa")
         },
-        "feddpa-official": ("FedDPA, weighed by the question (no fault)", of("feddpa", "--set", "preset=official")),
+        "feddpa-official": (
+            "FedDPA, weighed by the question (no fault)", of("feddpa", "--set", "feddpa.preset=official")
+        ),
         "takfl-zero": ("TAKFL, task vectors of zeros", of("takfl", "--set", "zero_vectors=true")),
         "input-gate": ("FedMosaic, gate on the input", of("fedmosaic", "--set", "gate=input")),
         "official-gate": ("FedMosaic, the official gate on the input", of("fedmosaic", "--set", "gate=official")),

@@ -1,4 +1,4 @@
-"""The commands of this room, found by `drake` through the entry points "drake.commands". Parse, call, print."""
+"""`drake show`, `plot`, `diff`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def show(run: Path, worst: int, html: Path | None, data: str | None) -> None:
     """
     from rich.console import Console
 
-    from drake.cli.terminal import summary_table
+    from drake.cli.tables import summary_table
     from drake.results import load
     from drake.tools.page import own_tasks, worst_lines, write_page
 

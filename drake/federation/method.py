@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from drake.config import Training
-from drake.errors import DrakeError, UnknownName
+from drake.config import Training, options_of
 
 if TYPE_CHECKING:
     from drake.models.backbones import Backbone, Batch
@@ -141,13 +140,9 @@ class Method(ABC):
     class Options:
         """A method without hyperparameters of its own."""
 
-    def __init__(self, training: Training, options: Mapping[str, str] | None = None) -> None:
+    def __init__(self, training: Training, options: Mapping[str, Any] | None = None) -> None:
         self.training = training
-        given, known = dict(options or {}), {"drake": {}} | dict(self.presets)
-        preset = given.pop("preset", "drake")
-        if preset not in known:
-            raise UnknownName("preset of this method", preset, list(known))
-        self.options = parse_options(type(self).Options, dict(known[preset]) | given)
+        self.options = options_of(type(self), options or {})
 
     def join(self, federation: Federation) -> None:
         """Learn who takes part, before everything else. What `attach`, `for_inference`, `sent` and `received` need is
@@ -209,27 +204,3 @@ class Method(ABC):
     @abstractmethod
     def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
         """Make `model` answer as this client; called before every evaluation of the client."""
-
-
-def parse_options(options: type, given: Mapping[str, str]) -> Any:
-    """An instance of the dataclass `options` with the fields in `given` replaced, each value read by the type of the
-    field's default, or one of a Literal's. DrakeError for an unknown field or a value that does not fit."""
-    known, hints = {f.name: f for f in fields(options)}, get_type_hints(options)
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        if name not in known:
-            raise UnknownName("option", name, list(known) or ["none: this method has no options"])
-        if get_origin(hints[name]) is Literal:
-            if text not in get_args(hints[name]):
-                raise UnknownName(f"value of {name}", text, list(get_args(hints[name])))
-            values[name] = text
-            continue
-        kind = type(known[name].default)
-        try:
-            values[name] = _BOOLEANS[text.lower()] if kind is bool else kind(text)
-        except (KeyError, ValueError):
-            raise DrakeError(f"option {name}={text!r}: a value of type {kind.__name__} is expected.") from None
-    return options(**values)
-
-
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -36,7 +36,7 @@ class Attendance:
         if not 0 < self.participation <= 1:
             raise DrakeError(f"--participation is {self.participation}; it must be above 0 and at most 1.")
         if not 0 <= self.dropout < 1:
-            raise DrakeError(f"--dropout is {self.dropout}; it must be from 0 up to, but not 1.")
+            raise DrakeError(f"--client-dropout is {self.dropout}; it must be from 0 up to, but not 1.")
         if self.deadline is not None and not self.deadline > 0:
             raise DrakeError(f"--deadline is {self.deadline}; it must be more than zero.")
 

@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from drake.errors import DrakeError, UnknownName
 
@@ -59,16 +60,24 @@ def find(name: str) -> type:
     from drake.federation.method import Method
 
     if ":" in name:
-        module_name, class_name = name.split(":", 1)
-        if "" not in sys.path:
-            sys.path.insert(0, "")  # a method file lies beside the user, as it would for `python -m`
-        try:
-            found = getattr(import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise DrakeError(f"method {name!r} cannot be imported: {error}.") from error
+        found = load_class("method", name)
     else:
         (entry, *_) = entry_points(group=GROUP, name=name)
         found = entry.load()
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise DrakeError(f"method {name!r} is no subclass of drake.federation.method.Method.")
     return found
+
+
+def load_class(kind: str, path: str) -> Any:
+    """What "package.module:Class" names, which may also lie in the working directory; DrakeError where there is none.
+    kind: what a sentence calls it."""
+    module_name, colon, class_name = path.partition(":")
+    if not (module_name and colon and class_name):
+        raise DrakeError(f"{kind} {path!r} is not of the form module:Class.")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the file lies beside the user, as it would for `python -m`
+    try:
+        return getattr(import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise DrakeError(f"{kind} {path!r} cannot be imported: {error}.") from error

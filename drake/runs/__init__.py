@@ -1,7 +1,8 @@
-"""`drake eval`: settings -> a trained and scored federation in a run folder. The command line and scripts call this.
+"""`drake eval`: a configuration -> a trained and scored federation in a run folder. `drake.evaluate` and the command
+line call this.
 
-request.py     what a user asks for -> settings
-setup.py       settings -> data, backbones, clients, plan; everything is checked before anything is computed
+api.py         `drake.evaluate`
+setup.py       configuration -> data, backbones, clients, plan; everything is checked before anything is computed
 folder.py      the run folder: who owns it, what stands where
 engines.py     where the work is done, by name
 reporting.py   what a run tells while it runs, and who listens
@@ -9,9 +10,19 @@ evaluation.py  answers at evaluation points -> predictions -> scores
 run.py         all seeds, from the first round to results.json
 """
 
+from typing import Any
+
 from drake.runs.reporting import Reporter
-from drake.runs.request import Settings
 from drake.runs.run import evaluate
 from drake.runs.setup import Setup
 
-__all__ = ["Reporter", "Settings", "Setup", "evaluate"]
+__all__ = ["Reporter", "Setup", "evaluate"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Settings`, the name of version 0.1 for what `drake.config.configure` makes."""
+    if name != "Settings":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from drake.runs.request import Settings
+
+    return Settings

@@ -1,18 +1,21 @@
-"""`--eval-tokens`: how many padded tokens an evaluation batch of each backbone holds. `run.evaluate` calls this."""
+"""`--eval-tokens`: how many padded tokens an evaluation batch of each backbone holds; `Setup.eval_tokens`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from drake.models.backbones import Backbone
+from drake.config import preset
 from drake.errors import DrakeError
+from drake.models.backbones import Backbone
 from drake.models.largest_batch import fits_in_memory, largest_that_fits
+from drake.runs.folder import read_identity
 from drake.scoring.generation import generate
 
-from drake.runs.setup import Setup
+if TYPE_CHECKING:
+    from drake.runs.setup import Setup
 
 NEVER = -1
 """A token that no model writes, so that every answer is as long as it may be."""
@@ -21,12 +24,16 @@ Fits = Callable[[Callable[[], object]], bool]
 """Whether what it is given runs in the memory there is."""
 
 
-def settle(setup: Setup, folder: Path, fits: Fits | None = None) -> dict[str, int]:
+def settle(setup: Setup, folder: Path | None, fits: Fits | None = None) -> dict[str, int]:
     """Backbone -> tokens of a batch. For "auto" the largest that fits the GPU, which a run that goes on does not look
-    for again, and on a CPU the preset's number. fits: default: `fits_in_memory` of the backbone's GPU."""
-    if setup.settings.eval_tokens != "auto" or (setup.device == "cpu" and fits is None):
-        return setup.eval_tokens
-    found = _recorded(folder)
+    for again, and on a CPU the preset's number. folder: the run's, if it has one. fits: default: `fits_in_memory` of
+    the backbone's GPU."""
+    asked = setup.config.evaluation.tokens
+    if asked != "auto":
+        return dict.fromkeys(setup.backbones, asked)
+    if setup.device == "cpu" and fits is None:
+        return dict.fromkeys(setup.backbones, _of_preset(setup))
+    found = {} if folder is None else _recorded(folder)
     if found.keys() == setup.backbones.keys():
         return found
     if setup.resident != setup.device:
@@ -46,19 +53,23 @@ def largest_tokens(setup: Setup, backbone: Backbone, fits: Fits) -> int:
 
     def answer(tokens: int) -> None:
         batch = backbone.batch([longest] * max(1, tokens // length), answers=False)
-        generate(backbone.model, batch, [NEVER], setup.preset.max_new_tokens)
+        generate(backbone.model, batch, [NEVER], setup.config.evaluation.max_new_tokens)
 
     return largest_that_fits(
         lambda tokens: fits(partial(answer, tokens)),
-        setup.preset.eval_tokens,
+        _of_preset(setup),
         least=length,
         most=max(length, 2 * length * len(records) - 1),  # the first that holds all records at once
     )
 
 
+def _of_preset(setup: Setup) -> int:
+    return int(preset(setup.config.preset).evaluation.tokens)
+
+
 def _recorded(folder: Path) -> dict[str, int]:
-    """What stands in the config of a run that was begun; nothing where there is none."""
+    """What a run that was begun there has found; nothing where there is none."""
     try:
-        return dict(json.loads((folder / "config.json").read_text())["eval_tokens"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return dict(read_identity(folder)["eval_tokens"])
+    except (DrakeError, KeyError, TypeError):
         return {}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from drake.errors import DrakeError
 from drake.engines import processes
 from drake.engines.tasks import Engine, Serial
-
+from drake.errors import DrakeError
 from drake.runs.setup import Setup, WorkerFactory
 
 
@@ -57,9 +56,9 @@ def opened(
     from drake.engines.ray_cluster import Cluster
 
     cuda = setup.device.startswith("cuda")
-    settings = replace(setup.settings, device="cuda" if cuda else "cpu")  # a slot sees its own GPU alone
+    config = setup.config.with_(device="cuda" if cuda else "cpu")  # a slot sees its own GPU alone
     clients = Counter(client.backbone for client in setup.clients)
-    make = WorkerFactory(settings)
+    make = WorkerFactory(config)
     with Cluster(make, clients=clients, workers=workers, threads=threads, cuda=cuda, shares=shares) as cluster:
         torch.set_num_threads(cluster.threads)  # the server's part must have the same bits as theirs
         yield Engines(lambda seed: cluster.engine(setup.worker(seed)), cluster.processes)
@@ -86,15 +85,3 @@ def _forked(setup: Setup, workers: int | None, threads: int | None) -> Iterator[
     finally:
         while opened:
             opened.pop().close()
-
-
-def shares_from(text: str | None) -> dict[str, float]:
-    """ "llama1b=0.25,llama3b=0.5" -> {"llama1b": 0.25, "llama3b": 0.5}. DrakeError for another shape."""
-    found = {}
-    for part in (text or "").split(",") if text else []:
-        name, _, share = part.strip().partition("=")
-        try:
-            found[name] = float(share)
-        except ValueError:
-            raise DrakeError(f"--gpu-share {text!r} is not of the form llama1b=0.25,llama3b=0.5.") from None
-    return found

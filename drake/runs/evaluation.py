@@ -12,19 +12,18 @@ from typing import Any, NamedTuple
 from safetensors.torch import load_file
 from torch import nn
 
+from drake.engines.tasks import Engine, Shared, Worker
 from drake.federation import adapters
 from drake.federation.checkpoint import Progress
-from drake.engines.tasks import Engine, Shared, Worker
 from drake.federation.method import Client, Download, State
-from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
 from drake.models.prompts import gold_ids
 from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
-from drake.scoring.answers import PROTOCOLS
-from drake.scoring.generation import Answer, answers, batches
-from drake.scoring.scores import TaskScore, answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
-
 from drake.runs.folder import checkpoint_folder, observed_path
 from drake.runs.setup import Setup
+from drake.scoring.answers import PROTOCOLS
+from drake.scoring.generation import Answer, answers, batches
+from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
+from drake.scoring.scores import TaskScore, answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
 
 PART = 4
 """Batches that are answered as one task and stored together."""
@@ -82,7 +81,7 @@ class Evaluation:
     def __init__(self, setup: Setup, folder: Path, engine: Engine, answered: Callable[[int], None]) -> None:
         self.setup, self.folder, self._engine, self._answered = setup, folder, engine, answered
         self.seed = engine.worker.federation.seed
-        limit = setup.preset.eval_records
+        limit = setup.config.evaluation.records
         by_task = evaluated_questions(setup.benchmark, setup.tasks, limit)
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
 
@@ -155,7 +154,8 @@ class Evaluation:
         for start in range(0, len(groups), PART):
             some = tuple(groups[start : start + PART])
             count = sum(map(len, some)) * (1 if seats is None else len(seats))
-            task = Answering(name, shared, some, self.setup.preset.max_new_tokens, count * backbone.num_layers)
+            longest = self.setup.config.evaluation.max_new_tokens
+            task = Answering(name, shared, some, longest, count * backbone.num_layers)
             parts.append(_Part(task, count, folder / f"{start // PART}.parquet"))
         return parts
 

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from drake.errors import DrakeError
 from drake.common.files import writing
+from drake.errors import DrakeError
 from drake.results import SCALARS, SeedSummary
-
 from drake.runs.setup import Setup
 
 EVENTS = "events.jsonl"
@@ -104,7 +103,7 @@ class Events(Reporter):
             file.write(json.dumps(line) + "\n")
 
     def started(self, setup: Setup) -> None:
-        self._add("started", method=setup.settings.method, rounds=setup.rounds, clients=len(setup.clients))
+        self._add("started", method=setup.config.method, rounds=setup.rounds, clients=len(setup.clients))
 
     def seed_started(self, seed: int, rounds_done: int) -> None:
         self._seed = seed

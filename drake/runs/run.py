@@ -7,18 +7,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
 
+from drake.common.files import replacing
+from drake.engines.tasks import Engine
 from drake.errors import DrakeError
 from drake.federation.checkpoint import Checkpoints, Progress
-from drake.engines.tasks import Engine
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Method
-from drake.common.files import replacing
-from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
-from drake.runs.provenance import environment
 from drake.results import (
     FILE,
     ClientInfo,
@@ -32,13 +29,13 @@ from drake.results import (
     load,
 )
 from drake.results import save as save_results
-
-from drake.runs.batch_size import settle
 from drake.runs.engines import Engines, serial
 from drake.runs.evaluation import Evaluation
-from drake.runs.folder import Overwrite, add_seeds, checkpoint_folder, claim, observed_path, working, write_command
+from drake.runs.folder import Overwrite, checkpoint_folder, claim, observed_path, store_settings, working
+from drake.runs.provenance import environment
 from drake.runs.reporting import EVENTS, Events, Reporter, Several
 from drake.runs.setup import Setup
+from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
 
 
 class _Keeper(Observer):
@@ -68,35 +65,29 @@ def evaluate(
     out: Path,
     overwrite: Overwrite = "only-missing",
     reporter: Reporter | None = None,
-    command: Mapping[str, Any] | None = None,
     engines: Engines | None = None,
 ) -> Results:
     """Train and score every seed; returns what stands in OUT/results.json.
 
-    command: see `folder.write_command`. engines: where the work is done; default: in this process.
+    engines: where the work is done; default: in this process.
 
     A folder that holds the same run is continued after its last stored round, or with the seeds that are new; a
     complete one is returned as it is.
     Raises DrakeError for a folder that holds something else.
     """
-    setup.eval_tokens = settle(setup, out)
-    claim(out, setup.config(), overwrite)
+    claim(out, setup.identity(), overwrite, setup.config)
     with working(out):
-        add_seeds(out, setup.config())
-        return _evaluate(setup, out, reporter or Reporter(), command, engines or serial(setup))
+        store_settings(out, setup.config, setup.identity())
+        return _evaluate(setup, out, reporter or Reporter(), engines or serial(setup))
 
 
-def _evaluate(
-    setup: Setup, out: Path, reporter: Reporter, command: Mapping[str, Any] | None, engines: Engines
-) -> Results:
-    if command is not None:
-        write_command(out, command)
+def _evaluate(setup: Setup, out: Path, reporter: Reporter, engines: Engines) -> Results:
     before = load(out) if (out / FILE).exists() else None
-    seeds = list(setup.settings.seeds)
+    seeds = list(setup.config.seeds)
     if before is not None and before.status == "complete" and [run.seed for run in before.runs] == seeds:
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
-    where = environment(setup.device, setup.dtype, engines.processes)
+    where = environment(setup.device, setup.config.execution.dtype, engines.processes)
     reporter = Several([reporter, Events(out / EVENTS)])
     reporter.started(setup)
     done = {run.seed: run for run in _finished(before)}
@@ -139,7 +130,7 @@ def _run_seed(setup: Setup, out: Path, engine: Engine, store: Callable[[SeedRun]
     progress = checkpoints.load()
     reporter.seed_started(seed, progress.rounds_done)
     if not prediction_path(out, seed, 0).exists():
-        first = prediction_path(out, setup.settings.seeds[0], 0)
+        first = prediction_path(out, setup.config.seeds[0], 0)
         if first.exists():  # before training all seeds are the same
             write_predictions(prediction_path(out, seed, 0), read_predictions(first))
         else:
@@ -156,7 +147,7 @@ def _run_seed(setup: Setup, out: Path, engine: Engine, store: Callable[[SeedRun]
         reporter.evaluated(round, partial.summary["official"])
 
     keeper = _Keeper(reporter, out, seed, checkpoints)
-    run_rounds(engine, at_point, setup.evaluation_rounds, progress, keeper, setup.settings.attendance)
+    run_rounds(engine, at_point, setup.evaluation_rounds, progress, keeper, setup.attendance)
     return evaluation.seed_run(progress, setup.evaluation_rounds)
 
 
@@ -175,28 +166,28 @@ def _now() -> str:
 
 
 def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock, where: Environment) -> Results:
-    training, cost = setup.preset.training, setup.method_class.relative_cost
-    config = json.loads(json.dumps(setup.config()))
+    training, cost = setup.config.training, setup.method_class.relative_cost
+    config = json.loads(json.dumps(setup.identity()))
     benchmark = setup.benchmark
     return Results(
         status=status,
         method=MethodInfo(
-            name=setup.settings.method,
+            name=setup.config.method,
             reference=setup.method_class.reference,
-            options=setup.options,
+            options=dict(setup.config.method_options),
             relative_cost=cost,
             local_steps=training.local_steps(cost),
             batch=training.micro_batch * training.accumulation,
         ),
-        preset=setup.preset.name,
+        preset=setup.config.preset,
         config=config,
         data=DataInfo(
             name=benchmark.name,
             source=benchmark.source,
             fingerprint=benchmark.fingerprint,
-            split=setup.settings.split,
+            split=setup.config.data.split,
             seed=benchmark.seed,
-            path=setup.settings.data,
+            path=setup.config.data.path,
         ),
         models=ModelsInfo(
             names=list(setup.architectures),

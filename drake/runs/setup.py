@@ -1,99 +1,94 @@
-"""Settings -> everything a run needs, checked before anything is computed. Nothing here trains or writes."""
+"""Config -> everything a run needs, checked before anything is computed. Nothing here trains or writes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from drake.models import backbones
 from drake import catalog
+from drake.common.seeds import python_random
+from drake.config import Config, preset, required
 from drake.data import schedules as stream
 from drake.data.benchmark import Benchmark, load
 from drake.data.building import cached_mini
-from drake.models.compiling import check_compiler
-from drake.errors import DrakeError, UnknownName
-from drake.federation import registry
 from drake.engines.tasks import Plan, Records, Worker
+from drake.errors import DrakeError
+from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
-from drake.config import Preset
+from drake.federation.participation import Attendance
+from drake.models import backbones
+from drake.models.compiling import check_compiler
+from drake.runs.device import DTYPES, resolve_device
 from drake.runs.provenance import versions
-from drake.common.seeds import python_random
-
-from drake.runs.request import DTYPES, Settings, check_numbers, resolve_device
 
 DATA_SEED = 0
 """The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
 
 
-LEFT_OUT = ("name", "method_options", "gradient_checkpointing")
-"""What of a preset decides no result, or stands elsewhere in the config."""
-
-
 class Setup:
-    """The settings resolved. Raises DrakeError for whatever is wrong with them, cheapest checks first.
+    """What a Config stands for: data, backbones, clients, plan. Raises DrakeError for whatever is wrong, cheapest
+    checks first.
 
-    resident: the device of this process's backbones where other processes do the computing; default: the settings'.
+    folder: the run folder, which may know the size of evaluation batches already. resident: the device of this
+    process's backbones where other processes do the computing; default: the Config's.
     """
 
-    def __init__(self, settings: Settings, resident: str | None = None) -> None:
-        check_numbers(settings)
-        self.settings, self.preset = settings, settings.preset
-        self.method_class = registry.find(settings.method)
-        of_preset = self.preset.method_options.get(settings.method, {})
-        preset_options = {key: str(value) for key, value in of_preset.items()}
-        self._options = preset_options | dict(settings.options)
-        self.options = asdict(self.method().options)
-        self.models = settings.models or self.preset.models
-        catalog.assign(self.models)  # a wrong name must not cost the loading below
-        if len(self.models) > 1 and not self.method_class.mixed:
-            raise DrakeError(f"{settings.method} needs one backbone for all clients, not {', '.join(self.models)}.")
-        elsewhere = resident is not None and settings.device != "auto"  # where the GPUs are, not here
-        self.device = settings.device if elsewhere else resolve_device(settings.device)
+    def __init__(self, config: Config, folder: Path | None = None, resident: str | None = None) -> None:
+        self.config, self.folder = required(config), folder
+        execution = config.execution
+        self.method_class = registry.find(config.method)
+        if len(config.models) > 1 and not self.method_class.mixed:
+            raise DrakeError(f"{config.method} needs one backbone for all clients, not {', '.join(config.models)}.")
+        self.attendance = Attendance(*asdict(config.participation).values())
+        elsewhere = resident is not None and execution.device != "auto"  # where the GPUs are, not here
+        self.device = execution.device if elsewhere else resolve_device(execution.device)
         self.resident = resident or self.device
-        self.dtype = settings.dtype or self.preset.dtype
-        self.compiled = settings.compile and self.resident == self.device  # else other processes do the training
+        self.compiled = execution.compile and self.resident == self.device  # else other processes do the training
         if self.compiled:
             check_compiler(self.resident)
 
-        self.benchmark = open_data(settings.data, self.preset, settings.split)
-        self.assignment = catalog.assign(self.models, len(self.benchmark.clients))
+        self.benchmark = open_data(config)
+        self.assignment = catalog.assign(config.models, len(self.benchmark.clients))
         self.clients = tuple(
             Client(number, backbone, tuple(tasks))
             for number, (backbone, tasks) in enumerate(zip(self.assignment.models, self.benchmark.clients, strict=True))
         )
         self.tasks = tuple(task for client in self.clients for task in client.tasks)
         self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
-        asked = settings.eval_tokens
-        self.eval_tokens = dict.fromkeys(
-            self.backbones, self.preset.eval_tokens if asked in (None, "auto") else asked
-        )  # "auto" is settled when the run begins (`batch_size.settle`)
         self.architectures = {
             name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
         }
         longest = max(len(client.tasks) for client in self.clients)
-        if settings.rounds is not None:
-            self.preset = self.preset.with_(rounds_per_task=settings.rounds / longest)
-        self.rounds = stream.num_rounds(longest, self.preset.rounds_per_task)
+        self.rounds_per_task = config.rounds_per_task if config.rounds is None else config.rounds / longest
+        self.rounds = stream.num_rounds(longest, self.rounds_per_task)
         self.evaluation_rounds = self._evaluation_rounds(longest)
+
+    @cached_property
+    def eval_tokens(self) -> dict[str, int]:
+        """Backbone -> padded tokens of an evaluation batch; found once, see `batch_size.settle`."""
+        from drake.runs.batch_size import settle  # which needs a Setup
+
+        return settle(self, self.folder)
 
     def method(self) -> Method:
         """A fresh instance of the method with its options."""
-        return self.method_class(self.preset.training, self._options)
+        return self.method_class(self.config.training, self.config.method_options)
 
     def load_backbone(self, name: str) -> backbones.Backbone:
         """A bare backbone: no adapter of any method on it."""
-        dtype, checkpointing = DTYPES[self.dtype], self.preset.gradient_checkpointing
-        features = self.settings.feature_cache
+        execution = self.config.execution
+        features = execution.feature_cache
         return backbones.load(
             name,
             device=self.resident,
-            dtype=dtype,
-            checkpointing=checkpointing,
+            dtype=DTYPES[execution.dtype],
+            checkpointing=execution.gradient_checkpointing,
             compiled=self.compiled,
             feature_folder=None if features is None else Path(features),
-            feature_bytes=int(self.settings.feature_cache_gb * 1e9),
+            feature_bytes=int(execution.feature_cache_gb * 1e9),
         )
 
     def worker(self, seed: int) -> Worker:
@@ -110,22 +105,22 @@ class Setup:
             architectures=self.architectures,
             seed=seed,
             rounds=self.rounds,
-            training=self.preset.training,
+            training=self.config.training,
             backbone=backbone,
             public=self.public,
         )
 
     def plan(self, seed: int, method: Method) -> Plan:
         """What every client trains on in every round."""
-        training = self.preset.training
+        training = self.config.training
         tables = {task: self.benchmark.records(task, "train") for task in self.tasks}
         arrivals = stream.federation_schedule(
-            self.settings.split,
+            self.config.data.split,
             [client.tasks for client in self.clients],
             {task: len(table) for task, table in tables.items()},
-            self.preset.rounds_per_task,
+            self.rounds_per_task,
             seed,
-            self.settings.alpha,
+            self.config.data.alpha,
         )
         size = training.micro_batch * training.accumulation
         steps = training.steps_by_round(method.relative_cost, self.rounds)
@@ -148,21 +143,21 @@ class Setup:
 
     def begun(self, rounds_done: int) -> list[str]:
         """The tasks whose turn has come after so many rounds; all of them unless they arrive one after another."""
-        if self.settings.split != "dynamic":
+        if self.config.data.split != "dynamic":
             return list(self.tasks)
-        reached = rounds_done / self.preset.rounds_per_task
+        reached = rounds_done / self.rounds_per_task
         return [task for client in self.clients for number, task in enumerate(client.tasks) if number < reached]
 
     def learning(self, client: Client, round: int) -> str | None:
         """The task that arrives at the client when a round (counted from 0) begins; None where all arrive mixed."""
-        if self.settings.split != "dynamic":
+        if self.config.data.split != "dynamic":
             return None
-        return client.tasks[min(int(round / self.preset.rounds_per_task), len(client.tasks) - 1)]
+        return client.tasks[min(int(round / self.rounds_per_task), len(client.tasks) - 1)]
 
     def test_rows(self, task: str) -> list[tuple[str, int]]:
         """The places (task, row) of the test records a task is scored on: the first `eval_records`, or all."""
         count = len(self.benchmark.records(task, "test"))
-        return [(task, row) for row in range(min(self.preset.eval_records or count, count))]
+        return [(task, row) for row in range(min(self.config.evaluation.records or count, count))]
 
     def test_record(self, task: str, row: int) -> Mapping[str, Any]:
         """The test record in one place."""
@@ -172,66 +167,89 @@ class Setup:
         """`public_records` of the run's data."""
         return public_records(self.benchmark, count, purpose)
 
-    def config(self) -> dict[str, Any]:
-        """Everything that decides the result, as plain values."""
-        numbers = {key: value for key, value in self.preset.as_dict().items() if key not in LEFT_OUT}
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the result, as plain values: the settings, and what they were found to stand for. It
+        is what a run folder is told apart by, and `config` of results.json."""
+        config, data = self.config, self.config.data
         return {
-            "method": self.settings.method,
-            "options": self.options,
-            "preset": self.preset.name,
-            "numbers": numbers | {"models": list(self.models)},
-            "eval_records": self.preset.eval_records,
+            "method": config.method,
+            "options": dict(config.method_options),
+            "preset": config.preset,
+            "numbers": self._numbers(),
+            "eval_records": config.evaluation.records,
             "assignment": [client.backbone for client in self.clients],
             "revisions": {name: found.revision for name, found in self.backbones.items()},
             "data": {
                 "fingerprint": self.benchmark.fingerprint,
                 "seed": DATA_SEED,
-                "train": self.preset.train,
-                "test": self.preset.test,
-                "public_per_world": self.preset.public,
+                "train": data.train,
+                "test": data.test,
+                "public_per_world": data.public,
             },
-            "split": self.settings.split,
-            "alpha": self.settings.alpha,
-            "attendance": asdict(self.settings.attendance),
-            "seeds": list(self.settings.seeds),
+            "split": data.split,
+            "alpha": data.alpha,
+            "attendance": asdict(self.attendance),
+            "seeds": list(config.seeds),
             "device": self.device,
-            "dtype": self.dtype,
+            "dtype": config.execution.dtype,
             "eval_tokens": self.eval_tokens,
-            "compile": self.settings.compile,
+            "compile": config.execution.compile,
             "evaluation_rounds": list(self.evaluation_rounds),
             "versions": versions(),
         }
 
+    def _numbers(self) -> dict[str, Any]:
+        """The settings that put a run on a track of the leaderboard, in the form of results of schema 1: the dtype and
+        the batch size are the preset's, and whole numbers stand for rounds per task and alpha where they are whole, so
+        that 5 and 5.0 are one track."""
+        config, standard = self.config, preset(self.config.preset)
+        training = asdict(config.training)
+        return {
+            "rounds_per_task": _whole(self.rounds_per_task),
+            "train": config.data.train,
+            "test": config.data.test,
+            "public": config.data.public,
+            "eval_records": config.evaluation.records,
+            "max_new_tokens": config.evaluation.max_new_tokens,
+            "eval_tokens": standard.evaluation.tokens,
+            "dtype": standard.execution.dtype,
+            "models": list(config.models),
+            "training": training | {"alpha": _whole(training["alpha"])},
+        }
+
     def _evaluation_rounds(self, phases: int) -> tuple[int, ...]:
         """The ends of the task phases, or every so many rounds; always the last round."""
-        every = self.settings.eval_every
+        every = self.config.evaluation.every
         if every is None:
-            found = {stream.num_rounds(phase, self.preset.rounds_per_task) for phase in range(1, phases + 1)}
+            found = {stream.num_rounds(phase, self.rounds_per_task) for phase in range(1, phases + 1)}
         else:
             found = set(range(every, self.rounds + 1, every))
         return tuple(sorted(found | {self.rounds}))
 
 
-class WorkerFactory:
-    """seed -> Worker, in another process: travels as the settings; what it loads there stays for the next seed."""
+def _whole(value: float) -> float:
+    return int(value) if float(value).is_integer() else value
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+
+class WorkerFactory:
+    """seed -> Worker, in another process: travels as the Config; what it loads there stays for the next seed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._setup: Setup | None = None
 
     def __call__(self, seed: int) -> Worker:
         if self._setup is None:
-            self._setup = Setup(self._settings)
+            self._setup = Setup(self._config)
         return self._setup.worker(seed)
 
 
-def open_data(data: str | None, preset: Preset, split: str = "dynamic") -> Benchmark:
-    """The dataset at `data`, or the embedded mini suite in the sizes of the preset, built once and cached."""
-    if split not in stream.SPLITS:
-        raise UnknownName("split", split, list(stream.SPLITS))
-    if data is not None:
-        return load(data)
-    return load(cached_mini(DATA_SEED, train=preset.train, test=preset.test, public_per_world=preset.public))
+def open_data(config: Config) -> Benchmark:
+    """The dataset that the Config names, or the embedded mini suite in its sizes, built once and cached."""
+    data = config.data
+    if data.path is not None:
+        return load(data.path)
+    return load(cached_mini(DATA_SEED, train=data.train, test=data.test, public_per_world=data.public))
 
 
 def public_records(benchmark: Benchmark, count: int, purpose: str) -> list[Mapping[str, Any]]:

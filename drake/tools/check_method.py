@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drake.config import Preset
+from drake.config import Config
 from drake.data.benchmark import Benchmark
 from drake.engines.tasks import Job, Records, Worker, perform
 from drake.errors import DrakeError
@@ -53,7 +53,7 @@ class Trial:
     """A method, and the small federations it is tried on. `run` gives equal traces for equal arguments, or there is
     something to find."""
 
-    def __init__(self, method: str, options: Mapping[str, str], preset: Preset, benchmark: Benchmark) -> None:
+    def __init__(self, method: str, options: Mapping[str, Any], preset: Config, benchmark: Benchmark) -> None:
         self.method_class, self._options, self._benchmark = registry.find(method), dict(options), benchmark
         self.training = preset.with_(steps=STEPS, micro_batch=RECORDS, accumulation=1).training
         self.tasks = [tasks[0] for tasks in benchmark.clients]

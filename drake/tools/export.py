@@ -37,9 +37,9 @@ from drake.federation.checkpoint import Checkpoints
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.models import backbones, checkpoints
 from drake.models.backbones import Backbone
+from drake.runs.device import DTYPES
 from drake.runs.folder import checkpoint_folder
-from drake.runs.request import DTYPES
-from drake.runs.stored import StoredConfig, read_config
+from drake.runs.stored import StoredRun, read_stored
 
 
 class Factors(NamedTuple):
@@ -60,7 +60,7 @@ def export(
     imported because a folder names it. Raises DrakeError for a folder that holds no run, a client or seed that is not
     in it, a state that is not there, and a method whose model is not of this form.
     """
-    config = read_config(run)
+    config = read_stored(run)
     registry.named_by_folder(run, config.method, method)
     seeds = config.seeds
     seed = seeds[0] if seed is None else seed
@@ -88,7 +88,7 @@ def export(
     return _base(backbone.name)
 
 
-def restore(run: Path, config: StoredConfig, client: int, seed: int) -> Backbone:
+def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
     """The backbone of `client` with the method's adapters on it, answering as the client. config: the run's; its method
     is imported."""
     kept = Checkpoints(checkpoint_folder(run, seed)).of_client(client)
@@ -103,8 +103,7 @@ def restore(run: Path, config: StoredConfig, client: int, seed: int) -> Backbone
     if backbone.revision != revision:
         raise DrakeError(f"{name} has other weights than those the run was made with; restore them.")
     training = config.numbers.training
-    options = {option: str(value) for option, value in config.options.items()}
-    method: Method = registry.find(config.method)(training, options)
+    method: Method = registry.find(config.method)(training, config.options)
     federation = _federation(config, seed, training, backbone)
     method.join(federation)
     model = method.attach(backbone, federation.clients[client])
@@ -123,7 +122,7 @@ def _not_of_this_form(method: str, why: str) -> DrakeError:
     return DrakeError(f"a client's model of {method} cannot be written as LoRA or as a checkpoint: {why}.")
 
 
-def _federation(config: StoredConfig, seed: int, training: Training, backbone: Backbone) -> Federation:
+def _federation(config: StoredRun, seed: int, training: Training, backbone: Backbone) -> Federation:
     held = config.assignment
 
     def architecture(name: str) -> Architecture:

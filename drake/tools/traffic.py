@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from drake import catalog
-from drake.config import Preset
+from drake.config import Config
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.communication import traffic
 from drake.federation.method import Architecture, Client, Federation, Message, Method
 from drake.models import backbones
-from drake.runs.request import DTYPES
+from drake.runs.device import DTYPES
 
 PAPER_SAVING = 0.109
 """What the paper reports FedMosaic to save against the most economical baseline, as a fraction."""
@@ -51,21 +51,10 @@ class Cost:
         return sum(self.mean("up").values()) + sum(self.mean("down").values())
 
 
-def costs(
-    models: Sequence[str], methods: Sequence[str], preset: Preset, dtype: str | None = None
-) -> dict[str, Cost | None]:
-    """Method -> its Cost in a federation of `models`, dealt to clients as in a run; None where the method says that it
-    sends something but not what (it lacks `Method.sent`).
-
-    Raises UnknownName or DrakeError for a name or dtype that nobody knows.
-    """
-    if (dtype or preset.dtype) not in DTYPES:
-        raise DrakeError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}.")
-    clients = tuple(
-        Client(number, backbone, tasks)
-        for number, (backbone, tasks) in enumerate(zip(catalog.assign(models).models, catalog.clients(), strict=True))
-    )
-    return {name: _cost(name, clients, preset, dtype or preset.dtype) for name in methods}
+def costs(configs: Sequence[Config]) -> dict[str, Cost | None]:
+    """Method -> its Cost in a federation of the Config's models, dealt to clients as in a run; None where the method
+    says that it sends something but not what (it lacks `Method.sent`)."""
+    return {config.method: _cost(config) for config in configs}
 
 
 def relative(found: Mapping[str, Cost | None]) -> dict[str, float | None]:
@@ -77,19 +66,25 @@ def relative(found: Mapping[str, Cost | None]) -> dict[str, float | None]:
     return {name: totals[name] / min(others[name]) - 1 if others.get(name) else None for name in found}
 
 
-def _cost(name: str, clients: tuple[Client, ...], preset: Preset, dtype: str) -> Cost | None:
-    method_class = registry.find(name)
+def _cost(config: Config) -> Cost | None:
+    method_class = registry.find(config.method)
     if method_class.sent is Method.sent and method_class.sends != Method.sends:
         return None
-    method = method_class(preset.training, {k: str(v) for k, v in preset.method_options.get(name, {}).items()})
-    outlines = {held: backbones.outline(held, dtype=DTYPES[dtype]) for held in sorted({c.backbone for c in clients})}
+    held_by = catalog.assign(config.models).models
+    clients = tuple(
+        Client(number, backbone, tasks)
+        for number, (backbone, tasks) in enumerate(zip(held_by, catalog.clients(), strict=True))
+    )
+    method = method_class(config.training, config.method_options)
+    dtype = DTYPES[config.execution.dtype]
+    outlines = {held: backbones.outline(held, dtype=dtype) for held in sorted(set(held_by))}
     method.join(
         Federation(
             clients=clients,
             architectures={held: Architecture(held, o.family, o.num_layers) for held, o in outlines.items()},
             seed=0,
             rounds=1,
-            training=preset.training,
+            training=config.training,
             backbone=outlines.__getitem__,
             public=_no_data,
         )

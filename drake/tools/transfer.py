@@ -7,17 +7,17 @@ run goes on with the next one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from drake.common.files import replacing
-from drake.config import Preset
+from drake.config import Config, positive
 from drake.data.benchmark import Benchmark
 from drake.data.schedules import memory_batches
 from drake.engines.tasks import Job, Records, Worker, perform
-from drake.errors import DrakeError, UnknownName
+from drake.errors import UnknownName
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.models import backbones
@@ -29,27 +29,35 @@ ZERO_SHOT = "zero-shot"
 
 @dataclass(frozen=True)
 class Transfer:
-    """What to fine-tune and score. steps: optimizer steps on each training task. own: score each on itself alone."""
+    """What to fine-tune and score. config: its method, first backbone and first seed. steps: optimizer steps on each
+    training task. own: score each on itself alone."""
 
-    method: str
+    config: Config
     method_class: type[Method]
-    model: str
-    preset: Preset
     benchmark: Benchmark
     train_tasks: tuple[str, ...]
     test_tasks: tuple[str, ...]
     steps: int
-    seed: int = 0
     own: bool = False
+
+    @property
+    def model(self) -> str:
+        """The backbone to fine-tune."""
+        return self.config.models[0]
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything drawn at random."""
+        return self.config.seeds[0]
 
     def run(self, out: Path, done: Callable[[str, dict[str, float]], None] = lambda row, scores: None) -> dict:
         """row -> test task -> official score, the first row being the bare backbone. Written to OUT/transfer.json."""
         backbone = backbones.load(self.model)
-        config = self._config(backbone.revision)
-        claim(out, config, "only-missing")
+        identity = self._identity(backbone.revision)
+        claim(out, identity, "only-missing")
         tasks = dict.fromkeys((*self.test_tasks, *self.train_tasks))
-        questions = Questions(self.benchmark, self.preset, tasks)
-        method = self.method_class(self.preset.training)
+        questions = Questions(self.benchmark, self.config, tasks)
+        method = self.method_class(self.config.training, self.config.method_options)
         worker = Worker(method, lambda name: backbone, lambda client, round: self._steps(task))
         architecture = Architecture(self.model, backbone.family, backbone.num_layers)
         rows: dict[str, dict[str, float]] = {}
@@ -58,7 +66,7 @@ class Transfer:
             if not part.exists():
                 client = Client(0, self.model, (task,))
                 federation = Federation(
-                    (client,), {self.model: architecture}, self.seed, 1, self.preset.training, worker.backbone, _none
+                    (client,), {self.model: architecture}, self.seed, 1, self.config.training, worker.backbone, _none
                 )
                 if task == ZERO_SHOT:
                     model = backbone.model
@@ -74,12 +82,12 @@ class Transfer:
             rows[task] = json.loads(part.read_text())
             done(task, rows[task])
         with replacing(out / "transfer.json") as temporary:
-            temporary.write_text(json.dumps({"config": config, "scores": rows}, indent=1) + "\n")
+            temporary.write_text(json.dumps({"config": identity, "scores": rows}, indent=1) + "\n")
         return rows
 
     def _steps(self, task: str) -> list[list[Records]]:
         table = self.benchmark.records(task, "train")
-        training = self.preset.training
+        training = self.config.training
         size = training.micro_batch * training.accumulation
         (drawn,) = memory_batches([range(len(table))], self.steps, size, self.seed, client=0)
         return [
@@ -90,12 +98,16 @@ class Transfer:
             for batch in drawn
         ]
 
-    def _config(self, revision: str) -> dict[str, Any]:
+    def _identity(self, revision: str) -> dict[str, Any]:
+        config = self.config
         return {
-            "method": self.method,
+            "method": config.method,
+            "options": dict(config.method_options),
             "model": self.model,
             "revision": revision,
-            "preset": {key: value for key, value in self.preset.as_dict().items() if key != "method_options"},
+            "preset": config.preset,
+            "training": asdict(config.training),
+            "evaluation": asdict(config.evaluation),
             "fingerprint": self.benchmark.fingerprint,
             "train_tasks": list(self.train_tasks),
             "test_tasks": list(self.test_tasks),
@@ -106,31 +118,26 @@ class Transfer:
 
 
 def from_names(
-    method: str,
-    model: str,
-    preset: Preset,
+    config: Config,
     benchmark: Benchmark,
-    train: str | None,
-    test: str | None,
+    train: Sequence[str] | None,
+    test: Sequence[str] | None,
     steps: int | None,
-    seed: int,
     own: bool,
 ) -> Transfer:
-    """A Transfer from what a user types; task lists are comma-separated, None means all. DrakeError when wrong."""
+    """A Transfer from what a user names; None for all tasks. UnknownName for a task that is not there."""
 
-    def tasks(text: str | None) -> tuple[str, ...]:
-        names = tuple(benchmark.tasks) if text is None else tuple(part.strip() for part in text.split(","))
+    def tasks(named: Sequence[str] | None) -> tuple[str, ...]:
+        names = tuple(benchmark.tasks) if named is None else tuple(named)
         for name in names:
             if name not in benchmark.tasks:
                 raise UnknownName("task", name, list(benchmark.tasks))
         return names
 
     if steps is None:
-        steps = round(preset.training.steps * preset.rounds_per_task)
-    if steps < 1:
-        raise DrakeError(f"--steps is {steps}; it must be more than zero.")
-    method_class = registry.find(method)
-    return Transfer(method, method_class, model, preset, benchmark, tasks(train), tasks(test), steps, seed, own)
+        steps = round(config.training.steps * config.rounds_per_task)
+    positive("--steps", steps)
+    return Transfer(config, registry.find(config.method), benchmark, tasks(train), tasks(test), steps, own)
 
 
 def _none(count: int, purpose: str) -> list:

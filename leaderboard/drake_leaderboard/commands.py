@@ -95,7 +95,7 @@ def score(path: Path, data: str | None, write: bool) -> None:
     """
     from rich.console import Console
 
-    from drake.cli.terminal import summary_table
+    from drake.cli.tables import summary_table
 
     if write:
         from .rescoring import rescore

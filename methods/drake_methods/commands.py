@@ -6,47 +6,44 @@ from pathlib import Path
 
 import click
 
+from drake.cli.params import NAMES, POSITIVE, SEEDS, set_option
 from drake.errors import DrakeError
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
 @click.command()
-@click.option("--models", help="Backbones, comma-separated: two or more. [default: the preset's]")
+@click.option("--models", type=NAMES, help="Backbones, comma-separated: two or more. [default: the preset's]")
 @click.option("--data", help="A dataset folder or hub repository with public records. [default: the mini suite]")
 @click.option("--preset", default="mini", show_default=True, help="Whose rank and options to align for.")
-@click.option("--seeds", default="0", show_default=True, help="The seeds of the runs to come: 0,1,2 or 0-2.")
-@click.option("--rank", type=int, help="Rank of the adapters. [default: the preset's]")
-@click.option("--set", "pairs", multiple=True, metavar="OPTION=VALUE", help="num_blocks, align_records of fedmosaic.")
+@click.option(
+    "--seeds", type=SEEDS, default="0", show_default=True, help="The seeds of the runs to come: 0,1,2 or 0-2."
+)
+@click.option("--rank", type=POSITIVE, help="Rank of the adapters. [default: the preset's]")
+@set_option()
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 def align(
-    models: str | None,
+    models: tuple[str, ...] | None,
     data: str | None,
     preset: str,
-    seeds: str,
+    seeds: tuple[int, ...],
     rank: int | None,
     pairs: tuple[str, ...],
     device: str,
 ) -> None:
     """Align the frozen A and B of Co-LoRA across backbones, on public data, and say how well they fit.
 
-    `drake eval --method fedmosaic` does this by itself before the first round, unless --no-align, and finds here what
-    this command has kept.
+    `drake eval --method fedmosaic` does this by itself before the first round, unless fedmosaic.align=false, and finds
+    what this command has kept.
 
     \b
     Examples:
       drake align --models tiny-llama-s,tiny-llama-m
       drake align --preset paper --models llama1b,llama3b --data data/drake --seeds 0-2 --device cuda
     """
-    from drake import catalog
-    from drake.config import preset as preset_of
+    from drake.config import resolve
 
-    chosen = preset_of(preset).with_(**({} if rank is None else {"rank": rank}))
-    named = _names(models) or chosen.models
-    catalog.assign(named)
-    if len(named) < 2:
+    flags = {"models": models, "data": data, "preset": preset, "seeds": seeds, "rank": rank, "device": device}
+    config = resolve(flags=flags | {"method": "fedmosaic"}, pairs=pairs)
+    if len(config.models) < 2:
         raise DrakeError("aligning needs two backbones or more; name them with --models.")
 
     import torch
@@ -54,19 +51,16 @@ def align(
     from rich.table import Table
     from transformers.utils import logging
 
-    from drake.runs import Settings, Setup
+    from drake.runs import Setup
     from drake.runs.engines import resolved
-    from drake.runs.request import options_from, seeds_from
 
     logging.disable_progress_bar()
-    options = options_from(pairs, "fedmosaic")
-    settings = Settings("fedmosaic", chosen, named, data, seeds=seeds_from(seeds), options=options, device=device)
     console = Console()
     with Console(stderr=True).status("loading data and backbones"):
-        setup = Setup(settings)
+        setup = Setup(config)
     if resolved("auto", setup.device, None) == "processes":
         torch.set_num_threads(1)  # as `drake eval` computes there, or it would not find what is kept here
-    for seed in settings.seeds:
+    for seed in config.seeds:
         method = setup.method()
         federation = setup.federation(seed, setup.backbones.__getitem__)
         method.join(federation)
@@ -85,13 +79,13 @@ def align(
 
 
 @click.command()
-@click.option("--models", required=True, help="Two backbones, comma-separated.")
+@click.option("--models", type=NAMES, required=True, help="Two backbones, comma-separated.")
 @click.option("--data", help="A dataset folder or hub repository with public records. [default: the mini suite]")
-@click.option("--records", "count", default=200, show_default=True, help="Public records to compare on.")
+@click.option("--records", "count", type=POSITIVE, default=200, show_default=True, help="Public records to compare on.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("cka"), show_default=True, help="Folder to fill.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or auto.")
 @click.option("--dtype", default="float32", show_default=True, help="float32 or bfloat16.")
-def cka(models: str, data: str | None, count: int, out: Path, device: str, dtype: str) -> None:
+def cka(models: tuple[str, ...], data: str | None, count: int, out: Path, device: str, dtype: str) -> None:
     """Compare the layers of two backbones by linear CKA, on public data.
 
     Writes cka.csv, and cka.png and cka.svg, and names for each layer of the first backbone the most similar one of the
@@ -103,14 +97,12 @@ def cka(models: str, data: str | None, count: int, out: Path, device: str, dtype
     """
     from drake import catalog
     from drake.common.files import check_folder
-    from drake.config import positive
-    from drake.config import preset as preset_of
+    from drake.config import preset
 
-    named = _names(models)
+    named = models
     if len(named) != 2:
-        raise DrakeError(f"--models {models!r} names {len(named)} backbones; name two.")
+        raise DrakeError(f"--models {','.join(named)} names {len(named)} backbones; name two.")
     catalog.assign(sorted(set(named)))
-    positive("--records", count)
     check_folder(out)
 
     from rich.console import Console
@@ -119,19 +111,17 @@ def cka(models: str, data: str | None, count: int, out: Path, device: str, dtype
 
     from drake.models import backbones
     from drake.results.plots import heatmap
-    from drake.runs.request import DTYPES, resolve_device
+    from drake.runs.device import dtype_of, resolve_device
     from drake.runs.setup import open_data, public_records
 
     from .cka import best_matches, layer_similarity
     from .cka import write as write_matrix
 
     logging.disable_progress_bar()
-    if dtype not in DTYPES:
-        raise DrakeError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}.")
-    where = resolve_device(device)
+    kind, where = dtype_of(dtype), resolve_device(device)
     with Console(stderr=True).status("comparing layers"):
-        records = public_records(open_data(data, preset_of("mini")), count, "cka")
-        loaded = {name: backbones.load(name, device=where, dtype=DTYPES[dtype]) for name in dict.fromkeys(named)}
+        records = public_records(open_data(preset("mini").with_(data=data)), count, "cka")
+        loaded = {name: backbones.load(name, device=where, dtype=kind) for name in dict.fromkeys(named)}
         similarity = layer_similarity(loaded[named[0]], loaded[named[1]], records)
     write_matrix(similarity, out / "cka.csv")
     labels = [[str(k + 1) for k in range(n)] for n in similarity.shape]

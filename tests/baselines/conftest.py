@@ -52,7 +52,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def _bench(micro_backbones, micro_data) -> Bench:
-    training = preset("quick").with_(learning_rate=RATE, gradient_clip=CLIP, rank=4, alpha=8, dropout=0.0).training
+    training = replace(preset("quick").training, learning_rate=RATE, gradient_clip=CLIP, rank=4, alpha=8, dropout=0.0)
     backbone = backbones.load(micro_backbones["llama-4"])
     records = load(micro_data).records("NLVR2-0", "train")
     steps = [

@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, micro_backbones, micro_data):
         numbers = {"learning_rate": RATE, "gradient_clip": 1e9, "rank": 4, "alpha": 8, "dropout": 0.0}
-        self.training = preset("quick").with_(**numbers, micro_batch=2, accumulation=2, steps=4).training
+        self.training = replace(preset("quick").training, **numbers, micro_batch=2, accumulation=2, steps=4)
         self.public = list(load(micro_data).public)
         self.own = load(micro_data).records("NLVR2-0", "train")
         self.bare = {name: backbones.load(micro_backbones[name]) for name in {*NAMES, *SIZES}}

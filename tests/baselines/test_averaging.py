@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -37,7 +38,7 @@ class Run:
     """Two rounds of two steps of a federation, client 2 missing the second; one answer of every client after each."""
 
     def __init__(self, name, micro_backbones, micro_data, **options):
-        training = preset("quick").with_(dropout=0.05, rank=4).training
+        training = replace(preset("quick").training, dropout=0.05, rank=4)
         data = load(micro_data)
         train, self.test = data.records("NLVR2-0", "train"), data.records("NLVR2-0", "test")[0]
         self.method = registry.find(name)(training, options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ def cost(micro_backbones, micro_data):
     """Name of a method -> operations of one local step, forward and back; on average, where not all are alike."""
     small, data = backbones.load(micro_backbones["llama-4"]), load(micro_data)
     numbers = {"rank": RANK, "alpha": 2 * RANK, "dropout": 0.0, "steps": 9, "micro_batch": 2, "accumulation": 1}
-    training = preset("paper").with_(**numbers).training
+    training = replace(preset("paper").training, **numbers)
     records = data.records("NLVR2-0", "train")
     clients = tuple(Client(number, "wide", ("NLVR2-0",)) for number in range(2))
     architectures = {"wide": Architecture("wide", "llama", SHAPE.layers)}

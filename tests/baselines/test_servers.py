@@ -3,6 +3,7 @@ clients, same bits."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -52,7 +53,7 @@ class Keeping(Observer):
 @pytest.fixture(scope="module", params=OPTIONS)
 def start(request, micro_backbones, micro_data):
     """() -> a fresh worker, of two families and three backbones, with dropout."""
-    training = preset("quick").with_(dropout=0.05, rank=4, steps=4, micro_batch=2, accumulation=1).training
+    training = replace(preset("quick").training, dropout=0.05, rank=4, steps=4, micro_batch=2, accumulation=1)
     data = load(micro_data)
     train = data.records("NLVR2-0", "train")
 

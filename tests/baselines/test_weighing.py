@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -147,7 +148,7 @@ def out_of_memory(*_):
 
 
 def test_bfloat16_backbones_answer_alike_with_weights_in_float32(micro_backbones, micro_data):
-    training = preset("quick").with_(rank=4).training
+    training = replace(preset("quick").training, rank=4)
     backbone = backbones.load(micro_backbones["llama-4"], dtype=torch.bfloat16)
     client, data = Client(0, "llama-4", ("NLVR2-0",)), load(micro_data).records("NLVR2-0", "train")
     records = [data[0], data[1]]

@@ -106,15 +106,26 @@ EVAL = ("eval", "--method", "sft", "--preset", "quick")
         ((*EVAL, "--seeds", "0,5-3"), "--seeds '0,5-3' is no list of numbers; write 0,1,2 or 0-2."),
         ((*EVAL, "--seeds", "one"), "--seeds 'one' is no list of numbers; write 0,1,2 or 0-2."),
         ((*EVAL, "--device", "cuda:99"), "device 'cuda:99' is not there"),
-        ((*EVAL, "--set", "sft.temperature=3"), "unknown option 'temperature'"),
-        (("eval", "--method", "fedmosaic", "--set", "fedmosaic.kept=all"), "option kept='all': a value of type float"),
+        ((*EVAL, "--set", "sft.temperature=3"), "--set sft.temperature: unknown option 'temperature'"),
+        (
+            ("eval", "--method", "fedmosaic", "--set", "fedmosaic.kept=all"),
+            "--set fedmosaic.kept is 'all'; it must be a number.",
+        ),
         (
             ("eval", "--method", "fedmosaic", "--set", "gate=inptu"),
-            "unknown value of gate 'inptu'; did you mean 'input'",
+            "unknown value of --set gate 'inptu'; did you mean 'input'",
         ),
-        ((*EVAL, "--no-align"), "unknown option 'align'; known: none: this method has no options."),
+        ((*EVAL, "--set", "align=false"), "'align'; known: none: this method has no options."),
+        ((*EVAL, "--no-align"), "No such option"),
+        ((*EVAL, "--dropout", "0.1"), "--dropout is called --client-dropout now"),
+        ((*EVAL, "--client-dropout", "1"), "--client-dropout is 1.0; it must be at least 0 and below 1."),
+        ((*EVAL, "--set", "training.rnak=3"), "did you mean 'training.rank'?"),
+        (("eval", "--preset", "quick"), "no method is named; add --method, such as --method sft."),
+        ((*EVAL, "--config", "no.toml"), "no.toml cannot be read (No such file or directory)"),
+        ((*EVAL, "--callback", "no_such_module:Class"), "callback 'no_such_module:Class' cannot be imported"),
+        ((*EVAL, "--callback", "Class"), "callback 'Class' is not of the form module:Class."),
         (("align", "--models", "tiny-llama-s"), "aligning needs two backbones or more"),
-        (("align", "--rank", "0"), "rank is 0; it must be more than zero."),
+        (("align", "--rank", "0"), "--rank is 0; it must be more than zero."),
         (("cka", "--models", "tiny-llama-s"), "names 1 backbones; name two."),
         (("cka", "--models", "tiny-llama-s,tiny-llama-x"), "unknown model 'tiny-llama-x'; did you mean"),
         ((*EVAL, "--data", "no/such/folder"), "no/such/folder"),
@@ -134,7 +145,7 @@ EVAL = ("eval", "--method", "sft", "--preset", "quick")
         (("comm", "--models", "llama1c"), "unknown model 'llama1c'; did you mean 'llama1b'?"),
         (("comm", "--methods", "fedmosiac"), "unknown method 'fedmosiac'; did you mean 'fedmosaic'?"),
         (("comm", "--rank", "0"), "--rank is 0; it must be more than zero."),
-        (("comm", "--dtype", "float8"), "unknown dtype 'float8'; known: float32, bfloat16."),
+        (("comm", "--dtype", "float8"), "unknown value of --dtype 'float8'; did you mean 'float32'?"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_2(arguments, sentence):
@@ -326,6 +337,10 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
 
     rerun = drake(*EVAL, *small, "--eval-records", "2", "--out", run, "--seeds", "4")
     assert "already holds another run" in complaint(rerun)
+
+    same = drake("eval", "--config", f"{run}/config.toml", "--out", str(tmp_path / "same"))
+    assert same.returncode == 0, same.stderr
+    assert drake("diff", run, str(tmp_path / "same")).returncode == 0
 
     forged = json.loads((tmp_path / "run/results.json").read_text())
     forged["runs"][0]["scores"]["official"][0][0][0] = 1.0

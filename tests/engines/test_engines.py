@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from drake.config import preset
+from drake.config import configure
 from drake.engines.processes import _dumps
 from drake.engines.ray_cluster import Pool, pools
 from drake.errors import DrakeError
-from drake.runs import Reporter, Settings, Setup, evaluate
+from drake.runs import Reporter, Setup, evaluate
 from drake.runs.engines import opened, resolved, shares_from
 
 CLIENTS = {"small": 5, "large": 5}
@@ -59,9 +59,10 @@ def test_shares_that_make_no_sense_are_refused():
 @pytest.fixture(scope="module")
 def setup(micro_backbones, micro_data):
     """Two rounds of FedMosaic on two architectures, with dropout."""
-    numbers = {"steps": 2, "dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
+    numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
-    return Setup(Settings("fedmosaic", preset("quick").with_(**numbers), models, micro_data, rounds=2, eval_every=1))
+    numbers |= {"rounds": 2, "eval_every": 1}
+    return Setup(configure("fedmosaic", "quick", models=models, data=micro_data, device="cpu", **numbers))
 
 
 @pytest.fixture(scope="module", params=["processes", "ray"])

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from drake import catalog
-from drake.config import preset
+from drake.config import resolve
 from drake.federation import registry
-from drake.runs.request import options_from
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 import tables
@@ -25,14 +23,11 @@ def test_a_name_means_the_same_row_in_every_table():
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_asks_for_what_there_is(name):
     options = iter(ROWS[name])
-    given = [(option, True if option == "--no-align" else next(options)) for option in options]
-    method = dict(given)["--method"]
+    given = [(option, next(options)) for option in options]
     pairs = [value for option, value in given if option == "--set"]
-    pairs += ["align=false"] if ("--no-align", True) in given else []
-    changed = {option[2:]: int(value) for option, value in given if option == "--rank"}
-    registry.find(method)(preset("mini").with_(**changed).training, options_from(pairs, method))
-    catalog.assign(dict(given).get("--models", "tiny-llama-s").split(","))
-    assert {option for option, _ in given} <= {"--method", "--set", "--no-align", "--rank", "--models"}
+    config = resolve(flags={option[2:]: value for option, value in given if option != "--set"}, pairs=pairs)
+    registry.find(config.method)(config.training, config.method_options)
+    assert {option for option, _ in given} <= {"--method", "--set", "--rank", "--models"}
 
 
 def test_the_table_of_methods_has_all_that_are_registered():

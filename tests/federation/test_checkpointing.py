@@ -1,5 +1,7 @@
 """Gradient checkpointing saves memory and changes nothing: not a bit of what a client learns on a CPU."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from drake_methods.fedmosaic import FedMosaic
@@ -14,7 +16,7 @@ from drake.models import backbones
 @pytest.fixture
 def learn(micro_backbones, micro_data):
     """checkpointing -> (state after one round of three steps with dropout, whether activations were computed again)."""
-    training = preset("quick").with_(steps=3, micro_batch=2, dropout=0.1).training
+    training = replace(preset("quick").training, steps=3, micro_batch=2, dropout=0.1)
     client = Client(0, "llama-4", ("NLVR2-0",))
     records = load(micro_data).records("NLVR2-0", "train")
     steps = [[[records[2 * step], records[2 * step + 1]]] for step in range(3)]

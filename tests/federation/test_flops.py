@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from drake.config import preset
+from drake.config import configure
 from drake.engines.tasks import Job, perform
 from drake.federation.checkpoint import Progress
 from drake.federation.flops import operations
-from drake.runs import Settings, Setup
+from drake.runs import Setup
 
 
 def test_a_product_counts_a_multiplication_and_an_addition_for_every_pair():
@@ -42,8 +42,9 @@ def test_compiled_code_counts_like_the_code_it_came_from():
 
 @pytest.mark.parametrize("method", ["fedmosaic", "fedmkt"])
 def test_a_counted_round_leaves_what_an_uncounted_one_leaves(method, micro_backbones, micro_data):
-    numbers = {"steps": 3, "dropout": 0.05, "micro_batch": 2}
-    setup = Setup(Settings(method, preset("quick").with_(**numbers), (micro_backbones["llama-4"],), micro_data))
+    numbers = {"steps": 3, "training.dropout": 0.05, "micro_batch": 2}
+    models = [micro_backbones["llama-4"]]
+    setup = Setup(configure(method, "quick", models=models, data=micro_data, device="cpu", **numbers))
     worker = setup.worker(0)
     client = setup.clients[0]
     job = Job(client, 0, worker.initial_state(client), None)

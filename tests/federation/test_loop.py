@@ -2,12 +2,12 @@
 
 import pytest
 
-from drake.config import preset
+from drake.config import configure
 from drake.engines.tasks import Job, Serial
 from drake.federation.checkpoint import Progress
 from drake.federation.loop import Observer, run_rounds
 from drake.federation.participation import EVERYONE
-from drake.runs import Settings, Setup
+from drake.runs import Setup
 
 
 class _Away:
@@ -46,9 +46,9 @@ def train(micro_backbones, micro_data):
     the larger backbone."""
 
     def found(method, rounds, attendance=EVERYONE):
-        numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1}
+        numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1, "rounds": rounds, "device": "cpu"}
         models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
-        setup = Setup(Settings(method, preset("quick").with_(**numbers), models, micro_data, rounds=rounds))
+        setup = Setup(configure(method, "quick", models=models, data=micro_data, **numbers))
         engine, mixings = _Watched(setup.worker(0)), _Mixings()
         progress = run_rounds(engine, lambda *_: None, (), Progress(), mixings, attendance)
         return engine.counted, mixings.rounds, progress

@@ -11,12 +11,12 @@ from drake_methods.frozen import frozen_factors, orthonormal, random_factors
 from drake_methods.pairing import pairs
 from safetensors.torch import load_file
 
-from drake.config import preset
+from drake.config import configure, preset
 from drake.data.benchmark import load
 from drake.errors import DrakeError
 from drake.federation.method import Architecture, Client, Federation
 from drake.models import backbones
-from drake.runs import Settings, Setup
+from drake.runs import Setup
 from drake.runs.engines import opened
 
 PROJECTION = "self_attn.k_proj"
@@ -201,7 +201,7 @@ def test_a_run_on_all_cores_finds_what_the_command_kept(micro_backbones, micro_d
         torch.set_num_threads(2)
         monkeypatch.setattr(frozen, "align", None)  # aligning again would be a TypeError
         with opened(
-            "auto", Setup(Settings("fedmosaic", preset("mini"), models, micro_data, options=options))
+            "auto", Setup(configure("fedmosaic", models=models, data=micro_data, device="cpu", fedmosaic=options))
         ) as engines:
             method = engines.of_seed(0).worker.method
             assert method.factors(models[1]).fits["5.mlp.up_proj"].rows > 0

@@ -1,5 +1,7 @@
 """FedMosaic: who gets what, what trains, what is sent."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from drake_methods.colora import co_lora_layers
@@ -71,7 +73,7 @@ def test_permuting_client_numbers_permutes_the_modules_and_nothing_else(order):
 
 def one_round(micro_backbones, micro_data, options, names=("llama-4", "llama-4", "llama-6"), rounds=1):
     """Clients after some rounds of three steps: (worker, federation, first states, last results, last downloads)."""
-    training = preset("quick").with_(steps=3, micro_batch=2).training
+    training = replace(preset("quick").training, steps=3, micro_batch=2)
     clients = tuple(Client(i, name, ("NLVR2-0",)) for i, name in enumerate(names))
     method = FedMosaic(training, {"gradient_every": "2", "num_blocks": "3", "align_records": "8"} | options)
     data = load(micro_data)

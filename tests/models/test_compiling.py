@@ -1,5 +1,7 @@
 """Compiled layers train as the plain ones do, and stay out of the way when the model answers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -26,7 +28,7 @@ def adapted(folder, backend=None):
     torch._dynamo.reset()
     counters.clear()
     backbone = load(folder)
-    model = adapters.add(backbone.model, ["x"], preset("quick").with_(dropout=0.1).training)
+    model = adapters.add(backbone.model, ["x"], replace(preset("quick").training, dropout=0.1))
     if backend is not None:
         compile_training(model.model.language_model.layers, backend)
     adapters.write(model, "x", adapters.fresh(model, "x", torch.Generator().manual_seed(0)))

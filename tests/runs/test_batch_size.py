@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from drake.config import preset
+from drake.config import configure, resolve
 from drake.errors import DrakeError
-from drake.runs import Settings, Setup, evaluate
+from drake.runs import Setup, evaluate
 from drake.runs.batch_size import settle
-from drake.runs.request import eval_tokens_from
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +16,10 @@ def make(micro_backbones, micro_data):
     numbers = {"steps": 1, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
 
-    def setup(eval_tokens=None, models=models, **changes) -> Setup:
-        chosen = preset("quick").with_(**numbers | changes)
-        return Setup(Settings("sft", chosen, models, micro_data, rounds=1, eval_tokens=eval_tokens))
+    def setup(eval_tokens=None, models=models, folder=None, **changes) -> Setup:
+        asked = numbers | {"rounds": 1, "device": "cpu"} | changes
+        asked |= {} if eval_tokens is None else {"eval_tokens": eval_tokens}
+        return Setup(configure("sft", "quick", models=models, data=micro_data, **asked), folder)
 
     return setup
 
@@ -33,7 +33,7 @@ def longest(setup: Setup) -> int:
 def test_a_number_is_taken_as_it_is_and_none_or_a_cpu_takes_the_presets(make, tmp_path):
     for asked, expected in ((None, 2048), ("auto", 2048), (300, 300)):
         setup = make(asked)
-        assert settle(setup, tmp_path) == dict.fromkeys(setup.backbones, expected)
+        assert setup.eval_tokens == dict.fromkeys(setup.backbones, expected)
 
 
 def test_the_batch_is_doubled_while_it_fits_and_no_further_than_all_records(make, tmp_path):
@@ -57,9 +57,9 @@ def test_the_batch_is_doubled_while_it_fits_and_no_further_than_all_records(make
 def test_a_run_records_the_numbers_and_keeps_them_when_it_goes_on(make, tmp_path):
     setup = make("auto")
     found = dict(zip(setup.backbones, (4096, 8192), strict=True))
-    (tmp_path / "config.json").write_text(json.dumps({"eval_tokens": found}))
+    (tmp_path / "identity.json").write_text(json.dumps({"eval_tokens": found}))
     assert settle(setup, tmp_path, lambda attempt: False) == found
-    (tmp_path / "config.json").write_text(json.dumps({"eval_tokens": {"another backbone": 1}}))
+    (tmp_path / "identity.json").write_text(json.dumps({"eval_tokens": {"another backbone": 1}}))
     assert settle(setup, tmp_path, lambda attempt: False) == dict.fromkeys(setup.backbones, longest(setup))
 
 
@@ -73,10 +73,11 @@ def test_scores_do_not_depend_on_the_batch_which_the_config_records(make, micro_
 
 
 def test_wrong_numbers_are_refused(make, tmp_path):
-    assert [eval_tokens_from(text) for text in (None, "auto", "512")] == [None, "auto", 512]
-    with pytest.raises(DrakeError, match="--eval-tokens 'many' is neither a number nor auto"):
-        eval_tokens_from("many")
-    with pytest.raises(DrakeError, match="--eval-tokens is 0; it must be more than zero"):
+    asked = [resolve(pairs=[f"evaluation.tokens={text}"]).evaluation.tokens for text in ("auto", "512")]
+    assert asked == ["auto", 512]
+    with pytest.raises(DrakeError, match=r"evaluation\.tokens is 'many'; it must be a whole number or 'auto'"):
+        resolve(pairs=["evaluation.tokens=many"])
+    with pytest.raises(DrakeError, match=r"evaluation\.tokens is 0; it must be more than zero"):
         make(0)
     setup = make("auto")
     setup.device = "cuda"  # other processes have the GPUs

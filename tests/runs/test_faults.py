@@ -7,18 +7,18 @@ import time
 
 import pytest
 
-from drake.config import preset
+from drake.config import configure
 from drake.results import load
-from drake.runs import Settings, Setup, evaluate
+from drake.runs import Setup, evaluate
 
 KILLS = 10
 
 
 @pytest.fixture(scope="module")
 def setup(micro_backbones, micro_data):
-    numbers = {"steps": 2, "dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
+    numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
-    return Setup(Settings("fedmosaic", preset("quick").with_(**numbers), models, micro_data))
+    return Setup(configure("fedmosaic", "quick", models=models, data=micro_data, device="cpu", **numbers))
 
 
 def bits(results):

@@ -6,16 +6,17 @@ from types import ModuleType
 
 import pytest
 
-from drake.config import preset
+from drake.config import configure
 from drake.errors import DrakeError
-from drake.runs import Reporter, Settings, Setup, evaluate
+from drake.runs import Reporter, Setup, evaluate
 from drake.runs.reporting import Events, Several, TensorBoard
 
 
 @pytest.fixture
 def setup(micro_backbones, micro_data):
     numbers = {"steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 2}
-    return Setup(Settings("sft", preset("quick").with_(**numbers), (micro_backbones["llama-4"],), micro_data, rounds=1))
+    numbers |= {"rounds": 1, "device": "cpu"}
+    return Setup(configure("sft", "quick", models=[micro_backbones["llama-4"]], data=micro_data, **numbers))
 
 
 def lines(path):

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from drake import cli
+from drake.config import preset
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
-from drake.config import preset
 from drake.runs import Settings, Setup, evaluate
 from drake.tools.export import export
 

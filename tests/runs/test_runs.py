@@ -1,6 +1,5 @@
 """Whole runs on micro backbones: what a user gets, the same bits again, and going on after a stop."""
 
-import json
 import os
 import shutil
 
@@ -8,22 +7,20 @@ import pytest
 import torch
 from drake_baselines.sft import SFT
 
-from drake.config import preset
+from drake.config import Config, configure, preset
 from drake.data.benchmark import load as load_data
 from drake.errors import DrakeError
 from drake.federation.checkpoint import Checkpoints
-from drake.federation.participation import Attendance
 from drake.results import load
-from drake.runs import Reporter, Settings, Setup, evaluate
-from drake.runs.folder import checkpoint_folder, working
+from drake.runs import Reporter, Setup, evaluate
+from drake.runs.folder import checkpoint_folder, read_identity, working
 from drake.scoring.predictions import read_predictions
 
 
-def settings(micro_backbones, micro_data, method="fedmosaic", **changes) -> Settings:
-    numbers = {"steps": 2, "dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
-    chosen = preset("quick").with_(**numbers | changes.pop("numbers", {}))
+def settings(micro_backbones, micro_data, method="fedmosaic", **changes) -> Config:
+    numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
-    return Settings(method, chosen, changes.pop("models", models), micro_data, **changes)
+    return configure(method, "quick", **numbers | {"models": models, "data": micro_data, "device": "cpu"} | changes)
 
 
 def scores(results):
@@ -157,7 +154,7 @@ def test_a_folder_of_another_run_is_refused_and_replaced_only_when_asked(micro_b
     with pytest.raises(DrakeError, match="already holds this run"):
         evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out, "never")
     evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), out, "always")
-    assert json.loads((out / "config.json").read_text())["seeds"] == [5]
+    assert read_identity(out)["seeds"] == [5]
 
 
 @pytest.mark.parametrize("overwrite", ["only-missing", "always"])
@@ -202,8 +199,8 @@ def test_a_checkpoint_folder_with_a_config_of_its_own_is_never_deleted(micro_bac
 def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_are_back(
     micro_backbones, micro_data, tmp_path
 ):
-    some = Attendance(participation=0.5, dropout=0.2)
-    asked = settings(micro_backbones, micro_data, attendance=some, eval_every=4)
+    asked = settings(micro_backbones, micro_data, participation=0.5, client_dropout=0.2, eval_every=4)
+    some = Setup(asked).attendance
     results = evaluate(Setup(asked), tmp_path / "some")
     run = results.runs[0]
     there = [some.present(Setup(asked).federation(0, None), round) for round in range(4)]
@@ -232,7 +229,7 @@ def test_a_run_is_given_another_seed_and_keeps_those_it_has(micro_backbones, mic
     evaluate(asked(3, 1), grown)
     results = evaluate(asked(3, 1, 0), grown, reporter=starts)
     assert len(starts.heard) == 1
-    assert json.loads((grown / "config.json").read_text())["seeds"] == [3, 1, 0]
+    assert read_identity(grown)["seeds"] == [3, 1, 0]
     assert scores(results) == scores(evaluate(asked(3, 1, 0), tmp_path / "at once"))
     assert load(grown) == results
 
@@ -301,8 +298,7 @@ def test_the_plan_of_batches_depends_on_the_seed_and_the_client_alone(micro_back
 
 
 def test_the_task_a_client_learns_changes_with_the_phases_of_the_stream(micro_backbones, micro_data):
-    numbers = {"rounds_per_task": 1.5}
-    setup = Setup(settings(micro_backbones, micro_data, numbers=numbers))
+    setup = Setup(settings(micro_backbones, micro_data, rounds_per_task=1.5))
     client = setup.clients[3]
     a, b, c, d = client.tasks
     assert [setup.learning(client, round) for round in range(setup.rounds)] == [a, a, b, c, c, d]
@@ -319,8 +315,8 @@ def test_a_folder_for_encoded_pictures_is_no_part_of_what_a_run_is(micro_backbon
         found = cached.backbones[name].batch([record], answers=False).inputs["inputs_embeds"]
         assert torch.equal(found, expected)
     assert len(list((tmp_path / "features").glob("*/*.safetensors"))) == 2
-    assert cached.config() == plain.config()
-    with pytest.raises(DrakeError, match="--feature-cache-gb is 0; it must be more than zero"):
+    assert cached.identity() == plain.identity()
+    with pytest.raises(DrakeError, match=r"feature_cache_gb is 0.*; it must be more than zero"):
         Setup(settings(micro_backbones, micro_data, feature_cache_gb=0))
 
 
@@ -328,7 +324,7 @@ def test_compiled_training_is_part_of_what_a_run_is(micro_backbones, micro_data,
     asked = settings(micro_backbones, micro_data, compile=True)
     monkeypatch.setattr("drake.runs.setup.check_compiler", lambda device: None)
     setup = Setup(asked)
-    assert setup.config() == Setup(settings(micro_backbones, micro_data)).config() | {"compile": True}
+    assert setup.identity() == Setup(settings(micro_backbones, micro_data)).identity() | {"compile": True}
     for backbone in setup.backbones.values():
         assert all("forward" in vars(layer) for layer in backbone.model.model.language_model.layers)
 
@@ -340,7 +336,7 @@ def test_compiled_training_is_part_of_what_a_run_is(micro_backbones, micro_data,
         Setup(asked)
     elsewhere = Setup(settings(micro_backbones, micro_data, compile=True, device="cuda"), resident="cpu")
     assert not elsewhere.compiled  # this process does not train
-    assert elsewhere.config()["compile"]
+    assert elsewhere.identity()["compile"]
 
 
 def test_equal_compute_gives_fedmosaic_fewer_steps(micro_backbones, micro_data):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from drake_baselines.fedit import FedIT
 from drake_baselines.sft import SFT
 
-from drake.cli.commands import check_method
+from drake.cli.tools import check_method
 from drake.config import preset
 from drake.data.benchmark import load
 from drake.federation.method import Download, LocalResult, Upload

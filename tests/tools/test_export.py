@@ -14,7 +14,7 @@ from peft import PeftModel
 from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from drake.config import preset
+from drake.config import configure
 from drake.data.benchmark import load as load_data
 from drake.engines.tasks import Serial
 from drake.errors import DrakeError
@@ -24,7 +24,7 @@ from drake.federation.loop import Observer, run_rounds
 from drake.federation.method import Download
 from drake.models.checkpoints import WEIGHTS_FOLDER
 from drake.models.prompts import DATE
-from drake.runs import Settings, Setup
+from drake.runs import Setup
 from drake.runs.folder import checkpoint_folder, claim
 from drake.scoring.generation import generate
 from drake.tools.export import _with_biases, export
@@ -51,9 +51,9 @@ class Run:
 
 
 def one_round(folder: Path, micro_data, models, method="fedmosaic", options=None, **numbers) -> Run:
-    chosen = preset("quick").with_(steps=1, micro_batch=1, **numbers)
-    setup = Setup(Settings(method, chosen, models, micro_data, rounds=1, seeds=(5,), options=options or {}))
-    claim(folder, setup.config(), "never")
+    numbers |= {"steps": 1, "micro_batch": 1, "rounds": 1, "seeds": [5], "device": "cpu", method: options or {}}
+    setup = Setup(configure(method, "quick", models=models, data=micro_data, **numbers))
+    claim(folder, setup.identity(), "never")
     observer = Observer()
     observer.checkpoints = Checkpoints(checkpoint_folder(folder, 5))
     run_rounds(Serial(setup.worker(5)), lambda *_: None, [], Progress(), observer)
@@ -150,7 +150,7 @@ def test_a_merged_checkpoint_answers_like_the_client(mosaic, tmp_path, number):
     assert_same_answers(mosaic, number, whole, LlavaProcessor.from_pretrained(tmp_path / "whole"))
     shutil.copytree(tmp_path / "whole", tmp_path / "again")  # a backbone like any other
     assert (
-        Setup(Settings("sft", preset("quick"), (str(tmp_path / "again"),), mosaic.setup.settings.data))
+        Setup(configure("sft", "quick", models=[tmp_path / "again"], data=mosaic.setup.config.data.path))
         .architectures[str(tmp_path / "again")]
         .num_layers
         == text.num_hidden_layers
@@ -170,8 +170,8 @@ def test_without_a_shift_the_architecture_stays(micro_data, tmp_path):
 def test_a_bfloat16_run_is_merged_in_float32_and_stored_in_bfloat16(mosaic, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(mosaic.folder, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    config = json.loads((folder / "identity.json").read_text())
+    (folder / "identity.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
     export(folder, LLAMA, tmp_path / "half", merge=True)
     export(mosaic.folder, LLAMA, tmp_path / "whole", merge=True)
     half = LlavaForConditionalGeneration.from_pretrained(tmp_path / "half").state_dict()
@@ -251,7 +251,7 @@ def test_wrong_requests_are_refused_and_leave_nothing(mosaic, tmp_path):
     (full / "thesis.tex").write_text("years of work")
     empty = tmp_path / "begun"
     empty.mkdir()
-    shutil.copy(mosaic.folder / "config.json", empty)
+    shutil.copy(mosaic.folder / "identity.json", empty)
     cases = [
         ((tmp_path / "nowhere", 0, out), "holds no run of `drake eval`"),
         ((mosaic.folder, 10, out), "has no client 10; its clients are 0 to 9"),
@@ -269,9 +269,9 @@ def test_wrong_requests_are_refused_and_leave_nothing(mosaic, tmp_path):
 
 def test_other_weights_than_the_runs_are_refused(mosaic, tmp_path):
     shutil.copytree(mosaic.folder, tmp_path / "run")
-    config = json.loads((tmp_path / "run/config.json").read_text())
+    config = json.loads((tmp_path / "run/identity.json").read_text())
     config["revisions"]["tiny-llama-s"] = "0" * 64
-    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    (tmp_path / "run/identity.json").write_text(json.dumps(config))
     with pytest.raises(DrakeError, match="tiny-llama-s has other weights than those the run was made with"):
         export(tmp_path / "run", LLAMA, tmp_path / "out")
 

@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from drake import cli
-from drake.config import preset
+from drake.config import configure
 from drake.errors import DrakeError
 from drake.results import load, save
-from drake.runs import Settings, Setup, evaluate
+from drake.runs import Setup, evaluate
 from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
 from drake.tools.diff import compare
 from drake.tools.page import _sample, own_tasks
@@ -22,8 +22,8 @@ def runs(micro_backbones, micro_data, tmp_path_factory):
     numbers = {"steps": 1, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     for method, seeds in (("fedmosaic", (0, 1)), ("sft", (0,))):
-        chosen = preset("quick").with_(**numbers)
-        asked = Settings(method, chosen, models, micro_data, seeds=seeds, rounds=2, eval_every=1)
+        when = {"rounds": 2, "eval_every": 1, "device": "cpu"}
+        asked = configure(method, "quick", models=models, data=micro_data, seeds=seeds, **numbers, **when)
         evaluate(Setup(asked), root / method)
     return root
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from drake import cli
-from drake.config import preset
+from drake.config import configure
 from drake.data.benchmark import load
 from drake.engines.tasks import Job
 from drake.errors import DrakeError, UnknownName
@@ -14,10 +14,12 @@ from drake.tools.transfer import ZERO_SHOT, Transfer, from_names
 
 @pytest.fixture
 def job(micro_backbones, micro_data):
-    def made(method="sft", train="NLVR2-0, VSR-0", test="VSR-0,IRFL-0", steps=2, seed=0, own=False) -> Transfer:
-        numbers = preset("quick").with_(micro_batch=2, eval_records=3, max_new_tokens=4)
-        data = load(micro_data)
-        return from_names(method, micro_backbones["llama-4"], numbers, data, train, test, steps, seed, own)
+    def made(
+        method="sft", train=("NLVR2-0", "VSR-0"), test=("VSR-0", "IRFL-0"), steps=2, seed=0, own=False, **more
+    ) -> Transfer:
+        numbers = {"micro_batch": 2, "eval_records": 3, "max_new_tokens": 4, "seeds": [seed]}
+        config = configure(method, "quick", models=[micro_backbones["llama-4"]], **numbers, **more)
+        return from_names(config, load(micro_data), train, test, steps, own)
 
     return made
 
@@ -80,23 +82,22 @@ def test_a_stopped_run_goes_on_with_the_next_row(job, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_another_job_is_refused(job, tmp_path):
-    job(train="VSR-0", steps=1).run(tmp_path / "out")
+    job(train=["VSR-0"], steps=1).run(tmp_path / "out")
     with pytest.raises(DrakeError, match=r"already holds another run \(it differs in seed \(0, now 1\), steps"):
-        job(train="VSR-0", steps=2, seed=1).run(tmp_path / "out")
+        job(train=["VSR-0"], steps=2, seed=1).run(tmp_path / "out")
 
 
 def test_without_names_it_is_all_tasks_and_the_presets_steps(job):
     found = job(train=None, test=None, steps=None)
     assert len(found.train_tasks) == len(found.test_tasks) == 47
-    quick = preset("quick")
-    assert found.steps == quick.training.steps * quick.rounds_per_task
+    assert found.steps == found.config.training.steps * found.config.rounds_per_task == 4
 
 
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
-        ({"train": "NLVR2-0,VSR-O"}, UnknownName, "unknown task 'VSR-O'; did you mean 'VSR-0'"),
-        ({"test": "IRFL-9"}, UnknownName, "unknown task 'IRFL-9'; did you mean 'IRFL-"),
+        ({"train": ["NLVR2-0", "VSR-O"]}, UnknownName, "unknown task 'VSR-O'; did you mean 'VSR-0'"),
+        ({"test": ["IRFL-9"]}, UnknownName, "unknown task 'IRFL-9'; did you mean 'IRFL-"),
         ({"method": "stf"}, UnknownName, "unknown method 'stf'; did you mean 'sft'"),
         ({"steps": 0}, DrakeError, "--steps is 0; it must be more than zero"),
     ],

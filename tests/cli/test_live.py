@@ -7,16 +7,16 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from drake.cli.terminal import Live, duration, percent
+from drake.cli.live import Live
+from drake.cli.tables import duration, percent
 from drake.federation.method import Client
 from drake.results import SeedSummary
 
 TRAINING = SimpleNamespace(local_steps=lambda cost: round(20 / cost), micro_batch=2, accumulation=4)
 SETUP = SimpleNamespace(
-    preset=SimpleNamespace(training=TRAINING),
+    config=SimpleNamespace(training=TRAINING, method="fedmosaic"),
     architectures={"small": None, "large": None},
     method_class=SimpleNamespace(relative_cost=2.0),
-    settings=SimpleNamespace(method="fedmosaic"),
     clients=(Client(0, "small", ("a", "b")), Client(1, "large", ("c", "a"))),
     tasks=["a", "b", "c"],
     rounds=3,

@@ -1,0 +1,93 @@
+"""`drake methods` and `drake backbones`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drake.cli.params import NOT_NEGATIVE
+from drake.federation import registry
+
+
+@click.command()
+def methods() -> None:
+    """List the methods that `drake eval` knows.
+
+    \b
+    drake methods
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "sends", "cost of a step", "mixed sizes and families", "presets", "reference")
+    for name in registry.names():
+        found = registry.find(name)
+        cost, mixed, presets = f"{found.relative_cost:.2f}", "yes" if found.mixed else "no", ("drake", *found.presets)
+        table.add_row(name, found.sends, cost, mixed, ", ".join(presets), found.reference)
+    Console().print(table)
+
+
+@click.group()
+def backbones() -> None:
+    """List the backbones, or make the tiny ones.
+
+    \b
+    drake backbones list
+    drake backbones train tiny-llama-s
+    """
+
+
+@backbones.command("list")
+def list_backbones() -> None:
+    """Names that --models takes.
+
+    \b
+    drake backbones list
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from drake.catalog import models
+
+    table = Table("name", "family", "where")
+    for name, model in models().items():
+        table.add_row(name, model.family, "in this package" if model.embedded else str(model.hub_id))
+    Console().print(table)
+
+
+@backbones.command("train")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write. [default: backbones/NAME]")
+@click.option("--seed", type=NOT_NEGATIVE, default=0, show_default=True)
+@click.option(
+    "--vision", type=click.Path(dir_okay=False, path_type=Path), help="The trained vision tower, or where to keep it."
+)
+def train_backbone(name: str, out: Path | None, seed: int, vision: Path | None) -> None:
+    """Make a tiny backbone from the public split of the mini suite; takes a quarter to half an hour.
+
+    \b
+    drake backbones train tiny-llama-s --vision backbones/vision.safetensors
+    """
+    from drake.common.files import check_folder
+    from drake.config import preset
+
+    target = out or Path("backbones") / name
+    check_folder(target)
+    if vision is not None:
+        check_folder(vision.parent)
+
+    from transformers.utils import logging
+
+    from drake.models.tiny import train
+    from drake.runs.setup import open_data
+    from drake.tools.zero_shot import zero_shot
+
+    logging.disable_progress_bar()
+    mini = preset("mini")
+
+    def score(checkpoint: Path) -> dict[str, float]:
+        return zero_shot(checkpoint, open_data(mini), mini)
+
+    folder = train(name, target, seed=seed, vision=vision, score=score, log=lambda line: click.echo(line, err=True))
+    click.echo(f"{folder} is ready: drake eval --models {folder}")

@@ -1,0 +1,181 @@
+"""`drake eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from drake.cli.params import GroupedCommand, Resumable, option, refused, set_option, setting
+from drake.errors import DrakeError
+
+if TYPE_CHECKING:
+    from drake.config import Config
+
+RUN, DATA, TRAINING, EVALUATION = "What to run", "Data and rounds", "Training", "Evaluation"
+PARTICIPATION, EXECUTION, OUTPUT = "Participation", "Execution", "Output"
+
+ZERO_SHOT_OPTIONS = (
+    "zero_shot", "config_file", "pairs", "preset", "models", "data", "out", "overwrite", "eval_records", "device",
+    "dtype", "threads",
+)  # fmt: skip
+RESUME_OPTIONS = ("resume", "method", "callbacks")
+
+
+class _Evaluate(GroupedCommand, Resumable):
+    """`drake eval` has many options and can be stopped."""
+
+
+@click.command("eval", cls=_Evaluate)
+@setting("method", RUN)
+@setting("preset", RUN)
+@setting("models", RUN)
+@setting("seeds", RUN)
+@option(RUN)(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A TOML file of settings, such as RUN/config.toml; the options here change them.",
+)
+@set_option(RUN)
+@option(RUN)(
+    "--resume", metavar="RUN", type=click.Path(path_type=Path), help="Continue this run folder with its own settings."
+)
+@option(RUN)("--zero-shot", is_flag=True, help="Score the bare backbones on every task instead; trains nothing.")
+@setting("data", DATA)
+@setting("split", DATA)
+@setting("alpha", DATA)
+@setting("rounds", DATA)
+@setting("rounds_per_task", DATA)
+@setting("steps", TRAINING)
+@setting("rank", TRAINING)
+@setting("learning_rate", TRAINING)
+@setting("eval_records", EVALUATION)
+@setting("eval_every", EVALUATION)
+@setting("eval_tokens", EVALUATION)
+@setting("participation", PARTICIPATION)
+@setting("client_dropout", PARTICIPATION)
+@setting("deadline", PARTICIPATION)
+@setting("engine", EXECUTION)
+@setting("workers", EXECUTION)
+@setting("threads", EXECUTION)
+@setting("device", EXECUTION)
+@setting("dtype", EXECUTION)
+@setting("gpu_share", EXECUTION)
+@setting("gradient_checkpointing", EXECUTION)
+@setting("compile", EXECUTION)
+@setting("feature_cache", EXECUTION)
+@setting("feature_cache_gb", EXECUTION)
+@option(OUTPUT)("--out", type=click.Path(path_type=Path), help="The run folder. [default: runs/METHOD-PRESET]")
+@option(OUTPUT)(
+    "--overwrite",
+    default="only-missing",
+    show_default=True,
+    type=click.Choice(["only-missing", "never", "always"]),
+    help="What to do with a run folder that exists: continue it, refuse, or delete what it holds.",
+)
+@setting("tensorboard", OUTPUT)
+@option(OUTPUT)(
+    "--callback",
+    "callbacks",
+    multiple=True,
+    metavar="MODULE:CLASS",
+    help="A class of your own that is told how the run gets on; can be repeated.",
+)
+@refused(
+    "--dropout",
+    "--dropout is called --client-dropout now: the probability that a client fails; the dropout of LoRA is "
+    "--set training.dropout=0.1.",
+)
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    resume: Path | None,
+    zero_shot: bool,
+    config_file: Path | None,
+    pairs: tuple[str, ...],
+    out: Path | None,
+    overwrite: Any,
+    callbacks: tuple[str, ...],
+    **flags: Any,
+) -> None:
+    """Train and score a federation; writes a run folder. The same command, or --resume, continues one that was stopped.
+
+    \b
+    Examples:
+      drake eval --method sft --preset quick
+      drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
+      drake eval --method ditto --set ditto.penalty=0.1 --set training.dropout=0.1
+      drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
+      drake eval --config runs/fedmosaic-mini/config.toml --out runs/again
+      drake eval --resume runs/fedmosaic-mini
+      drake eval --zero-shot --models tiny-llama-s,tiny-qwen-s
+
+    Settings without an option of their own are reached by --set and --config: docs/configuration.md lists them all.
+    """
+    from drake.config import required, resolve
+
+    if zero_shot:
+        _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
+        return _zero_shot(resolve(config_file, flags, pairs), out, overwrite)
+    if resume is not None:
+        from drake.runs.folder import config_of
+
+        _refuse_others(ctx, "--resume takes all settings from the run", RESUME_OPTIONS)
+        config_file, out = config_of(resume), resume
+    _evaluate(required(resolve(config_file, flags, pairs)), out, overwrite, callbacks)
+
+
+def _refuse_others(ctx: click.Context, why: str, allowed: tuple[str, ...]) -> None:
+    """DrakeError for an option that was given beside those allowed."""
+    for parameter in ctx.command.params:
+        name = str(parameter.name)
+        if name not in allowed and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise DrakeError(f"{why}; leave {parameter.opts[0]} out.")
+
+
+def _zero_shot(config: Config, out: Path | None, overwrite: Any) -> None:
+    import torch
+    from rich.console import Console
+    from transformers.utils import logging
+
+    from drake.cli.tables import task_table
+    from drake.tools.zero_shot import score_backbones
+
+    logging.disable_progress_bar()
+    if config.execution.threads is not None:
+        torch.set_num_threads(config.execution.threads)
+    folder = out or Path("runs") / f"zero-shot-{config.preset}"
+    with Console(stderr=True).status("scoring the bare backbones"):
+        scores = score_backbones(config, folder, overwrite)
+    Console().print(task_table(scores))
+    click.echo(f"{folder}/zero-shot.json")
+
+
+def _evaluate(config: Config, out: Path | None, overwrite: Any, callbacks: tuple[str, ...]) -> None:
+    from rich.console import Console
+    from transformers.utils import logging
+
+    from drake.cli.live import Live
+    from drake.cli.tables import duration, summary_table
+    from drake.runs.api import default_folder, execute, prepare
+
+    logging.disable_progress_bar()
+    console, folder = Console(stderr=True), out or default_folder(config)
+    told = [_callback(name) for name in callbacks]
+    with console.status("loading data and backbones"):
+        setup = prepare(config, folder)
+    with Live(console) as live:
+        results = execute(setup, folder, overwrite, [live, *told])
+    Console().print(summary_table(results))
+    click.echo(f"{folder}/results.json, {duration(results.seconds)}")
+
+
+def _callback(name: str) -> Any:
+    """An object of the class "module:Class"; DrakeError where that is none."""
+    from drake.federation.registry import load_class
+
+    return load_class("callback", name)()

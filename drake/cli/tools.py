@@ -1,0 +1,198 @@
+"""`drake export`, `comm`, `check-method`, `transfer`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from drake.cli.params import NAMES, NOT_NEGATIVE, POSITIVE, POSITIVE_NUMBER, Resumable, set_option
+from drake.federation import registry
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--client", type=int, required=True, help="Whose model, from 0.")
+@click.option("--seed", type=int, help="Of which federation.  [default: the run's first seed]")
+@click.option("--merge", is_flag=True, help="Write the whole model instead of an adapter.")
+@click.option("--method", help='The run\'s method, where it is a "module:Class": what a folder names is not imported.')
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+def export(run: Path, client: int, seed: int | None, merge: bool, method: str | None, out: Path) -> None:
+    """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a LLaVA checkpoint.
+
+    \b
+    Example:
+      drake export runs/fedmosaic-mini --client 3 --out models/client-3
+      drake export runs/fedmosaic-mini --client 3 --merge --out models/client-3-whole
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    from drake.tools.export import export as write
+
+    base = write(run, client, out, seed, merge, method)
+    kind = "a LLaVA checkpoint" if merge else f"a LoRA adapter for {base}"
+    click.echo(f"{out} is ready: {kind}")
+
+
+@click.command()
+@click.option("--models", type=NAMES, default="llama1b,llama3b", show_default=True, help="Backbones, comma-separated.")
+@click.option("--methods", type=NAMES, help="Methods, comma-separated.  [default: all of `drake methods`]")
+@click.option("--preset", default="paper", show_default=True, help="Whose rank and method options to use.")
+@click.option("--rank", type=POSITIVE, help="Rank of the adapters.  [default: the preset's]")
+@click.option("--dtype", help="Of the backbones: float32 or bfloat16.  [default: the preset's]")
+@click.option("--by-kind", is_flag=True, help="A row for each kind of tensor too.")
+def comm(
+    models: tuple[str, ...],
+    methods: tuple[str, ...] | None,
+    preset: str,
+    rank: int | None,
+    dtype: str | None,
+    by_kind: bool,
+) -> None:
+    """Count what each method would send with real backbones; needs no weights, data or network.
+
+    \b
+    Example:
+      drake comm --models llama1b,llama3b
+      drake comm --models qwen0.5b,qwen1.5b,qwen3b --methods fedmosaic --rank 64 --by-kind
+    """
+    from drake.config import resolve
+
+    named = methods or tuple(registry.names())
+    for name in named:
+        registry.check(name)
+    flags = {"preset": preset, "models": models, "rank": rank, "dtype": dtype}
+    chosen = resolve(flags=flags)  # a wrong name must not wait for torch
+    configs = [resolve(flags=flags | {"method": name}) for name in named]
+
+    from rich.console import Console
+
+    from drake.cli.tables import cost_table
+    from drake.tools.traffic import PAPER_SAVING, costs
+
+    found = costs(configs)
+    Console().print(cost_table(found, by_kind))
+    click.echo(
+        f"Rank {chosen.training.rank}; bytes as sent (adapters are float32). The paper reports "
+        f"{100 * PAPER_SAVING:.1f}% less than the most economical baseline."
+    )
+    if None in found.values():
+        click.echo("?: it sends something, but its class does not say what (Method.sent).")
+
+
+@click.command("check-method")
+@click.argument("method")
+@set_option()
+def check_method(method: str, pairs: tuple[str, ...]) -> None:
+    """Try a method on a federation of two clients and say what it breaks; exit code 1 when it breaks something.
+
+    \b
+    Example:
+      drake check-method my_method:Mine
+      drake check-method fedmosaic --set gate=input
+    """
+    from drake.config import resolve
+
+    config = resolve(flags={"method": method, "preset": "quick"}, pairs=pairs)
+
+    import torch
+    from rich.console import Console
+    from rich.markup import escape
+    from transformers.utils import logging
+
+    from drake.runs.setup import open_data
+    from drake.tools.check_method import CHECKS, Trial, findings
+
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    console = Console(highlight=False)
+    trial = Trial(method, config.method_options, config, open_data(config))
+    faults = 0
+    for title, fault in findings(trial):
+        faults += fault is not None
+        console.print(f"[green]ok[/]     {title}" if fault is None else f"[red]BROKEN[/] {title}: {escape(fault)}")
+    click.echo(f"{len(CHECKS) - faults} of {len(CHECKS)} checks hold.")
+    if faults:
+        sys.exit(1)
+
+
+@click.command(cls=Resumable)
+@click.option("--model", default="tiny-llama-s", show_default=True, help="The backbone to fine-tune.")
+@click.option("--method", default="sft", show_default=True, help="How to fine-tune: a method that needs no server.")
+@click.option("--preset", default="mini", show_default=True, help="Whose training numbers and method options to use.")
+@click.option("--train", type=NAMES, help="Training tasks, comma-separated. [default: all, the unseen ones too]")
+@click.option("--test", type=NAMES, help="Test tasks, comma-separated. [default: all]")
+@click.option("--own", is_flag=True, help="Score each on its own training task alone.")
+@click.option(
+    "--steps", type=POSITIVE, help="Optimizer steps per task. [default: what a task gets in a run of the preset]"
+)
+@click.option("--learning-rate", type=POSITIVE_NUMBER, help="Of A and B. [default: the preset's]")
+@click.option("--eval-records", type=NOT_NEGATIVE, help="Test records scored per task; 0 for all.")
+@click.option("--data", help="A dataset folder. [default: the mini suite]")
+@click.option("--seed", type=NOT_NEGATIVE, default=0, show_default=True)
+@click.option("--threads", type=POSITIVE, help="Threads PyTorch computes with. [default: all cores]")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@set_option()
+def transfer(
+    model: str,
+    method: str,
+    preset: str,
+    train: tuple[str, ...] | None,
+    test: tuple[str, ...] | None,
+    own: bool,
+    steps: int | None,
+    learning_rate: float | None,
+    eval_records: int | None,
+    data: str | None,
+    seed: int,
+    threads: int | None,
+    out: Path,
+    pairs: tuple[str, ...],
+) -> None:
+    """Fine-tune on one task, score it on others: a row for each training task, and one for no training.
+
+    \b
+    drake transfer --train NLVR2-0,NLVR2-1,VSR-0 --test NLVR2-0,NLVR2-1,VSR-0 --out runs/transfer
+    """
+    from drake.config import resolve
+
+    flags = {
+        "method": method,
+        "preset": preset,
+        "models": [model],
+        "seeds": [seed],
+        "learning_rate": learning_rate,
+        "eval_records": eval_records,
+        "data": data,
+    }
+    config = resolve(flags=flags, pairs=pairs)
+
+    import torch
+    from rich.console import Console
+    from transformers.utils import logging
+
+    from drake.results.plots import heatmap
+    from drake.runs.setup import open_data
+    from drake.tools.transfer import ZERO_SHOT, from_names
+
+    logging.disable_progress_bar()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    console = Console(stderr=True)
+    job = from_names(config, open_data(config), train, test, steps, own)
+
+    def show(row: str, scores: dict[str, float]) -> None:
+        own = "" if row == ZERO_SHOT else f", itself {100 * scores[row]:.1f}" if row in scores else ""
+        console.print(f"{row}: mean {100 * sum(scores.values()) / len(scores):.1f}{own}")
+
+    rows = job.run(out, show)
+    if own:  # each row holds its own task alone: there is no matrix to draw
+        click.echo(f"{out}/transfer.json")
+        return
+    matrix = [[scores[task] for task in job.test_tasks] for scores in rows.values()]
+    heatmap(
+        matrix, list(rows), job.test_tasks, out / "transfer.png", "fine-tuned on row, scored on column", percent=True
+    )
+    click.echo(f"{out}/transfer.json, {out}/transfer.png")

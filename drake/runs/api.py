@@ -1,0 +1,88 @@
+"""`drake.evaluate`, and what it shares with `drake eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from drake.config import Config, configure, required
+from drake.errors import DrakeError
+from drake.results import Results
+from drake.runs.engines import opened
+from drake.runs.folder import Overwrite
+from drake.runs.reporting import Reporter, Several, TensorBoard
+from drake.runs.run import evaluate as run
+from drake.runs.setup import Setup
+
+if TYPE_CHECKING:
+    from drake.federation.method import Method
+
+
+def evaluate(
+    method: str | type[Method] | None = None,
+    preset: str | None = None,
+    *,
+    out: Path | str | None = None,
+    overwrite: Overwrite = "only-missing",
+    config: Path | str | Config | None = None,
+    callbacks: Sequence[Reporter] = (),
+    **settings: Any,
+) -> Results:
+    """Train and score a federation, as `drake eval` does, and return its results.
+
+        drake.evaluate("sft", preset="quick", seeds=[0, 1], rank=16, training={"learning_rate": 1e-3})
+
+    method: a name of `drake methods`, "module:Class", or a Method class. preset: quick, mini (the default) or paper.
+    settings: named as the options of `drake eval`, by full name such as "training.rank", or as a mapping for each
+    group; see docs/configuration.md. config: a configuration file that all these change, or a finished Config.
+    out: the run folder; default: runs/METHOD-PRESET, which a run of the same settings continues. overwrite: see
+    `drake.runs.folder.claim`. callbacks: are told how the run gets on; without them it is silent.
+    Raises DrakeError for settings that no run can have and a folder that holds another run.
+    """
+    if isinstance(config, Config):
+        if method is not None or preset is not None:
+            raise DrakeError("config is a finished Config, which has a method and a preset; leave those two out.")
+        chosen = config.with_(**settings)
+    else:
+        chosen = configure(method, preset, file=config, **settings)
+    folder = default_folder(required(chosen)) if out is None else Path(out)
+    return execute(prepare(chosen, folder), folder, overwrite, callbacks)
+
+
+def default_folder(config: Config) -> Path:
+    """Where a run is kept that names no folder: runs/METHOD-PRESET."""
+    return Path("runs") / f"{config.method.rsplit(':', 1)[-1].lower()}-{config.preset}"
+
+
+def prepare(config: Config, out: Path) -> Setup:
+    """The run of `config` with its data and backbones loaded, to be executed in the folder `out`."""
+    return Setup(config, out, resident="cpu" if config.execution.engine == "ray" else None)
+
+
+def execute(
+    setup: Setup, out: Path, overwrite: Overwrite = "only-missing", callbacks: Sequence[Reporter] = ()
+) -> Results:
+    """Train and score the prepared run, with the engine and threads that its Config names."""
+    execution = setup.config.execution
+    told = [*callbacks, *([TensorBoard(out / "tensorboard")] if execution.tensorboard else [])]
+    with (
+        _threads(execution.threads),
+        opened(execution.engine, setup, execution.workers, execution.threads, execution.gpu_share) as engines,
+    ):
+        return run(setup, out, overwrite, Several(told), engines)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """PyTorch computes with `count` threads, and with as many as before afterwards: engines change the number too."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
