@@ -284,17 +284,17 @@ def _evaluate(
     from transformers.utils import logging
 
     from drake.cli.terminal import Live, duration, summary_table
-    from drake.federation.participation import Attendance
+    from drake.federation.participation import Participation
     from drake.runs import Settings, Setup
     from drake.runs import evaluate as run
     from drake.runs.engines import opened, shares_from
-    from drake.runs.reporting import Several, TensorBoard
+    from drake.runs.reporting import TensorBoard
     from drake.runs.request import eval_tokens_from, options_from, seeds_from
 
     logging.disable_progress_bar()
     if threads is not None:
         torch.set_num_threads(threads)
-    attendance = Attendance(*(options.pop(name) for name in ("participation", "dropout", "deadline")))
+    attendance = Participation(*(options.pop(name) for name in ("participation", "dropout", "deadline")))
     settings = Settings(
         attendance=attendance,
         method=method,
@@ -311,7 +311,7 @@ def _evaluate(
     with console.status("loading data and backbones"):
         setup = Setup(settings, resident="cpu" if engine == "ray" else None)
     boards = [TensorBoard(folder / "tensorboard")] if tensorboard else []
-    with opened(engine, setup, workers, threads, shares) as engines, Live(console) as live:
-        results = run(setup, folder, overwrite, Several([live, *boards]), command, engines)
+    with opened(engine, setup, workers, threads, shares) as engines, Live(console, setup) as live:
+        results = run(setup, folder, overwrite, [live, *boards], command, engines)
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")

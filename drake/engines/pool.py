@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drake.common.stopping import safe_point
-from drake.engines.tasks import Task, Worker, moved, perform
+from drake.engines.tasks import Task, moved, perform
+from drake.engines.worker import Worker
 from drake.errors import DrakeError
 
 TRIES = 3

@@ -6,8 +6,12 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from drake.errors import DrakeError, UnknownName
+
+if TYPE_CHECKING:
+    from drake.federation.method import Method
 
 GROUP = "drake.methods"
 
@@ -24,7 +28,7 @@ def check(name: str) -> None:
         raise UnknownName("method", name, names())
 
 
-def find(name: str) -> type:
+def find(name: str) -> type[Method]:
     """The Method class behind a registered name or a "module:Class" path; UnknownName or DrakeError otherwise."""
     check(name)
 

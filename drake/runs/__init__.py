@@ -4,14 +4,13 @@ request.py     what a user asks for -> settings
 setup.py       settings -> data, backbones, clients, plan; everything is checked before anything is computed
 folder.py      the run folder: who owns it, what stands where
 engines.py     where the work is done, by name
-reporting.py   what a run tells while it runs, and who listens
+reporting.py   callbacks: the file of events, TensorBoard, Weights & Biases, Trackio
 evaluation.py  answers at evaluation points -> predictions -> scores
 run.py         all seeds, from the first round to results.json
 """
 
-from drake.runs.reporting import Reporter
 from drake.runs.request import Settings
 from drake.runs.run import evaluate
 from drake.runs.setup import Setup
 
-__all__ = ["Reporter", "Settings", "Setup", "evaluate"]
+__all__ = ["Settings", "Setup", "evaluate"]

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from drake.models.backbones import Backbone
 from drake.errors import DrakeError
+from drake.models.backbones import Backbone
 from drake.models.largest_batch import fits_in_memory, largest_that_fits
-from drake.scoring.generation import generate
-
 from drake.runs.setup import Setup
+from drake.scoring.generation import generate
 
 NEVER = -1
 """A token that no model writes, so that every answer is as long as it may be."""

@@ -25,8 +25,8 @@ except ImportError:  # Windows
     fcntl = None
 
 from drake.common.differences import setting_differences
-from drake.errors import DrakeError
 from drake.common.files import replacing
+from drake.errors import DrakeError
 
 Overwrite = Literal["only-missing", "never", "always"]
 OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)

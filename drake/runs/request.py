@@ -8,9 +8,9 @@ from typing import Literal
 
 import torch
 
-from drake.errors import DrakeError
-from drake.federation.participation import EVERYONE, Attendance
 from drake.config import Preset
+from drake.errors import DrakeError
+from drake.federation.participation import EVERYONE, Participation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -40,7 +40,7 @@ class Settings:
     eval_every: int | None = None
     rounds: int | None = None
     alpha: float = 0.5
-    attendance: Attendance = EVERYONE
+    attendance: Participation = EVERYONE
     eval_tokens: int | Literal["auto"] | None = None
     compile: bool = False
     feature_cache: str | None = None

@@ -7,20 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drake.models import backbones
 from drake import catalog
+from drake.common.seeds import python_random
+from drake.config import Preset
 from drake.data import schedules as stream
 from drake.data.benchmark import Benchmark, load
 from drake.data.building import cached_mini
-from drake.models.compiling import check_compiler
+from drake.engines.worker import Plan, Records, Worker
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
-from drake.engines.tasks import Plan, Records, Worker
 from drake.federation.method import Architecture, Client, Federation, Method
-from drake.config import Preset
+from drake.models import backbones
+from drake.models.compiling import check_compiler
 from drake.runs.provenance import versions
-from drake.common.seeds import python_random
-
 from drake.runs.request import DTYPES, Settings, check_numbers, resolve_device
 
 DATA_SEED = 0
@@ -58,6 +57,11 @@ class Setup:
             check_compiler(self.resident)
 
         self.benchmark = open_data(settings.data, self.preset, settings.split)
+        if self.method().needs_public and not len(self.benchmark.public):
+            raise DrakeError(
+                f"{settings.method} learns from public records, and the dataset {self.benchmark.name} has none; "
+                "choose a dataset that has a public split."
+            )
         self.assignment = catalog.assign(self.models, len(self.benchmark.clients))
         self.clients = tuple(
             Client(number, backbone, tuple(tasks))

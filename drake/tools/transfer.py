@@ -16,7 +16,8 @@ from drake.common.files import replacing
 from drake.config import Preset
 from drake.data.benchmark import Benchmark
 from drake.data.schedules import memory_batches
-from drake.engines.tasks import Job, Records, Worker, perform
+from drake.engines.tasks import Job, perform
+from drake.engines.worker import Records, Worker
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
@@ -49,7 +50,7 @@ class Transfer:
         claim(out, config, "only-missing")
         tasks = dict.fromkeys((*self.test_tasks, *self.train_tasks))
         questions = Questions(self.benchmark, self.preset, tasks)
-        method = self.method_class(self.preset.training)
+        method = self.method_class(self.preset.training, self.options)
         worker = Worker(method, lambda name: backbone, lambda client, round: self._steps(task))
         architecture = Architecture(self.model, backbone.family, backbone.num_layers)
         rows: dict[str, dict[str, float]] = {}
@@ -64,9 +65,8 @@ class Transfer:
                     model = backbone.model
                 else:
                     worker.join(federation)
-                    model = worker.model(client)
                     result = perform(Job(client, 0, worker.initial_state(client), None), worker)
-                    method.for_inference(model, result.state, None)
+                    model = worker.answer_as(client, result.state, None, 1)
                 asked = (task,) if self.own and task != ZERO_SHOT else self.test_tasks
                 scores = questions.scores(backbone, model, asked)
                 with replacing(part) as temporary:
@@ -90,9 +90,15 @@ class Transfer:
             for batch in drawn
         ]
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The preset's options of the method, as text."""
+        return {name: str(value) for name, value in self.preset.method_options.get(self.method, {}).items()}
+
     def _config(self, revision: str) -> dict[str, Any]:
         return {
             "method": self.method,
+            "options": self.options,
             "model": self.model,
             "revision": revision,
             "preset": {key: value for key, value in self.preset.as_dict().items() if key != "method_options"},

@@ -14,7 +14,8 @@ from drake.config import preset
 from drake.engines.processes import _dumps
 from drake.engines.ray_cluster import Pool, pools
 from drake.errors import DrakeError
-from drake.runs import Reporter, Settings, Setup, evaluate
+from drake.federation.callbacks import Callback
+from drake.runs import Settings, Setup, evaluate
 from drake.runs.engines import opened, resolved, shares_from
 
 CLIENTS = {"small": 5, "large": 5}
@@ -97,13 +98,13 @@ def slots_of(engine: str) -> list[int]:
     return found
 
 
-class _Killer(Reporter):
+class _Killer(Callback):
     """Kills a slot when the third client of the second round is done."""
 
     def __init__(self, engine: str) -> None:
         self.engine, self.left, self.killed = engine, 13, 0
 
-    def client_done(self, round, client, loss):
+    def client_trained(self, client):
         self.left -= 1
         if self.left == 0:
             self.killed = slots_of(self.engine)[0]
@@ -113,7 +114,7 @@ class _Killer(Reporter):
 def test_several_processes_give_the_bits_of_one_even_when_one_is_killed_in_a_round(setup, engines, alone, tmp_path):
     name, two = engines
     killer = _Killer(name)
-    spread = evaluate(setup, tmp_path / "spread", engines=two, reporter=killer)
+    spread = evaluate(setup, tmp_path / "spread", engines=two, callbacks=[killer])
     assert killer.killed
     assert bits(spread) == bits(alone)
     assert (alone.environment.machine.processes, spread.environment.machine.processes) == (1, 2)

@@ -1,14 +1,17 @@
 """A method's own options, and what a federation says of its clients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import pytest
+import torch
 
 from drake.config import positive, preset
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
-from drake.federation.method import Architecture, Client, Federation, Method, parse_options
+from drake.federation.method import Architecture, Client, ClientRound, Download, Federation, Method
+from drake.federation.options import parse_options
+from drake.federation.participation import Participation
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,6 @@ LLAMA_1B, LLAMA_3B = Architecture("llama1b", "llama", 16), Architecture("llama3b
 QWEN_HALF, QWEN_3B = Architecture("qwen0.5b", "qwen", 24), Architecture("qwen3b", "qwen", 36)
 
 
-@pytest.mark.parametrize(
-    ("held", "anchor"),
-    [
-        ((LLAMA_3B, LLAMA_1B), "llama1b"),
-        ((LLAMA_3B,), "llama3b"),
-        ((LLAMA_1B, QWEN_3B), "qwen3b"),
-        ((QWEN_3B, LLAMA_1B, QWEN_HALF), "qwen0.5b"),
-        ((Architecture("b", "llama", 8), Architecture("a", "llama", 8)), "a"),
-    ],
-)
-def test_the_anchor_has_the_fewest_layers_qwen_first_where_families_mix(held, anchor):
-    assert federation(*held).anchor == anchor
-
-
 def test_peers_hold_the_same_backbone():
     found = federation(LLAMA_1B, LLAMA_3B, LLAMA_1B, QWEN_HALF)
     assert [found.peers(client) for client in range(4)] == [[0, 2], [1], [0, 2], [3]]
@@ -133,3 +122,37 @@ def test_an_option_of_a_few_names_takes_these_and_no_other():
     assert parse_options(Chosen, {"gate": "input"}) == Chosen("input")
     with pytest.raises(UnknownName, match=r"unknown value of gate 'inptu'; did you mean 'input'\?"):
         parse_options(Chosen, {"gate": "inptu"})
+
+
+def test_a_method_that_still_calls_aggregate_mix_is_called_through_with_a_warning():
+    class New(Named):
+        def aggregate(self, round, uploads, federation):
+            return {0: "new"}
+
+    with pytest.warns(
+        DeprecationWarning, match=r"Old\.mix is called aggregate now; the old name goes with version 0\.3"
+    ):
+
+        class Old(New):
+            def mix(self, round, uploads, federation):
+                return super().mix(round, uploads, federation) | {1: "old"}
+
+    training = preset("quick").training
+    assert Old(training).aggregate(0, {}, None) == Old(training).mix(0, {}, None) == {0: "new", 1: "old"}
+    assert New(training).mix(0, {}, None) == {0: "new"}  # whoever calls the old name
+    assert Method.aggregate(Named(training), 0, {}, None) == {}
+
+
+def test_the_old_name_of_participation_still_imports_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="Attendance is called Participation now"):
+        from drake.federation.participation import Attendance
+    assert Attendance is Participation
+
+
+def test_a_client_goes_on_from_its_download_unless_it_has_trained_since():
+    state, download = {"a": torch.zeros(1), "b": torch.zeros(1)}, Download({"a": torch.ones(1)})
+    now = ClientRound(Client(0, "x", ()), None, None, preset("quick").training, state=state)
+    assert now.received() == state
+    received = replace(now, download=download).received()
+    assert (received["a"].item(), received["b"].item()) == (1, 0)
+    assert replace(now, download=download, trained=True).received() == state
