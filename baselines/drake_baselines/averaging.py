@@ -52,8 +52,8 @@ class Faults:
 class Averaging(Method):
     """A client's state holds the adapters `kept`; those in `averaged` are sent, and come back as their mean.
 
-    Tensors are named "<adapter>.<layer>.<projection>.<A|B>" in states, uploads and downloads. A subclass says how the
-    adapters train (`train`) and how they answer (`for_inference`).
+    Tensors are named "<adapter>.<layer>.<projection>.<A|B>" in states, uploads and downloads. A subclass defines how
+    the adapters train (`train`) and how they answer (`for_inference`).
     """
 
     kept: ClassVar[tuple[str, ...]] = (SHARED, PERSONAL)

@@ -101,11 +101,11 @@ def learn(
             optimizer.step(lambda number: loss(number, *answer_logits(model, batches[number])), step)
 
 
-def joined(said: Sequence[Target | None], lengths: Sequence[int]) -> Target | None:
-    """Targets of single records as one of their batch; None where nothing is said at all. lengths: answer tokens of
-    every record."""
+def joined(predicted: Sequence[Target | None], lengths: Sequence[int]) -> Target | None:
+    """Targets of single records as one of their batch; None where nothing is predicted. lengths: answer tokens of every
+    record."""
     starts = [sum(lengths[:number]) for number in range(len(lengths))]
-    found = [(start, *target) for start, target in zip(starts, said, strict=True) if target and len(target.rows)]
+    found = [(start, *target) for start, target in zip(starts, predicted, strict=True) if target and len(target.rows)]
     if not found:
         return None
     return Target(torch.cat([rows + start for start, rows, _ in found]), torch.cat([p for _, _, p in found]))
@@ -167,15 +167,15 @@ class Server:
     def targets(
         self,
         source: str,
-        said: Sequence[Tensor],
+        predicted: Sequence[Tensor],
         target: str,
         batches: tuple[Sequence[Batch], Sequence[Batch]],
         tau: float,
     ) -> list[Target]:
-        """For every batch what the logits `said` of `source` tell `target`, softened by tau. batches: the same records
-        as source and target read them."""
+        """For every batch what the logits `predicted` of `source` tell `target`, softened by tau. batches: the same
+        records as source and target read them."""
         translation, found = self.translation(source, target), []
-        for logits, read, own in zip(said, *batches, strict=True):
+        for logits, read, own in zip(predicted, *batches, strict=True):
             parts = softened(logits, tau).split(answer_lengths(read))
             everywhere = [Target(torch.arange(len(part), device=part.device), part) for part in parts]
             told = [translation(part, record) for part, record in zip(everywhere, own.records, strict=True)]

@@ -6,7 +6,7 @@
     inference    L, which never leaves the client
 
 ||.||^2 is the sum of squares over all entries of A and B; lambda = 0.001. L starts as a copy of G, as in the paper:
-between factors drawn apart a distance says nothing.
+between factors that start apart a distance means nothing.
 
 Reference: Ditto, Li et al., ICML 2021, arXiv 2012.04221. What differs from the official code: Ditto's own has
 (lambda/2) ||L - G0||^2 with lambda 1 (`ditto.preset=official`) and takes the personal step first, which changes

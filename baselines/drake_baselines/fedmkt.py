@@ -51,7 +51,7 @@ from .distillation import (
     public_batches,
     public_records,
 )
-from .knowledge import packed, said_about, unpacked
+from .knowledge import packed, sent_about, unpacked
 from .sft import ADAPTER, SFT
 from .translation import Target, vocabulary_size
 
@@ -131,8 +131,8 @@ class FedMKT(Distilling, SFT):
         answers = self._answers(model, self._of_server, public)
         downloads = {}
         for held, clients in by_backbone(uploads, federation).items():
-            in_its_words = Download(self._translated(answers, name, held, records))
-            downloads |= dict.fromkeys(clients, in_its_words)
+            in_its_tokens = Download(self._translated(answers, name, held, records))
+            downloads |= dict.fromkeys(clients, in_its_tokens)
         return dict(sorted(downloads.items()))
 
     def server_state(self) -> State:
@@ -151,7 +151,7 @@ class FedMKT(Distilling, SFT):
         return [found[i % len(found)] for i in range(self.public_size)]
 
     def _loss(self, told: Sequence[Target | None], batches: Sequence[Batch]) -> Loss:
-        """told: what its teacher says about every record, None where it is no better."""
+        """told: what its teacher predicts on every record, None where it is no better."""
         lengths = [answer_lengths(batch) for batch in batches]
         rest, weight = iter(told), self.options.weight
         targets = [joined(list(islice(rest, len(some))), some) for some in lengths]
@@ -167,21 +167,21 @@ class FedMKT(Distilling, SFT):
     def _answers(self, model: nn.Module, values: State, batches: Sequence[Batch]) -> State:
         """What the model predicts about public records, as it is sent."""
         logits = logits_of(model, values, batches, ADAPTER)
-        return said_about(batches, logits, self.options.tokens, self.options.logits)
+        return sent_about(batches, logits, self.options.tokens, self.options.logits)
 
     def _best(self, number: int, own: float, uploads: Mapping[int, Upload], name: str, record: Record) -> Target | None:
-        """What the best client says about a record, for the server's backbone; None if no client has a loss below the
+        """What the best client predicts on a record, for the server's backbone; None if no client has a loss below the
         server's own."""
         losses = {i: uploads[i].tensors["losses"][number].item() for i in sorted(uploads)}
         best = min(losses, key=losses.__getitem__)
         if losses[best] >= own:
             return None
         held = self.federation.clients[best].backbone
-        said = unpacked(uploads[best].tensors, number, vocabulary_size(self.federation.backbone(held)))
-        return self.server.translation(held, name)(said, record)
+        predicted = unpacked(uploads[best].tensors, number, vocabulary_size(self.federation.backbone(held)))
+        return self.server.translation(held, name)(predicted, record)
 
     def _translated(self, answers: State, name: str, held: str, records: Sequence[Record]) -> State:
-        """The server's answers in the words of a client's backbone, as logarithms of probabilities."""
+        """The server's answers in the tokens of a client's backbone, as logarithms of probabilities."""
         translation, width = self.server.translation(name, held), vocabulary_size(self.federation.backbone(name))
         if translation.exact(records):
             return answers

@@ -12,6 +12,7 @@ averages L as well and overwrites it with the mean (`fedsim.average_personal=tru
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch.nn.functional as F
@@ -72,8 +73,8 @@ class FedSim(Averaging):
         return TwoPasses(super().attach(backbone, client))
 
     def train(self, model: TwoPasses, batches: Steps) -> list[float]:
-        both = (tensor for name in (SHARED, PERSONAL) for tensor in adapters.tensors(model, name).values())
-        both = adapters.train_only(model, both)
+        live = (adapters.tensors(model, name).values() for name in (SHARED, PERSONAL))
+        both = adapters.train_only(model, chain(*live))
         optimizer = LocalOptimizer([(both, self.training.learning_rate)], self.training)
         losses = []
         for step in batches:

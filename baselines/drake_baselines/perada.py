@@ -82,16 +82,16 @@ class PerAda(Distilling, Ditto):
         if not self.options.passes or len(uploads) == 1:  # one client predicts what its mean predicts
             return means
         records, held_out = self._public(round, federation)
-        batches, said, weights = {}, {}, {}
+        batches, logits, weights = {}, {}, {}
         for name, clients in by_backbone(uploads, federation).items():
             batches[name] = self.server.batches(name, records)
             members = [adapters.part(SHARED, uploads[i].tensors) for i in clients]
-            said[name], weights[name] = self.server.ensemble(name, members, batches[name]), len(clients)
+            logits[name], weights[name] = self.server.ensemble(name, members, batches[name]), len(clients)
 
         downloads = dict(means)
         for name, clients in by_backbone(uploads, federation).items():
             mean = adapters.part(SHARED, means[clients[0]].tensors)
-            distilled = self._distilled(round, name, mean, self._teacher(name, said, weights, batches), batches[name])
+            distilled = self._distilled(round, name, mean, self._teacher(name, logits, weights, batches), batches[name])
             if held_out and self._no_better(name, distilled, mean, held_out):
                 continue
             for i in clients:
@@ -112,23 +112,23 @@ class PerAda(Distilling, Ditto):
     def _teacher(
         self,
         student: str,
-        said: Mapping[str, list[Tensor]],
+        logits: Mapping[str, list[Tensor]],
         weights: Mapping[str, int],
         batches: Mapping[str, list[Batch]],
     ) -> list[Tensor]:
         """p of every batch, [n, V] at the student's answer tokens."""
         tau = self.options.temperature
         records = [record for batch in batches[student] for record in batch.records]
-        alike = [name for name in said if self.server.translation(name, student).exact(records)]
+        alike = [name for name in logits if self.server.translation(name, student).exact(records)]
         others = {
-            name: self.server.targets(name, said[name], student, (batches[name], batches[student]), tau)
-            for name in said
+            name: self.server.targets(name, logits[name], student, (batches[name], batches[student]), tau)
+            for name in logits
             if name not in alike
         }
         found = []
         for number in range(len(batches[student])):
             count = sum(weights[name] for name in alike)
-            mean = sum(weights[name] * said[name][number] for name in alike) / count
+            mean = sum(weights[name] * logits[name][number] for name in alike) / count
             total, weight = count * softened(mean, tau), torch.full((len(mean), 1), float(count), device=mean.device)
             for name, targets in others.items():
                 rows, probabilities = targets[number]

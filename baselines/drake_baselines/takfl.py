@@ -79,7 +79,7 @@ class TAKFL(Distilling, FedIT):
         records = public_records(federation, self.options.records, f"distillation {round}", "takfl")
         groups = by_backbone(uploads, federation)
         batches = {name: self.server.batches(name, records) for name in groups}
-        said = {
+        predicted = {
             name: self.server.ensemble(name, [adapters.part(SHARED, uploads[i].tensors) for i in group], batches[name])
             for name, group in groups.items()
         }
@@ -94,7 +94,7 @@ class TAKFL(Distilling, FedIT):
                     vectors.append({name: torch.zeros_like(tensor) for name, tensor in mean.items()})
                     continue
                 reads = batches[teacher], batches[student]
-                told = self.server.targets(teacher, said[teacher], student, reads, self.options.temperature)
+                told = self.server.targets(teacher, predicted[teacher], student, reads, self.options.temperature)
                 loss, draw = self._loss(told, own), (round, federation.backbone(teacher).revision)
                 how = {"passes": self.options.passes, "rate": self.options.rate}
                 distilled = self.server.taught(student, mean, batches[student], loss, *draw, **how)

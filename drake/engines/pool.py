@@ -93,7 +93,7 @@ class Slots(ABC):
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in a slot. expected: a DrakeError, whose sentence says it all."""
+    """What went wrong in a slot. expected: a DrakeError, whose sentence is enough."""
 
     message: str
     expected: bool

@@ -121,7 +121,7 @@ def moved(value: T, device: str | torch.device) -> T:
 
 
 def perform(task: Task, worker: Worker) -> Any:
-    """The task's result; a DrakeError says whose it is."""
+    """The task's result; a DrakeError begins with the task's label."""
     try:
         return task(worker)
     except DrakeError as error:

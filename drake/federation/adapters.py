@@ -1,7 +1,7 @@
 """Named LoRA adapters on the language model's linear layers: a thin, explicit hold on PEFT for the methods.
 
 PEFT makes the layers and holds their tensors. This module finds them, moves tensors in and out under the names that
-cross the wire (`tensor_names`), says which adapters are active and which tensors train (PEFT would switch
+cross the wire (`tensor_names`), sets which adapters are active and which tensors train (PEFT would switch
 gradients on for every active adapter), and runs a layer's adapters as one (`AdaptedLinear`).
 """
 

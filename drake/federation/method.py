@@ -60,9 +60,9 @@ class ClientRound:
 
     client: who. backbone: the resident backbone that it holds. model: what `attach` returned for that backbone.
     training: the numbers of local training. round: counted from 0. state: what the client keeps; empty before its first
-    round. download: what the server sent it last; None before the first one. trained: whether the client has trained
-    since it received that, so that its state is the newer; only in `for_inference`, at evaluation point `trained`.
-    generator: for random draws, seeded from the run's seed, the purpose, the client and the round.
+    round. download: what the server sent it last; None before the first one. generator: for random draws, seeded from
+    the run's seed, the purpose, the client and the round. trained: whether the client has trained since it received the
+    download, so that its state is the newer; only in `for_inference`, at evaluation point `trained`.
     """
 
     client: Client
@@ -72,8 +72,8 @@ class ClientRound:
     round: int = 0
     state: State = field(default_factory=dict)
     download: Download | None = None
-    trained: bool = False
     generator: torch.Generator = field(default_factory=torch.Generator)
+    trained: bool = False
 
     def received(self) -> State:
         """What the client goes on from: the state, with every tensor of the download in the place of the one of the

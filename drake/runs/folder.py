@@ -3,7 +3,7 @@
 RUN/config.json      everything that decides the result; written first, changed only where seeds are added
 RUN/command.json     the options of the command line, for `drake eval --resume RUN`
 RUN/checkpoints/     seed-<s>/: the state after the last round; once the run is complete, only `drake export` reads it
-RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
+RUN/observed/        seed-<s>/round-<k>.safetensors: what a method showed of an aggregation (relevance)
 RUN/predictions/     seed-<s>/point-<t>.parquet
 RUN/events.jsonl     what happened when, a line of JSON each (reporting.py)
 RUN/results.json, RUN/curves.png, RUN/curves.svg
@@ -136,5 +136,5 @@ def checkpoint_folder(folder: Path, seed: int) -> Path:
 
 
 def observed_path(folder: Path, seed: int, round: int) -> Path:
-    """Where the matrices of one mixing are kept; `round` counts from 1."""
+    """Where the matrices of one aggregation are kept; `round` counts from 1."""
     return folder / "observed" / f"seed-{seed}" / f"round-{round}.safetensors"

@@ -54,8 +54,8 @@ class Cost:
 def costs(
     models: Sequence[str], methods: Sequence[str], preset: Preset, dtype: str | None = None
 ) -> dict[str, Cost | None]:
-    """Method -> its Cost in a federation of `models`, dealt to clients as in a run; None where the method says that it
-    sends something but not what (it lacks `Method.sent`).
+    """Method -> its Cost in a federation of `models`, dealt to clients as in a run; None where the method declares that
+    it sends something but not what (it lacks `Method.sent`).
 
     Raises UnknownName or DrakeError for a name or dtype that nobody knows.
     """

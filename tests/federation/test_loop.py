@@ -89,10 +89,8 @@ def test_a_round_that_nobody_finishes_aggregates_nothing(train):
 def test_a_client_is_scored_with_the_download_of_the_start_of_the_round_or_with_the_new_one(
     micro_backbones, micro_data, moment
 ):
-    numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1}
-    setup = Setup(
-        Settings("fedit", preset("quick").with_(**numbers), (micro_backbones["llama-4"],), micro_data, rounds=2)
-    )
+    chosen = preset("quick").with_(steps=1, micro_batch=1, accumulation=1)
+    setup = Setup(Settings("fedit", chosen, (micro_backbones["llama-4"],), micro_data, rounds=2))
     worker, scored, happened = setup.worker(0), [], []
 
     def evaluate(run, rounds_done, asked):
@@ -126,10 +124,8 @@ def test_a_client_is_scored_with_the_download_of_the_start_of_the_round_or_with_
 
 
 def test_a_callback_of_a_round_hears_who_takes_part_and_everything_in_its_order(micro_backbones, micro_data):
-    numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1}
-    setup = Setup(
-        Settings("fedit", preset("quick").with_(**numbers), (micro_backbones["llama-4"],), micro_data, rounds=1)
-    )
+    chosen = preset("quick").with_(steps=1, micro_batch=1, accumulation=1)
+    setup = Setup(Settings("fedit", chosen, (micro_backbones["llama-4"],), micro_data, rounds=1))
     worker, heard = setup.worker(0), []
 
     class Listener(Callback):

@@ -129,9 +129,7 @@ def test_a_method_that_still_calls_aggregate_mix_is_called_through_with_a_warnin
         def aggregate(self, round, uploads, federation):
             return {0: "new"}
 
-    with pytest.warns(
-        DeprecationWarning, match=r"Old\.mix is called aggregate now; the old name goes with version 0\.3"
-    ):
+    with pytest.warns(DeprecationWarning, match=r"Old\.mix is called aggregate now; the old name goes with"):
 
         class Old(New):
             def mix(self, round, uploads, federation):
