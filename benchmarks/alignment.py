@@ -32,6 +32,7 @@ from drake_methods.pairing import Record
 from torch import Tensor
 
 from drake.common.seeds import python_random
+from drake.common.threads import use_threads
 from drake.config import preset
 from drake.models import backbones
 from drake.runs.setup import open_data
@@ -122,7 +123,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--rates", default="0.001,0.01")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     anchor, other = side(asked.anchor), side(asked.other)
     public = open_data(preset("mini")).public
     order = python_random(0, "bench alignment").sample(range(len(public)), len(public))

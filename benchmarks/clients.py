@@ -18,15 +18,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from federation import SHAPES, make_record
 from federation import federation as two_backbones
 
+from drake.common.threads import use_threads
 from drake.config import preset
-from drake.engines.tasks import Serial, Shared, Worker
+from drake.engines.serial import Serial, Shared
+from drake.engines.worker import Worker
 from drake.federation import registry
-from drake.federation.checkpoint import Progress
-from drake.federation.loop import Observer, run_rounds
+from drake.federation.callbacks import Callback, RoundContext, RunContext
+from drake.federation.loop import run_rounds
+from drake.federation.measurements import measurements
 from drake.federation.method import Architecture, Client, Federation
 from drake.runs.evaluation import Answering
 
@@ -35,7 +37,7 @@ ROUNDS, ANSWERED = 2, 8
 
 def measure(method_name: str, count: int, folder: Path) -> dict[str, float]:
     """Seconds of the second round and of one evaluation, and peak memory in MB."""
-    torch.set_num_threads(1)
+    use_threads(1)
     found, _ = two_backbones(folder, checkpointing=False)
     clients = tuple(Client(i, list(SHAPES)[i % 2], (f"task-{i % 10}",)) for i in range(count))
     records = {f"task-{k}": [make_record(f"task-{k}", "train", row, 53) for row in range(ANSWERED)] for k in range(10)}
@@ -53,11 +55,11 @@ def measure(method_name: str, count: int, folder: Path) -> dict[str, float]:
     worker.join(Federation(*facts, lambda count, purpose: public[:count]))
     ends: list[float] = []
 
-    class Clock(Observer):
-        def round_done(self, progress: Progress) -> None:
+    class Ends(Callback):
+        def round_finished(self, round: RoundContext) -> None:
             ends.append(time.perf_counter())
 
-    progress = run_rounds(Serial(worker), lambda round, progress: None, [], Progress(), Clock())
+    progress = run_rounds(Serial(worker), RunContext(worker.federation, method), [*measurements(), Ends()])
     started = time.perf_counter()
     for size in SHAPES:
         mine = [c for c in clients if c.backbone == size]

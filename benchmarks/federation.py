@@ -35,8 +35,11 @@ from transformers import (
     LlavaProcessor,
 )
 
+from drake.common.threads import use_threads
 from drake.config import preset
-from drake.engines.tasks import Job, Shared, Worker, perform
+from drake.engines.serial import Shared
+from drake.engines.tasks import Job, perform
+from drake.engines.worker import Worker
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation
 from drake.models import backbones
@@ -177,7 +180,7 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--repeat", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in asked.methods.split(",")}
     with tempfile.TemporaryDirectory() as folder:
         for repetition in range(asked.repeat):

@@ -32,7 +32,8 @@ from transformers import (
 )
 
 from drake.config import preset
-from drake.engines.tasks import Job, Worker, perform
+from drake.engines.tasks import Job, perform
+from drake.engines.worker import Worker
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation
 from drake.models.backbones import Backbone

@@ -31,16 +31,18 @@ import torch
 
 import drake.results.plots
 import drake.scoring.generation
+from drake.common.threads import use_threads
 from drake.config import configure
 from drake.federation import registry
-from drake.federation.checkpoint import Checkpoints, Progress
+from drake.federation.checkpoint import Checkpoints
 from drake.federation.method import Client
+from drake.federation.state import Progress
 from drake.models.backbones import Backbone
 from drake.runs import Setup, evaluate
 from drake.runs.evaluation import Evaluation
 
 COMPUTING = ("forward", "backward", "optimizer", "generation", "vision")
-OTHER = ("batches", "pictures", "mixing", "storing", "scoring")
+OTHER = ("batches", "pictures", "aggregation", "storing", "scoring")
 
 
 class Clocks:
@@ -87,7 +89,7 @@ def watched(setup: Setup) -> Clocks:
     clocks.wrap(drake.scoring.generation, "generate", "generation")
     clocks.wrap(Backbone, "batch", "batches")
     clocks.wrap(Backbone, "_encode", "pictures")
-    clocks.wrap(setup.method_class, "mix", "mixing")
+    clocks.wrap(setup.method_class, "aggregate", "aggregation")
     clocks.wrap(Checkpoints, "keep_client", "storing")
     clocks.wrap(Checkpoints, "keep_round", "storing")
     clocks.wrap(Evaluation, "_store", "storing")
@@ -102,7 +104,7 @@ def megabytes() -> float:
 
 def measure(asked: argparse.Namespace, method: str, one_of_each: bool) -> dict[str, Any]:
     """Seconds of the run by kind of work, megabytes above the start, and the megabytes of every client's adapters."""
-    torch.set_num_threads(1)
+    use_threads(1)
     torch.ones(64, 64) @ torch.ones(64, 64)
     before = megabytes()
     numbers = {"steps": asked.steps, "eval_records": asked.eval_records, "max_new_tokens": asked.answer_tokens}

@@ -18,11 +18,14 @@ import torch
 from drake_baselines.sft import ADAPTER, SFT
 from peft import LoraConfig, inject_adapter_in_model
 
+from drake.common.threads import use_threads
 from drake.config import Config, preset
 from drake.data.benchmark import load
 from drake.data.building import cached_mini
 from drake.data.pictures import decoded_images
-from drake.engines.tasks import Job, Shared, Worker, perform
+from drake.engines.serial import Shared
+from drake.engines.tasks import Job, perform
+from drake.engines.worker import Worker
 from drake.federation import adapters
 from drake.federation.method import Architecture, Client, Federation, State
 from drake.models import backbones
@@ -115,7 +118,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--records", type=int, default=4)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     chosen = preset("mini")
     benchmark = load(
         cached_mini(0, train=chosen.data.train, test=chosen.data.test, public_per_world=chosen.data.public)

@@ -17,13 +17,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from drake_methods import fedmosaic
 from federation import BATCH, ITERATIONS, SHAPES, make_record
 from federation import federation as two_backbones
 
+from drake.common.threads import use_threads
 from drake.config import preset
-from drake.engines.tasks import Job, Worker, perform
+from drake.engines.tasks import Job, perform
+from drake.engines.worker import Worker
 from drake.federation.method import Architecture, Federation
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     spent = [0.0]
 
     def timed(call: Any) -> Any:

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from drake.federation import adapters
-from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Steps, Upload
+from drake.federation.federation import Client, Federation
+from drake.federation.messages import Download, LocalResult, State, Upload
+from drake.federation.method import ClientRound, Method, Steps
 from drake.models.backbones import Backbone
 
 SHARED, PERSONAL = "shared", "personal"
@@ -51,8 +52,8 @@ class Faults:
 class Averaging(Method):
     """A client's state holds the adapters `kept`; those in `averaged` are sent, and come back as their mean.
 
-    Tensors are named "<adapter>.<layer>.<projection>.<A|B>" in states, uploads and downloads. A subclass says how the
-    adapters train (`train`) and how they answer (`for_inference`).
+    Tensors are named "<adapter>.<layer>.<projection>.<A|B>" in states, uploads and downloads. A subclass defines how
+    the adapters train (`train`) and how they answer (`for_inference`).
     """
 
     kept: ClassVar[tuple[str, ...]] = (SHARED, PERSONAL)
@@ -66,34 +67,30 @@ class Averaging(Method):
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         return adapters.add(backbone.model, self.kept, self.training)
 
-    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
-        return _joined({name: adapters.fresh(model, name, rng) for name in self.kept})
+    def initial_state(self, now: ClientRound) -> State:
+        return _joined({name: adapters.fresh(now.model, name, now.generator) for name in self.kept})
 
-    def local_update(
-        self, model: nn.Module, state: State, download: Download | None, batches: Steps, rng: torch.Generator
-    ) -> LocalResult:
-        self.receive(model, state, download)
-        model.train()
-        losses = self.train(model, batches)
-        read = {name: adapters.read(model, name) for name in self.kept}
+    def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
+        self.receive(now)
+        now.model.train()
+        losses = self.train(now.model, batches)
+        read = {name: adapters.read(now.model, name) for name in self.kept}
         upload = Upload(_joined({name: read[name] for name in self.averaged}))
         return LocalResult(_joined(read), upload, {"loss": sum(losses) / len(losses)})
 
-    def receive(self, model: nn.Module, state: State, download: Download | None) -> None:
+    def receive(self, now: ClientRound) -> None:
         """Write the client's adapters into the model, the download's first."""
-        merged = state if download is None else state | dict(download.tensors)
         for name in self.kept:
-            adapters.write(model, name, adapters.part(name, merged))
+            adapters.write(now.model, name, adapters.part(name, now.received()))
 
     @abstractmethod
     def train(self, model: nn.Module, batches: Steps) -> Sequence[float]:
         """Train the adapters in `model`, in place; returns the losses to report, at least one."""
 
-    def sent(self, model: nn.Module, client: Client) -> Mapping[str, Tensor]:
-        """The tensors of one upload, for their shapes alone."""
-        return _joined({name: adapters.tensors(model, name) for name in self.averaged})
+    def sent(self, now: ClientRound) -> Mapping[str, Tensor]:
+        return _joined({name: adapters.tensors(now.model, name) for name in self.averaged})
 
-    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+    def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         return averages(uploads, federation)
 
 

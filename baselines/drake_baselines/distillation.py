@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +24,10 @@ from drake.config import Training
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer
-from drake.federation.method import Federation, State
+from drake.federation.method import Federation, Method, State
 from drake.models.backbones import IGNORED, Backbone, Batch, answer_logits
 
-from .averaging import SHARED, Averaging
+from .averaging import SHARED
 from .translation import Record, Target, Translation
 
 Loss = Callable[[int, Tensor, Tensor], Tensor]
@@ -67,21 +67,30 @@ def answer_lengths(batch: Batch) -> list[int]:
 
 
 @torch.no_grad()
-def logits_of(model: nn.Module, adapter: Mapping[str, Tensor], batches: Sequence[Batch]) -> list[Tensor]:
-    """What the model says with these values of G alone: for every batch logits [n, V] of its answer tokens, float32."""
-    adapters.write(model, SHARED, adapter)
-    adapters.activate(model, SHARED)
+def logits_of(
+    model: nn.Module, values: Mapping[str, Tensor], batches: Sequence[Batch], adapter: str = SHARED
+) -> list[Tensor]:
+    """What the model predicts with these values of one adapter alone: for every batch logits [n, V] of its answer
+    tokens, float32."""
+    adapters.write(model, adapter, values)
+    adapters.activate(model, adapter)
     model.eval()
     return [answer_logits(model, batch)[0].float() for batch in batches]
 
 
 def learn(
-    model: nn.Module, batches: Sequence[Batch], loss: Loss, training: Training, passes: int = 1, rate: float = 1.0
+    model: nn.Module,
+    batches: Sequence[Batch],
+    loss: Loss,
+    training: Training,
+    passes: int = 1,
+    rate: float = 1.0,
+    adapter: str = SHARED,
 ) -> None:
-    """Train G in `model`, in place: so many times through the batches, in order. rate: times the learning rate of
-    local training."""
-    adapters.activate(model, SHARED)
-    trained = adapters.train_only(model, adapters.tensors(model, SHARED).values())
+    """Train one adapter in `model`, in place: so many times through the batches, in order. rate: times the learning
+    rate of local training."""
+    adapters.activate(model, adapter)
+    trained = adapters.train_only(model, adapters.tensors(model, adapter).values())
     optimizer = LocalOptimizer([(trained, training.learning_rate * rate)], training)
     model.train()
     numbers = range(len(batches))
@@ -92,24 +101,36 @@ def learn(
             optimizer.step(lambda number: loss(number, *answer_logits(model, batches[number])), step)
 
 
-def joined(said: Sequence[Target | None], lengths: Sequence[int]) -> Target | None:
-    """Targets of single records as one of their batch; None where nothing is said at all. lengths: answer tokens of
-    every record."""
+def joined(predicted: Sequence[Target | None], lengths: Sequence[int]) -> Target | None:
+    """Targets of single records as one of their batch; None where nothing is predicted. lengths: answer tokens of every
+    record."""
     starts = [sum(lengths[:number]) for number in range(len(lengths))]
-    found = [(start, *target) for start, target in zip(starts, said, strict=True) if target and len(target.rows)]
+    found = [(start, *target) for start, target in zip(starts, predicted, strict=True) if target and len(target.rows)]
     if not found:
         return None
     return Target(torch.cat([rows + start for start, rows, _ in found]), torch.cat([p for _, _, p in found]))
 
 
+class Distilling(Method):
+    """A method whose server distils; `server` does it."""
+
+    distilled: ClassVar[str] = SHARED
+    """The adapter that the server teaches."""
+
+    def join(self, federation: Federation) -> None:
+        super().join(federation)
+        self.server = Server(self, federation, self.distilled)
+
+
 class Server:
     """Where the server distils: the backbones of this process, with the method's adapters on them.
 
-    Other processes may do the clients' work, so adapters are attached here when they are first needed.
+    adapter: the one that learns. Other processes may do the clients' work, so adapters are attached here when they are
+    first needed.
     """
 
-    def __init__(self, method: Averaging, federation: Federation) -> None:
-        self.federation = federation
+    def __init__(self, method: Method, federation: Federation, adapter: str = SHARED) -> None:
+        self.federation, self.adapter = federation, adapter
         self._method = method
         self._translations: dict[tuple[str, str], Translation] = {}
 
@@ -129,27 +150,32 @@ class Server:
             self._translations[source, target] = Translation(*sides)
         return self._translations[source, target]
 
+    def logits(self, name: str, values: Mapping[str, Tensor], batches: Sequence[Batch]) -> list[Tensor]:
+        """`logits_of` the model of a backbone."""
+        return logits_of(self.model(name), values, batches, self.adapter)
+
     def ensemble(self, name: str, members: Sequence[State], batches: Sequence[Batch]) -> list[Tensor]:
-        """For every batch the mean logits [n, V] of a backbone with each of these values of G."""
-        model, sums = self.model(name), None
-        for member in members:
+        """For every batch the mean logits [n, V] of a backbone with each of these values of the adapter."""
+        safe_point()
+        sums = self.logits(name, members[0], batches)
+        for member in members[1:]:
             safe_point()
-            said = logits_of(model, member, batches)
-            sums = said if sums is None else [total.add_(one) for total, one in zip(sums, said, strict=True)]
+            found = self.logits(name, member, batches)
+            sums = [total.add_(one) for total, one in zip(sums, found, strict=True)]
         return [total / len(members) for total in sums]
 
     def targets(
         self,
         source: str,
-        said: Sequence[Tensor],
+        predicted: Sequence[Tensor],
         target: str,
         batches: tuple[Sequence[Batch], Sequence[Batch]],
         tau: float,
     ) -> list[Target]:
-        """For every batch what the logits `said` of `source` tell `target`, softened by tau. batches: the same records
-        as source and target read them."""
+        """For every batch what the logits `predicted` of `source` tell `target`, softened by tau. batches: the same
+        records as source and target read them."""
         translation, found = self.translation(source, target), []
-        for logits, read, own in zip(said, *batches, strict=True):
+        for logits, read, own in zip(predicted, *batches, strict=True):
             parts = softened(logits, tau).split(answer_lengths(read))
             everywhere = [Target(torch.arange(len(part), device=part.device), part) for part in parts]
             told = [translation(part, record) for part, record in zip(everywhere, own.records, strict=True)]
@@ -166,17 +192,17 @@ class Server:
         passes: int = 1,
         rate: float = 1.0,
     ) -> State:
-        """The values of G after `learn`, from `start`. draw: names the dropout, beside seed and backbone."""
+        """The adapter's values after `learn`, from `start`. draw: names the dropout, beside seed and backbone."""
         model, backbone = self.model(name), self.federation.backbone(name)
-        adapters.write(model, SHARED, start)
+        adapters.write(model, self.adapter, start)
         with _seeded(backbone.device, derive(self.federation.seed, "distillation", backbone.revision, *draw)):
-            learn(model, batches, loss, self.federation.training, passes, rate)
-        return adapters.read(model, SHARED)
+            learn(model, batches, loss, self.federation.training, passes, rate, self.adapter)
+        return adapters.read(model, self.adapter)
 
-    def loss(self, name: str, adapter: State, batches: Sequence[Batch]) -> float:
-        """Cross-entropy with these values of G, averaged over all answer tokens."""
+    def loss(self, name: str, values: State, batches: Sequence[Batch]) -> float:
+        """Cross-entropy with these values of the adapter, averaged over all answer tokens."""
         total = count = 0.0
-        for batch, logits in zip(batches, logits_of(self.model(name), adapter, batches), strict=True):
+        for batch, logits in zip(batches, self.logits(name, values, batches), strict=True):
             gold = batch.labels[batch.labels != IGNORED]
             total += F.cross_entropy(logits, gold, reduction="sum").item()
             count += len(gold)

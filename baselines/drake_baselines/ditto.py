@@ -6,7 +6,7 @@
     inference    L, which never leaves the client
 
 ||.||^2 is the sum of squares over all entries of A and B; lambda = 0.001. L starts as a copy of G, as in the paper:
-between factors drawn apart a distance says nothing.
+between factors that start apart a distance means nothing.
 
 Reference: Ditto, Li et al., ICML 2021, arXiv 2012.04221. What differs from the official code: Ditto's own has
 (lambda/2) ||L - G0||^2 with lambda 1 (`ditto.preset=official`) and takes the personal step first, which changes
@@ -20,14 +20,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer, task_loss
-from drake.federation.method import Client, Download, State, Steps
+from drake.federation.method import ClientRound, State, Steps
 from drake.models.backbones import Batch
 
 from .averaging import PERSONAL, SHARED, Averaging, Faults
@@ -51,8 +50,8 @@ class Ditto(Averaging):
             if not self.penalty >= 0:
                 raise DrakeError(f"ditto.penalty is {self.penalty}; it must be zero or more.")
 
-    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
-        start = adapters.fresh(model, SHARED, rng)
+    def initial_state(self, now: ClientRound) -> State:
+        start = adapters.fresh(now.model, SHARED, now.generator)
         return adapters.prefixed(SHARED, start) | adapters.prefixed(PERSONAL, start)
 
     def train(self, model: nn.Module, batches: Steps) -> list[float]:
@@ -74,6 +73,6 @@ class Ditto(Averaging):
             losses.append(of_personal.step(personal_loss, step))
         return losses
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        self.receive(model, state, download)
-        adapters.activate(model, PERSONAL)
+    def for_inference(self, now: ClientRound) -> None:
+        self.receive(now)
+        adapters.activate(now.model, PERSONAL)

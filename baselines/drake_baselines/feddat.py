@@ -16,7 +16,7 @@ passes run two adapters: on a backbone of 1B it is 2.6, or 2.4 with gradient che
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer
-from drake.federation.method import Client, Download, State, Steps
-from drake.models.backbones import Backbone, Batch, answer_logits
+from drake.federation.method import Client, ClientRound, Steps
+from drake.models.backbones import Backbone, answer_logits
 
 from .averaging import PERSONAL, SHARED, Averaging
 from .distillation import divergence, softened
@@ -57,42 +57,43 @@ class FedDAT(Averaging):
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         return adapters.add(backbone.model, (*self.kept, RECEIVED), self.training)
 
-    def receive(self, model: nn.Module, state: State, download: Download | None) -> None:
-        super().receive(model, state, download)
-        adapters.write(model, RECEIVED, adapters.tensors(model, SHARED))
+    def receive(self, now: ClientRound) -> None:
+        super().receive(now)
+        copied = adapters.part(SHARED, replace(now, trained=False).received())
+        if now.trained and now.download is None:  # it trained beside an A1 that added nothing: its B was zero
+            copied = {name: torch.zeros_like(tensor) for name, tensor in copied.items()}
+        adapters.write(now.model, RECEIVED, copied)
 
     def train(self, model: nn.Module, batches: Steps) -> list[float]:
         shared, personal = (list(adapters.tensors(model, name).values()) for name in (SHARED, PERSONAL))
         adapters.train_only(model, shared + personal)  # a pass reaches only the adapters that are active
-        rate, tau = self.training.learning_rate, self.options.temperature
+        rate = self.training.learning_rate
         of_shared, of_personal = (LocalOptimizer([(group, rate)], self.training) for group in (shared, personal))
         losses = []
         for step in batches:
-            answers: list[Tensor] = []  # z_1 of every micro-batch
-
-            def shared_loss(batch: Batch, answers: list[Tensor] = answers) -> Tensor:
+            z_1 = []  # of every micro-batch, before the first step
+            for batch in step:
                 self._activate_dat(model)
                 with torch.no_grad():
                     teacher, _ = answer_logits(model, batch)
                 adapters.activate(model, SHARED)
                 logits, targets = answer_logits(model, batch)
-                answers.append(logits.detach())
-                return (F.cross_entropy(logits.float(), targets) + divergence(logits, softened(teacher, tau), tau)) / 2
-
-            def personal_loss(batch: Batch, answers: list[Tensor] = answers) -> Tensor:
-                logits, targets = answer_logits(model, batch)
-                return (
-                    F.cross_entropy(logits.float(), targets) + divergence(logits, softened(answers.pop(0), tau), tau)
-                ) / 2
-
-            of_shared.step(shared_loss, step)
+                (self._loss(logits, targets, teacher) / len(step)).backward()
+                z_1.append(logits.detach())
+            of_shared.apply()
             self._activate_dat(model)
-            losses.append(of_personal.step(personal_loss, step))
+            taught = list(zip(step, z_1, strict=True))
+            losses.append(of_personal.step(lambda pair: self._loss(*answer_logits(model, pair[0]), pair[1]), taught))
         return losses
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        self.receive(model, state, download)
-        self._activate_dat(model)
+    def for_inference(self, now: ClientRound) -> None:
+        self.receive(now)
+        self._activate_dat(now.model)
+
+    def _loss(self, logits: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
+        """(CE(z) + KL(z || z_T)) / 2."""
+        tau = self.options.temperature
+        return (F.cross_entropy(logits.float(), targets) + divergence(logits, softened(teacher, tau), tau)) / 2
 
     @staticmethod
     def _activate_dat(model: nn.Module) -> None:

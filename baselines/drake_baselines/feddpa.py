@@ -35,7 +35,7 @@ from torch import nn
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer, task_loss
-from drake.federation.method import Client, Download, LocalResult, State, Step, Steps
+from drake.federation.method import Client, ClientRound, LocalResult, State, Step, Steps
 from drake.models.backbones import Backbone
 
 from .averaging import PERSONAL, SHARED, Averaging, Faults
@@ -72,20 +72,18 @@ class FedDPA(Averaging):
             return super().attach(backbone, client)
         return ByQuestion(adapters.add(backbone.model, self.kept, self.training, RowWeightedLinear), self.options.most)
 
-    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
-        state = super().initial_state(model, client, rng)
-        if isinstance(model, ByQuestion):
-            state[OWN] = torch.zeros(model.language_model.config.text_config.hidden_size)
+    def initial_state(self, now: ClientRound) -> State:
+        state = super().initial_state(now)
+        if isinstance(now.model, ByQuestion):
+            state[OWN] = torch.zeros(now.backbone.hidden_size)
         return state
 
-    def local_update(
-        self, model: nn.Module, state: State, download: Download | None, batches: Steps, rng: torch.Generator
-    ) -> LocalResult:
-        if not isinstance(model, ByQuestion):
-            return super().local_update(model, state, download, batches, rng)
+    def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
+        if not isinstance(now.model, ByQuestion):
+            return super().local_update(now, batches)
         sampled = Sampled(batches, self.options.samples)
-        result = super().local_update(model, state, download, sampled, rng)
-        own = model.mean_direction(sampled.prompts)
+        result = super().local_update(now, sampled)
+        own = now.model.mean_direction(sampled.prompts)
         tokens = sum(prompt.shape[1] for prompt in sampled.prompts) / 2
         return replace(result, state=result.state | {OWN: own}, stats=result.stats | {"tokens": tokens})
 
@@ -94,15 +92,15 @@ class FedDPA(Averaging):
         steps = iter(batches)
         adapters.activate(model, SHARED)
         losses = self._trained(model, SHARED, islice(steps, (len(batches) + 1) // 2))
-        self._activate_mix(model)
+        self._activate_both(model)
         return losses + self._trained(model, PERSONAL, steps)
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        self.receive(model, state, download)
-        if isinstance(model, ByQuestion):
-            model.own = state[OWN].to(next(model.parameters()).device)
+    def for_inference(self, now: ClientRound) -> None:
+        self.receive(now)
+        if isinstance(now.model, ByQuestion):
+            now.model.own = now.state[OWN].to(next(now.model.parameters()).device)
         else:
-            self._activate_mix(model)
+            self._activate_both(now.model)
 
     def _trained(self, model: nn.Module, adapter: str, steps: Iterable[Step]) -> list[float]:
         """Train one adapter with whatever is active; the losses."""
@@ -111,5 +109,5 @@ class FedDPA(Averaging):
         return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in steps]
 
     @staticmethod
-    def _activate_mix(model: nn.Module) -> None:
+    def _activate_both(model: nn.Module) -> None:
         adapters.activate(model, SHARED, PERSONAL, share=0.5)

@@ -14,7 +14,7 @@ from torch import nn
 
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer, task_loss
-from drake.federation.method import Download, State, Steps
+from drake.federation.method import ClientRound, Steps
 
 from .averaging import SHARED, Averaging
 
@@ -33,6 +33,6 @@ class FedIT(Averaging):
         optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
         return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in batches]
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        self.receive(model, state, download)
-        adapters.activate(model, SHARED)
+    def for_inference(self, now: ClientRound) -> None:
+        self.receive(now)
+        adapters.activate(now.model, SHARED)

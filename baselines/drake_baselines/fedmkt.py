@@ -1,4 +1,4 @@
-"""FedMKT: clients and a model of the server teach each other what they say to public records; no weights are sent.
+"""FedMKT: clients and a model of the server teach each other what they predict on public records; no weights are sent.
 
     public set D    one public record for every three that a client trains on in a round; the same in all rounds
     client i        L_i <- AdamW on loss_i over D              (once the server has answered)
@@ -14,7 +14,7 @@
     p               the softmax over the logits that were sent; for another backbone translated (`translation`), which
                     the server does both ways, as it knows all tokenizers
 
-Where the public split is smaller than D, its records are repeated. A client that sits rounds out is heard with what it
+Where the public split is smaller than D, its records are repeated. A client that is absent counts with what it
 sent last.
 
 Reference: FedMKT, Fan et al., COLING 2025, arXiv 2406.02224. What differs from the official code: tokens are aligned by
@@ -25,7 +25,7 @@ asked, half a step of SFT for each local step) is counted: 66 or 67 local steps 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -35,14 +35,14 @@ from torch import Tensor, nn
 from drake.common.seeds import torch_generator
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.method import Client, Download, Federation, LocalResult, State, Steps, Upload
-from drake.models.backbones import Backbone, Batch
+from drake.federation.method import ClientRound, Download, Federation, LocalResult, State, Steps, Upload
+from drake.models.backbones import Batch
 
-from .averaging import SHARED, by_backbone
+from .averaging import by_backbone
 from .distillation import (
+    Distilling,
     Loss,
     Record,
-    Server,
     answer_lengths,
     divergence,
     joined,
@@ -51,19 +51,21 @@ from .distillation import (
     public_batches,
     public_records,
 )
-from .fedit import FedIT
-from .knowledge import packed, said_about, unpacked
+from .knowledge import packed, sent_about, unpacked
+from .sft import ADAPTER, SFT
 from .translation import Target, vocabulary_size
 
 PUBLIC_SHARE = 1 / 3
 """Public records of a round for each of a client's own."""
 
 
-class FedMKT(FedIT):
-    """See the module's docstring. L and W are `SHARED` adapters by name only: neither leaves its place."""
+class FedMKT(Distilling, SFT):
+    """See the module's docstring. L trains and answers as in SFT; W is an adapter of the same name at the server."""
 
     reference = "FedMKT, Fan et al., COLING 2025, arXiv 2406.02224"
     sends = "losses and largest logits on public records"
+    needs_public = True
+    distilled = ADAPTER
     relative_cost = 1 + PUBLIC_SHARE * 1.5  # a public record is learnt from, and read once more
 
     @dataclass(frozen=True)
@@ -84,16 +86,7 @@ class FedMKT(FedIT):
 
     def join(self, federation: Federation) -> None:
         super().join(federation)
-        self.server = Server(self, federation)
-        self._backbones: dict[nn.Module, Backbone] = {}
         self._of_server: State = {}
-
-    def prepare(self, federation: Federation) -> None:
-        public_records(federation, 1, "fedmkt", "fedmkt")  # none are found out now, not after a round
-
-    def attach(self, backbone: Backbone, client: Client) -> nn.Module:
-        self._backbones[backbone.model] = backbone
-        return super().attach(backbone, client)
 
     @property
     def public_size(self) -> int:
@@ -102,8 +95,8 @@ class FedMKT(FedIT):
         own = training.local_steps(self.relative_cost) * training.micro_batch * training.accumulation
         return max(1, round(own * PUBLIC_SHARE))
 
-    def sent(self, model: nn.Module, client: Client) -> State:
-        size, width = self.public_size, vocabulary_size(self._backbones[model])
+    def sent(self, now: ClientRound) -> State:
+        size, width = self.public_size, vocabulary_size(now.backbone)
         shape = (size, self.options.tokens, min(self.options.logits, width))
         return {
             "losses": torch.empty(size, device="meta"),
@@ -111,39 +104,35 @@ class FedMKT(FedIT):
             "ids": torch.empty(shape, dtype=torch.int32, device="meta"),
         }
 
-    def local_update(
-        self, model: nn.Module, state: State, download: Download | None, batches: Steps, rng: torch.Generator
-    ) -> LocalResult:
-        self.receive(model, state, None)
-        backbone = self._backbones[model]
-        public = public_batches(backbone, self._public(), self.training)
-        if download is not None:
-            better = (download.tensors["losses"] < state["losses"]).tolist()
-            width = vocabulary_size(backbone)
-            told = [unpacked(download.tensors, i, width) if wins else None for i, wins in enumerate(better)]
-            learn(model, public, self._loss(told, public), self.training)
-        model.train()
-        losses = self.train(model, batches)
-        trained = adapters.read(model, SHARED)
-        said = self._said(backbone, trained, public)
-        kept = adapters.prefixed(SHARED, trained) | {"losses": said["losses"]}
-        further = sum(batch.input_ids.numel() for batch in public) * (0.5 if download is None else 1.5)
-        return LocalResult(kept, Upload(said), {"loss": sum(losses) / len(losses), "tokens": further})
+    def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
+        self.for_inference(now)
+        public = public_batches(now.backbone, self._public(), self.training)
+        if now.download is not None:
+            better = (now.download.tensors["losses"] < now.state["losses"]).tolist()
+            width = vocabulary_size(now.backbone)
+            told = [unpacked(now.download.tensors, i, width) if wins else None for i, wins in enumerate(better)]
+            learn(now.model, public, self._loss(told, public), self.training, adapter=ADAPTER)
+        losses = self.train(now.model, batches)
+        trained = adapters.read(now.model, ADAPTER)
+        answers = self._answers(now.model, trained, public)
+        further = sum(batch.input_ids.numel() for batch in public) * (0.5 if now.download is None else 1.5)
+        stats = {"loss": sum(losses) / len(losses), "tokens": further}
+        return LocalResult(trained | {"losses": answers["losses"]}, Upload(answers), stats)
 
-    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+    def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         name = largest(federation)
-        backbone, model, records = federation.backbone(name), self.server.model(name), self._public()
+        model, records = self.server.model(name), self._public()
         public = self.server.batches(name, records)
-        draw = torch_generator(federation.seed, "server", backbone.revision)
-        start = self._of_server or adapters.fresh(model, SHARED, draw)
-        losses = self._said(backbone, start, public)["losses"].tolist()
+        draw = torch_generator(federation.seed, "server", federation.backbone(name).revision)
+        start = self._of_server or adapters.fresh(model, ADAPTER, draw)
+        losses = self._answers(model, start, public)["losses"].tolist()
         told = [self._best(i, losses[i], uploads, name, record) for i, record in enumerate(records)]
         self._of_server = self.server.taught(name, start, public, self._loss(told, public), round)
-        answers = self._said(backbone, self._of_server, public)
+        answers = self._answers(model, self._of_server, public)
         downloads = {}
         for held, clients in by_backbone(uploads, federation).items():
-            in_its_words = Download(self._translated(answers, name, held, records))
-            downloads |= dict.fromkeys(clients, in_its_words)
+            in_its_tokens = Download(self._translated(answers, name, held, records))
+            downloads |= dict.fromkeys(clients, in_its_tokens)
         return dict(sorted(downloads.items()))
 
     def server_state(self) -> State:
@@ -152,8 +141,9 @@ class FedMKT(FedIT):
     def restore(self, state: State) -> None:
         self._of_server = state
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        super().for_inference(model, state, None)
+    def for_inference(self, now: ClientRound) -> None:
+        adapter = {name: tensor for name, tensor in now.state.items() if name != "losses"}
+        super().for_inference(replace(now, state=adapter))
 
     def _public(self) -> list[Record]:
         """D."""
@@ -161,7 +151,7 @@ class FedMKT(FedIT):
         return [found[i % len(found)] for i in range(self.public_size)]
 
     def _loss(self, told: Sequence[Target | None], batches: Sequence[Batch]) -> Loss:
-        """told: what its teacher says about every record, None where it is no better."""
+        """told: what its teacher predicts on every record, None where it is no better."""
         lengths = [answer_lengths(batch) for batch in batches]
         rest, weight = iter(told), self.options.weight
         targets = [joined(list(islice(rest, len(some))), some) for some in lengths]
@@ -174,23 +164,24 @@ class FedMKT(FedIT):
 
         return loss
 
-    def _said(self, backbone: Backbone, adapter: State, batches: Sequence[Batch]) -> State:
-        said = logits_of(backbone.model, adapter, batches)
-        return said_about(batches, said, self.options.tokens, self.options.logits)
+    def _answers(self, model: nn.Module, values: State, batches: Sequence[Batch]) -> State:
+        """What the model predicts about public records, as it is sent."""
+        logits = logits_of(model, values, batches, ADAPTER)
+        return sent_about(batches, logits, self.options.tokens, self.options.logits)
 
     def _best(self, number: int, own: float, uploads: Mapping[int, Upload], name: str, record: Record) -> Target | None:
-        """What the best client says about a record, for the server's backbone; None if no client has a loss below the
+        """What the best client predicts on a record, for the server's backbone; None if no client has a loss below the
         server's own."""
         losses = {i: uploads[i].tensors["losses"][number].item() for i in sorted(uploads)}
         best = min(losses, key=losses.__getitem__)
         if losses[best] >= own:
             return None
         held = self.federation.clients[best].backbone
-        said = unpacked(uploads[best].tensors, number, vocabulary_size(self.federation.backbone(held)))
-        return self.server.translation(held, name)(said, record)
+        predicted = unpacked(uploads[best].tensors, number, vocabulary_size(self.federation.backbone(held)))
+        return self.server.translation(held, name)(predicted, record)
 
     def _translated(self, answers: State, name: str, held: str, records: Sequence[Record]) -> State:
-        """The server's answers in the words of a client's backbone, as logarithms of probabilities."""
+        """The server's answers in the tokens of a client's backbone, as logarithms of probabilities."""
         translation, width = self.server.translation(name, held), vocabulary_size(self.federation.backbone(name))
         if translation.exact(records):
             return answers

@@ -12,15 +12,16 @@ averages L as well and overwrites it with the mean (`fedsim.average_personal=tru
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer
-from drake.federation.method import Client, Download, State, Steps
+from drake.federation.method import Client, ClientRound, Steps
 from drake.models.backbones import Backbone, Batch, answer_logits
 
 from .averaging import PERSONAL, SHARED, Averaging, Faults
@@ -44,16 +45,20 @@ class TwoPasses(nn.Module):
             past_key_values=tuple(output.past_key_values for output in outputs),
         )
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the summed logits on the answer tokens, averaged over them; for training alone."""
-        passes = []
+    def backward(self, batch: Batch, count: int) -> float:
+        """Cross-entropy of the summed logits on the answer tokens, averaged over them, divided by `count`: adds its
+        gradient to those of G and L, and returns it."""
+        passes = {}
         for name in (SHARED, PERSONAL):
             adapters.activate(self.language_model, name)
-            logits, targets = answer_logits(self.language_model, batch)
-            # Gradient checkpointing computes layers again on the way back: with the adapter of their own pass.
-            logits.register_hook(lambda _, name=name: adapters.activate(self.language_model, name))
-            passes.append(logits.float())
-        return F.cross_entropy(passes[0] + passes[1], targets)
+            passes[name], targets = answer_logits(self.language_model, batch)
+        logits = (passes[SHARED].float() + passes[PERSONAL].float()).detach().requires_grad_()
+        loss = F.cross_entropy(logits, targets) / count
+        loss.backward()
+        for name, of_pass in passes.items():  # gradient checkpointing computes a pass again, with its own adapter
+            adapters.activate(self.language_model, name)
+            of_pass.backward(logits.grad.to(of_pass.dtype))
+        return loss.item()
 
 
 class FedSim(Averaging):
@@ -68,10 +73,14 @@ class FedSim(Averaging):
         return TwoPasses(super().attach(backbone, client))
 
     def train(self, model: TwoPasses, batches: Steps) -> list[float]:
-        both = [tensor for name in (SHARED, PERSONAL) for tensor in adapters.tensors(model, name).values()]
-        adapters.train_only(model, both)
+        live = (adapters.tensors(model, name).values() for name in (SHARED, PERSONAL))
+        both = adapters.train_only(model, chain(*live))
         optimizer = LocalOptimizer([(both, self.training.learning_rate)], self.training)
-        return [optimizer.step(model.loss, step) for step in batches]
+        losses = []
+        for step in batches:
+            losses.append(sum(model.backward(batch, len(step)) for batch in step))
+            optimizer.apply()
+        return losses
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        self.receive(model, state, download)
+    def for_inference(self, now: ClientRound) -> None:
+        self.receive(now)

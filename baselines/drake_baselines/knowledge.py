@@ -1,9 +1,9 @@
-"""What a model says about public records, in the form in which FedMKT sends it.
+"""What a model predicts on public records, in the form in which FedMKT sends it.
 
 losses [n]               the CE of every answer, averaged over its tokens
 logits [n, tokens, k]    the k largest of each of the answer's first tokens
 ids    [n, tokens, k]    whose they are, int32; -1 where there is nothing: behind a short answer, at a token about
-                         which nothing is said, in place of a logit of minus infinity
+                         which nothing is predicted, in place of a logit of minus infinity
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .distillation import answer_lengths
 from .translation import Target
 
 
-def said_about(batches: Sequence[Batch], logits: Sequence[Tensor], tokens: int, largest: int) -> State:
+def sent_about(batches: Sequence[Batch], logits: Sequence[Tensor], tokens: int, largest: int) -> State:
     """Of the records of the batches; logits: for every batch [answer tokens, V]."""
     losses, scores = [], []
-    for batch, said in zip(batches, logits, strict=True):
+    for batch, predicted in zip(batches, logits, strict=True):
         lengths = answer_lengths(batch)
-        each = F.cross_entropy(said, batch.labels[batch.labels != IGNORED], reduction="none")
+        each = F.cross_entropy(predicted, batch.labels[batch.labels != IGNORED], reduction="none")
         losses += [part.mean() for part in each.split(lengths)]
-        scores += [Target(torch.arange(len(part), device=part.device), part) for part in said.split(lengths)]
+        scores += [Target(torch.arange(len(part), device=part.device), part) for part in predicted.split(lengths)]
     return {"losses": torch.stack(losses)} | packed(scores, tokens, largest)
 
 
@@ -48,7 +48,7 @@ def packed(scores: Sequence[Target], tokens: int, largest: int) -> State:
 
 
 def unpacked(message: Mapping[str, Tensor], number: int, width: int) -> Target:
-    """What is said about record `number`: the softmax of the logits that are there, in a vocabulary of `width`."""
+    """What is predicted on record `number`: the softmax of the logits that are there, in a vocabulary of `width`."""
     ids, logits = message["ids"][number], message["logits"][number]
     rows = (ids >= 0).any(-1).nonzero().squeeze(1)
     known = ids[rows] >= 0

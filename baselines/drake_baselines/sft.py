@@ -5,14 +5,11 @@ The yardstick of personalisation: a federated method should be worth more to a c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import torch
 from torch import nn
 
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer, task_loss
-from drake.federation.method import Client, Download, LocalResult, Method, State, Step
+from drake.federation.method import Client, ClientRound, LocalResult, Method, State, Steps
 from drake.models.backbones import Backbone
 
 ADAPTER = "local"
@@ -26,27 +23,23 @@ class SFT(Method):
     relative_cost = 1.0
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
-        adapters.add(backbone.model, [ADAPTER], self.training)
-        adapters.activate(backbone.model, ADAPTER)
-        return backbone.model
+        return adapters.add(backbone.model, [ADAPTER], self.training)
 
-    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
-        return adapters.fresh(model, ADAPTER, rng)
+    def initial_state(self, now: ClientRound) -> State:
+        return adapters.fresh(now.model, ADAPTER, now.generator)
 
-    def local_update(
-        self,
-        model: nn.Module,
-        state: State,
-        download: Download | None,
-        batches: Iterable[Step],
-        rng: torch.Generator,
-    ) -> LocalResult:
-        adapters.write(model, ADAPTER, state)
+    def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
+        self.for_inference(now)
+        losses = self.train(now.model, batches)
+        return LocalResult(adapters.read(now.model, ADAPTER), None, {"loss": sum(losses) / len(losses)})
+
+    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+        """Train the adapter in `model`, in place; returns the losses."""
         trained = adapters.train_only(model, adapters.tensors(model, ADAPTER).values())
         optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
         model.train()
-        losses = [optimizer.step(lambda batch: task_loss(model, batch), step) for step in batches]
-        return LocalResult(adapters.read(model, ADAPTER), None, {"loss": sum(losses) / len(losses)})
+        return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in batches]
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        adapters.write(model, ADAPTER, state)
+    def for_inference(self, now: ClientRound) -> None:
+        adapters.write(now.model, ADAPTER, now.state)
+        adapters.activate(now.model, ADAPTER)

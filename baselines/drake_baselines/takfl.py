@@ -7,11 +7,11 @@
                  G_a <- mean_a + mean over b of (G_ab - mean_a)
     inference    the received G_a
 
-p_b = what the ensemble of the clients of b says: the softmax of the mean of their logits, translated where b writes
-with other tokens (`translation`); p_mean = what mean_a itself says. KL_tau as in `distillation`. An ensemble of one
-client says what its mean says, so that a's own vector is zero where a has one client.
+p_b = what the ensemble of the clients of b predicts: the softmax of the mean of their logits, translated where b writes
+with other tokens (`translation`); p_mean = what mean_a itself predicts. KL_tau as in `distillation`. An ensemble of one
+client predicts what its mean predicts, so that a's own vector is zero where a has one client.
 
-Every mixing draws 80 public records of its own, or takes all where there are fewer, and goes through them once.
+Every aggregation draws 80 public records of its own, or takes all where there are fewer, and goes through them once.
 
 Reference: TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812, with equal weights for all task vectors. What differs
 from the official code: that subtracts the wrong pair and gets task vectors of zeros, which leaves FedIT
@@ -26,16 +26,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from drake.config import Training
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import Download, Federation, Upload
 
 from .averaging import SHARED, averages, by_backbone
-from .distillation import Loss, Server, Target, divergence, logits_of, public_records, softened
+from .distillation import Distilling, Loss, Target, divergence, public_records, softened
 from .fedit import FedIT
 
 
-class TAKFL(FedIT):
+class TAKFL(Distilling, FedIT):
     """See the module's docstring."""
 
     reference = "TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812"
@@ -43,8 +44,8 @@ class TAKFL(FedIT):
 
     @dataclass(frozen=True)
     class Options:
-        """temperature: of the teachers' KL. own_weight, own_temperature: of the KL to what the mean said itself.
-        records: public records of a mixing; passes through them; rate: times the learning rate of local training.
+        """temperature: of the teachers' KL. own_weight, own_temperature: of the KL to what the mean itself predicted.
+        records: public records of an aggregation; passes through them; rate: times the learning rate of local training.
         zero_vectors: the official fault."""
 
         temperature: float = 3.0
@@ -67,29 +68,25 @@ class TAKFL(FedIT):
                     f"{self.records}, {self.passes} and {self.rate}."
                 )
 
-    def join(self, federation: Federation) -> None:
-        super().join(federation)
-        self.server = Server(self, federation)
+    def __init__(self, training: Training, options: Mapping[str, str] | None = None) -> None:
+        super().__init__(training, options)
+        self.needs_public = self.options.passes > 0 and not self.options.zero_vectors
 
-    def prepare(self, federation: Federation) -> None:
-        if self.options.passes and not self.options.zero_vectors:
-            public_records(federation, 1, "takfl", "takfl")  # none are found out now, not after a round
-
-    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+    def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         means = averages(uploads, federation)
         if self.options.zero_vectors or not self.options.passes:
             return means
         records = public_records(federation, self.options.records, f"distillation {round}", "takfl")
         groups = by_backbone(uploads, federation)
         batches = {name: self.server.batches(name, records) for name in groups}
-        said = {
+        predicted = {
             name: self.server.ensemble(name, [adapters.part(SHARED, uploads[i].tensors) for i in group], batches[name])
             for name, group in groups.items()
         }
         downloads = dict(means)
         for student, clients in groups.items():
             mean = adapters.part(SHARED, means[clients[0]].tensors)
-            itself = logits_of(self.server.model(student), mean, batches[student])
+            itself = self.server.logits(student, mean, batches[student])
             own = [softened(logits, self.options.own_temperature) for logits in itself]
             vectors = []
             for teacher in groups:
@@ -97,7 +94,7 @@ class TAKFL(FedIT):
                     vectors.append({name: torch.zeros_like(tensor) for name, tensor in mean.items()})
                     continue
                 reads = batches[teacher], batches[student]
-                told = self.server.targets(teacher, said[teacher], student, reads, self.options.temperature)
+                told = self.server.targets(teacher, predicted[teacher], student, reads, self.options.temperature)
                 loss, draw = self._loss(told, own), (round, federation.backbone(teacher).revision)
                 how = {"passes": self.options.passes, "rate": self.options.rate}
                 distilled = self.server.taught(student, mean, batches[student], loss, *draw, **how)

@@ -1,8 +1,8 @@
-"""What one backbone says, in the words of another: which answer tokens belong together, and which pieces.
+"""What one backbone predicts, in the tokens of another: which answer tokens belong together, and which pieces.
 
     places    an answer token of one belongs to the token of the other that begins and ends at the same visible
-              characters of the answer (what a model says at a place depends on where the token begins); the end of the
-              turn belongs to the end of the turn; a token without a partner is left out
+              characters of the answer (what a model predicts at a place depends on where the token begins); the end of
+              the turn belongs to the end of the turn; a token without a partner is left out
     pieces    a token goes to the token that stands for the same bytes, a leading space included; else to the one that
               stands for the longest beginning of them; special tokens go by their role (end of turn, end and begin of
               text, padding, picture); what finds nothing is dropped and the rest scaled to sum to 1
@@ -29,7 +29,7 @@ Record = Mapping[str, Any]
 
 
 class Target(NamedTuple):
-    """What is to be said at m of the answer tokens of a record or of a batch: rows [m], probabilities [m, V]."""
+    """What is to be predicted at m of the answer tokens of a record or of a batch: rows [m], probabilities [m, V]."""
 
     rows: Tensor
     probabilities: Tensor
@@ -45,13 +45,13 @@ class Translation:
         self._pairs = None if same else _pairs(source, target).to(target.device)
         self._places: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
 
-    def __call__(self, said: Target, record: Record) -> Target:
+    def __call__(self, predicted: Target, record: Record) -> Target:
         """The same about the answer of one record, at the target's places [m' <= m] and over its vocabulary."""
         partner = dict(self.places(record))
-        kept = [(row, partner[place]) for row, place in enumerate(said.rows.tolist()) if place in partner]
-        chosen = torch.tensor([row for row, _ in kept], dtype=torch.long, device=said.rows.device)
+        kept = [(row, partner[place]) for row, place in enumerate(predicted.rows.tolist()) if place in partner]
+        chosen = torch.tensor([row for row, _ in kept], dtype=torch.long, device=predicted.rows.device)
         rows = torch.tensor([place for _, place in kept], dtype=torch.long, device=self.target.device)
-        return Target(rows, self.carried(said.probabilities[chosen]).to(self.target.device))
+        return Target(rows, self.carried(predicted.probabilities[chosen]).to(self.target.device))
 
     def carried(self, probabilities: Tensor) -> Tensor:
         """[n, V of the source] -> [n, V of the target]."""

@@ -31,7 +31,7 @@ class Model:
 
     hub_id: repository on the Hugging Face hub, None for the embedded ones. embedded: ships with the package.
     family: whose tokenizer and layers. anchor_order: where the name stands when models are put in order to be dealt to
-    clients, small before large; the anchor is found from the architectures (`Federation.anchor`). shape: None for the
+    clients, small before large; a method that needs an anchor finds it from the architectures. shape: None for the
     embedded ones, whose files are at hand.
     """
 

@@ -138,16 +138,16 @@ def _refuse_others(ctx: click.Context, why: str, allowed: tuple[str, ...]) -> No
 
 
 def _zero_shot(config: Config, out: Path | None, overwrite: Any) -> None:
-    import torch
     from rich.console import Console
     from transformers.utils import logging
 
     from drake.cli.tables import task_table
+    from drake.common.threads import use_threads
     from drake.tools.zero_shot import score_backbones
 
     logging.disable_progress_bar()
     if config.execution.threads is not None:
-        torch.set_num_threads(config.execution.threads)
+        use_threads(config.execution.threads)
     folder = out or Path("runs") / f"zero-shot-{config.preset}"
     with Console(stderr=True).status("scoring the bare backbones"):
         scores = score_backbones(config, folder, overwrite)
@@ -168,7 +168,7 @@ def _evaluate(config: Config, out: Path | None, overwrite: Any, callbacks: tuple
     told = [_callback(name) for name in callbacks]
     with console.status("loading data and backbones"):
         setup = prepare(config, folder)
-    with Live(console) as live:
+    with Live(console, setup) as live:
         results = execute(setup, folder, overwrite, [live, *told])
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")

@@ -4,7 +4,6 @@ line per event."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from drake.cli.tables import duration, percent
-from drake.federation.method import Client
-from drake.results import SeedSummary
-from drake.runs import Reporter, Setup
+from drake.federation.callbacks import Callback, ClientContext, EvaluationContext, RoundContext, RunContext
+from drake.federation.federation import Client
+from drake.runs import Setup
 
 ROWS = 20
 """Most clients in the live table."""
@@ -26,11 +25,12 @@ OTHER_LINES = 9
 """Lines of the screen that the rows of the live table leave: its title, head and foot, the bars, and the cursor's."""
 
 
-class Live(Reporter):
+class Live(Callback):
     """Draws a run. Work left is counted in client-rounds and answers, each at the pace measured so far."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, setup: Setup) -> None:
+        self._console, self._setup = console, setup
+        self._named = False
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -58,8 +58,8 @@ class Live(Reporter):
         most = max(1, min(ROWS, self._console.height - OTHER_LINES))  # the bars must stay in sight
         return Group(self._clients.table(most), self._bars)
 
-    def started(self, setup: Setup) -> None:
-        self._setup = setup
+    def _print_name(self) -> None:
+        setup, self._named = self._setup, True
         training, names = setup.config.training, ", ".join(setup.architectures)
         steps = training.local_steps(setup.method_class.relative_cost)
         self._console.print(
@@ -67,8 +67,11 @@ class Live(Reporter):
             f"of {steps:.3g} steps x {training.micro_batch * training.accumulation} records on {names}"
         )
 
-    def seed_started(self, seed: int, rounds_done: int) -> None:
-        self._seed = seed
+    def run_started(self, run: RunContext) -> None:
+        if not self._named:
+            self._print_name()
+        self._seed = seed = run.seed
+        rounds_done = run.progress.rounds_done
         self._clients = _Clients(self._setup, seed)
         clients = len(self._setup.clients)
         if rounds_done:
@@ -82,43 +85,47 @@ class Live(Reporter):
         )
         self._answer_bar = self._bars.add_task("answers", total=None, visible=False, note="")
 
-    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
-        self._clients.begin(round, present)
-        for client, loss in done.items():
-            self._clients.done(round, client, loss)
-        settled = len(self._setup.clients) - len(present - done.keys())
+    def round_started(self, round: RoundContext) -> None:
+        self._clients.begin(round.number, round.participants)
+        for client, result in sorted(round.results.items()):
+            self._clients.done(round.number, client, result.stats.get("loss"))
+        settled = len(self._setup.clients) - len(round.participants - round.results.keys())
         self._pace["train"].left -= settled
         self._bars.update(self._round_bar, advance=settled)
 
-    def client_done(self, round: int, client: int, loss: float | None) -> None:
-        self._clients.done(round, client, loss)
+    def client_trained(self, client: ClientContext) -> None:
+        self._clients.done(client.round.number, client.client.id, client.loss)
         self._pace["train"].done(1)
-        shown = "nothing has arrived" if loss is None else f"loss {loss:.3f}"
+        shown = "nothing has arrived" if client.loss is None else f"loss {client.loss:.3f}"
         self._bars.update(self._round_bar, advance=1, note=f"{shown}{self._left('train')}")
 
-    def round_done(self, rounds_done: int) -> None:
+    def round_finished(self, round: RoundContext) -> None:
         if not self._console.is_terminal:
-            self._console.print(f"seed {self._seed}: round {rounds_done} of {self._setup.rounds}{self._left('train')}")
+            self._console.print(
+                f"seed {self._seed}: round {round.number + 1} of {self._setup.rounds}{self._left('train')}"
+            )
 
-    def evaluating(self, round: int, total: int) -> None:
-        self._pace["eval"].left = total
-        self._pace["eval"].start()
-        where = f"after round {round}" if round else "zero-shot"
-        self._bars.update(
-            self._answer_bar, description=f"answers {where}", total=total, completed=0, visible=True, note=""
-        )
+    def answered(self, evaluation: EvaluationContext) -> None:
+        pace, total = self._pace["eval"], evaluation.total
+        if not evaluation.answered:
+            pace.left = total
+            pace.start()
+            where = f"after round {evaluation.rounds_done}" if evaluation.rounds_done else "zero-shot"
+            self._bars.update(
+                self._answer_bar, description=f"answers {where}", total=total, completed=0, visible=True, note=""
+            )
+            return
+        pace.done(evaluation.answered - (total - pace.left))
+        note = self._left("eval").removeprefix(", ")
+        self._bars.update(self._answer_bar, completed=evaluation.answered, note=note)
 
-    def answered(self, count: int) -> None:
-        self._pace["eval"].done(count)
-        self._bars.update(self._answer_bar, advance=count, note=self._left("eval").removeprefix(", "))
-
-    def evaluated(self, round: int, summary: SeedSummary | None) -> None:
+    def evaluated(self, evaluation: EvaluationContext) -> None:
         self._bars.update(self._answer_bar, visible=False)
         self._pace["train"].start()
-        if summary is not None:
+        if scores := evaluation.scores:
             self._console.print(
-                f"seed {self._seed}, round {round}: Self {percent(summary.self_last)}, "
-                f"Others {percent(summary.others_last)}"
+                f"seed {self._seed}, round {evaluation.rounds_done}: Self {percent(scores['self_last'])}, "
+                f"Others {percent(scores['others_last'])}"
             )
 
     def _left(self, work: Literal["train", "eval"]) -> str:

@@ -97,16 +97,16 @@ def check_method(method: str, pairs: tuple[str, ...]) -> None:
 
     config = resolve(flags={"method": method, "preset": "quick"}, pairs=pairs)
 
-    import torch
     from rich.console import Console
     from rich.markup import escape
     from transformers.utils import logging
 
+    from drake.common.threads import use_threads
     from drake.runs.setup import open_data
     from drake.tools.check_method import CHECKS, Trial, findings
 
     logging.disable_progress_bar()
-    torch.set_num_threads(1)
+    use_threads(1)
     console = Console(highlight=False)
     trial = Trial(method, config.method_options, config, open_data(config))
     faults = 0
@@ -169,17 +169,17 @@ def transfer(
     }
     config = resolve(flags=flags, pairs=pairs)
 
-    import torch
     from rich.console import Console
     from transformers.utils import logging
 
+    from drake.common.threads import use_threads
     from drake.results.plots import heatmap
     from drake.runs.setup import open_data
     from drake.tools.transfer import ZERO_SHOT, from_names
 
     logging.disable_progress_bar()
     if threads is not None:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     console = Console(stderr=True)
     job = from_names(config, open_data(config), train, test, steps, own)
 

@@ -7,12 +7,11 @@ Long loops call `safe_point` where nothing is half done. A second signal stops a
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-import click
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -23,9 +22,14 @@ class _Asked:
     flag = False
 
 
+def _to_stderr(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def gracefully(work: str = "this step") -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM end the run at the next safe point with a KeyboardInterrupt."""
+def gracefully(work: str = "this step", tell: Callable[[str], None] = _to_stderr) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM end the run at the next safe point with a KeyboardInterrupt. `tell` shows the sentence
+    that acknowledges the first signal."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
@@ -34,7 +38,7 @@ def gracefully(work: str = "this step") -> Iterator[None]:
         if _Asked.flag:
             raise KeyboardInterrupt
         _Asked.flag = True
-        click.echo(f"{signal.Signals(number).name}: stopping after {work}; once more stops at once.", err=True)
+        tell(f"{signal.Signals(number).name}: stopping after {work}; once more stops at once.")
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:

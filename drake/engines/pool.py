@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drake.common.stopping import safe_point
-from drake.engines.tasks import Task, Worker, moved, perform
+from drake.engines.tasks import Task, moved, perform
+from drake.engines.worker import Worker
 from drake.errors import DrakeError
 
 TRIES = 3
@@ -92,7 +93,7 @@ class Slots(ABC):
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in a slot. expected: a DrakeError, whose sentence says it all."""
+    """What went wrong in a slot. expected: a DrakeError, whose sentence is enough."""
 
     message: str
     expected: bool

@@ -23,8 +23,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from drake.common.threads import use_threads
 from drake.engines.pool import Lost, Slot, Slots, attempt
-from drake.engines.tasks import Shared, Task, Worker
+from drake.engines.serial import Shared
+from drake.engines.tasks import Task
+from drake.engines.worker import Worker
 
 T = TypeVar("T")
 
@@ -112,7 +115,7 @@ def _serve(pipe: Connection, parents: Connection, worker: Worker) -> None:
     parents.close()  # the fork's copy of the other end: with it open, this process would outlive its parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches everyone; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
+    use_threads(1)
     while True:
         try:
             task = pickle.loads(pipe.recv_bytes())

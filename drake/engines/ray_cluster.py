@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from drake.common.threads import use_threads
 from drake.engines.pool import Lost, Slot, Slots, attempt
-from drake.engines.tasks import Shared, Task, Worker
+from drake.engines.serial import Shared
+from drake.engines.tasks import Task
+from drake.engines.worker import Worker
 from drake.errors import DrakeError
 
 T = TypeVar("T")
@@ -186,7 +189,7 @@ class _Process:
     """What runs in a slot."""
 
     def __init__(self, make: Callable[[int], Worker], threads: int) -> None:
-        torch.set_num_threads(threads)
+        use_threads(threads)
         self._make, self._worker = make, None
 
     def perform(self, seed: int, task: Task) -> Any:

@@ -1,7 +1,7 @@
 """Named LoRA adapters on the language model's linear layers: a thin, explicit hold on PEFT for the methods.
 
 PEFT makes the layers and holds their tensors. This module finds them, moves tensors in and out under the names that
-cross the wire ("<layer>.<projection>.<A|B>"), says which adapters are active and which tensors train (PEFT would switch
+cross the wire (`tensor_names`), sets which adapters are active and which tensors train (PEFT would switch
 gradients on for every active adapter), and runs a layer's adapters as one (`AdaptedLinear`).
 """
 
@@ -21,7 +21,8 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from drake.config import Training
-from drake.federation.method import State
+from drake.federation.messages import State
+from drake.federation.tensor_names import role
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
@@ -41,6 +42,8 @@ class AdaptedLinear(LoraLinear):
 
     share = 1.0
     """What the output of every active adapter is multiplied by, beside its scale; set by `activate`."""
+    folded_width = FOLDED_WIDTH
+    """Up to this width of the layer the adapters are folded into its weight; see `FOLDED_WIDTH`, `fold_up_to`."""
 
     def factors(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """down [R, d_in], up [d_out, R] with the scales in it, shift [R] or None; R is the sum of the ranks."""
@@ -68,7 +71,7 @@ class AdaptedLinear(LoraLinear):
         weight = self.base_layer.weight
         return (
             x.device.type == "cpu"
-            and max(weight.shape) <= FOLDED_WIDTH
+            and max(weight.shape) <= self.folded_width
             and weight.dtype == x.dtype == torch.float32
             and not (self.training and isinstance(dropout, nn.Dropout))
         )
@@ -118,11 +121,12 @@ _layers: WeakKeyDictionary[nn.Module, dict[str, LoraLinear]] = WeakKeyDictionary
 
 def _named(model: nn.Module, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
     for place, layer in layers(model).items():
-        yield f"{place}.A", layer.lora_A[adapter].weight
-        yield f"{place}.B", layer.lora_B[adapter].weight
-        for letter, parameters in getattr(layer, "extra_adapter_parameters", {}).items():
+        held = {"A": layer.lora_A[adapter].weight, "B": layer.lora_B[adapter].weight}
+        for added, parameters in getattr(layer, "extra_adapter_parameters", {}).items():
             if adapter in parameters:
-                yield f"{place}.{letter}", parameters[adapter]
+                held[added] = parameters[adapter]
+        for role_of, parameter in held.items():
+            yield f"{place}.{role_of}", parameter
 
 
 def tensors(model: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
@@ -166,6 +170,13 @@ def bare(model: nn.Module) -> Iterator[None]:
                 setattr(layer, name, value)
 
 
+def fold_up_to(model: nn.Module, width: int) -> None:
+    """Fold the adapters into the weights of layers up to this width; 0: never, as on backbones of a real size."""
+    for layer in layers(model).values():
+        if isinstance(layer, AdaptedLinear):
+            layer.folded_width = width
+
+
 def train_only(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Freeze everything but `parameters`, which are returned as a list."""
     chosen = list(parameters)
@@ -182,7 +193,7 @@ def fresh(model: nn.Module, adapter: str, rng: torch.Generator) -> State:
     state: State = {}
     for name, parameter in _named(model, adapter):
         values = torch.zeros(parameter.shape)
-        if name.endswith(".A"):
+        if role(name) == "A":
             bound = 1 / math.sqrt(parameter.shape[1])
             values.uniform_(-bound, bound, generator=rng)
         state[name] = values.to(parameter.device, parameter.dtype)

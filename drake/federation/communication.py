@@ -1,18 +1,19 @@
-"""Bytes that crossed between clients and server. The loop shows it every message; nothing else may send."""
+"""Traffic: the bytes that cross between clients and server, by kind of tensor."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Literal, NamedTuple
 
-from drake.federation.method import Message
+from drake.federation.messages import Message
+from drake.federation.tensor_names import role
 
 NUMBER_BYTES = 8
 """A plain number travels as a float64."""
 
 
-class Traffic(NamedTuple):
-    """One kind of tensor in one message: `kind` is the last part of the tensor's name ("A", "P", "gradient")."""
+class MessageTraffic(NamedTuple):
+    """One kind of tensor in one message. kind: the role of the tensors ("A", "P", "gradient"; see `tensor_names`)."""
 
     round: int
     client: int
@@ -21,11 +22,13 @@ class Traffic(NamedTuple):
     bytes: int
 
 
-def traffic(round: int, client: int, direction: Literal["up", "down"], message: Message) -> list[Traffic]:
+def message_traffic(
+    round: int, client: int, direction: Literal["up", "down"], message: Message
+) -> list[MessageTraffic]:
     """What a message weighs, by kind of tensor, in bytes as sent (dtype included)."""
     weights: Counter[str] = Counter()
     for name, tensor in message.tensors.items():
-        weights[name.rsplit(".", 1)[-1]] += tensor.nbytes
+        weights[role(name)] += tensor.nbytes
     if message.numbers:
         weights["numbers"] = NUMBER_BYTES * len(message.numbers)
-    return [Traffic(round, client, direction, kind, size) for kind, size in sorted(weights.items())]
+    return [MessageTraffic(round, client, direction, kind, size) for kind, size in sorted(weights.items())]

@@ -1,8 +1,8 @@
 """Floating point operations, counted. `relative_cost` is what a method declares; this is what its training spends.
 
 Counting slows a step several times and makes PyTorch choose other kernels, so it is never done to training itself: one
-round of one client of each architecture is done once more with the counter on (`engine.Job`), and what it spent per
-token stands for the other rounds and clients of that architecture.
+round of one client of each architecture is done once more with the counter on (`engines.tasks`), and what it spent
+per token stands for the other rounds and clients of that architecture.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FUSED = {
 """The fused kernels of attention. The counter does not know the CPU's, and in older versions no shared heads."""
 
 
-def operations(work: Callable[[], Any]) -> int:
+def count_flops(work: Callable[[], Any]) -> int:
     """Floating point operations of the matrix products that `work` does, a multiplication and an addition each;
     compiled code is run as it was before compiling."""
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False, custom_mapping=_FUSED) as seen:

@@ -45,7 +45,11 @@ class LocalOptimizer:
             value = loss(batch) / len(micro_batches)
             value.backward()
             total += value.item()
+        self.apply()
+        return total
+
+    def apply(self) -> None:
+        """One optimizer step along the gradients that are there, which are clipped first and cleared afterwards."""
         torch.nn.utils.clip_grad_norm_(self._parameters, self._clip, foreach=True)
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
-        return total

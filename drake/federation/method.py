@@ -1,16 +1,17 @@
 """What a federated method is. Everything that makes a method different is behind this interface; the loop knows no
 method by name.
 
-A round: every participating client runs `local_update`, its `Upload` goes to the server, the server's `mix` answers
-with one `Download` per client, which the client meets again at its next `local_update` and in `for_inference`.
+A round: every participating client runs `local_update`, its `Upload` goes to the server, the server's `aggregate`
+answers with one `Download` per client, which the client finds in its next `ClientRound`.
 A backbone is held once per worker and architecture, so a method never keeps a client's tensors in the model: it
-writes them in from the `State` at the start and reads them out at the end.
+writes them in from the client's state at the start and reads them out at the end.
 """
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -18,12 +19,26 @@ import torch
 from torch import Tensor, nn
 
 from drake.config import Training, options_of
+from drake.federation.federation import Architecture, Client, Federation
+from drake.federation.messages import Download, LocalResult, Message, State, Upload
 
 if TYPE_CHECKING:
     from drake.models.backbones import Backbone, Batch
 
-State = dict[str, Tensor]
-"""The tensors a client keeps between rounds, by name, in a fixed order."""
+__all__ = [
+    "Architecture",
+    "Client",
+    "ClientRound",
+    "Download",
+    "Federation",
+    "LocalResult",
+    "Message",
+    "Method",
+    "State",
+    "Step",
+    "Steps",
+    "Upload",
+]
 
 Step = list["Batch"]
 """The micro-batches whose gradients one optimizer step accumulates."""
@@ -38,83 +53,31 @@ class Steps(Protocol):
 
 
 @dataclass(frozen=True)
-class Message:
-    """Tensors by name plus plain numbers; the only thing that crosses between a client and the server."""
+class ClientRound:
+    """Whose round it is: the one argument of everything that a method does for a client.
 
-    tensors: Mapping[str, Tensor]
-    numbers: Mapping[str, float] = field(default_factory=dict)
-
-
-class Upload(Message):
-    """What a client sends at the end of a round."""
-
-
-class Download(Message):
-    """What a client receives after the server has mixed."""
-
-
-@dataclass(frozen=True)
-class LocalResult:
-    """What one client's round leaves behind: the state it keeps, what it sends (None: nothing), what it measured.
-
-    stats: "loss", the mean over the steps; "tokens", where it trained on more than its batches: how many further padded
-    tokens, those of a pass without a way back counting half.
+    client: who. backbone: the resident backbone that it holds. model: what `attach` returned for that backbone.
+    training: the numbers of local training. round: counted from 0. state: what the client keeps; empty before its first
+    round. download: what the server sent it last; None before the first one. generator: for random draws, seeded from
+    the run's seed, the purpose, the client and the round. trained: whether the client has trained since it received the
+    download, so that its state is the newer; only in `for_inference`, at evaluation point `trained`.
     """
 
-    state: State
-    upload: Upload | None
-    stats: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The public facts of a backbone: its name, family ("llama", "qwen") and number of decoder layers."""
-
-    name: str
-    family: str
-    num_layers: int
-
-
-@dataclass(frozen=True)
-class Client:
-    """One participant: its number, the name of its backbone and its tasks in the order they arrive."""
-
-    id: int
-    backbone: str
-    tasks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Federation:
-    """What every participant may know: the clients, their architectures, the seed, and public data.
-
-    backbone: name -> the resident Backbone of this worker (loaded at first use).
-    public: how to draw public records: (count, purpose) -> records, the same for the same arguments.
-    """
-
-    clients: tuple[Client, ...]
-    architectures: Mapping[str, Architecture]
-    seed: int
-    rounds: int
+    client: Client
+    backbone: Backbone
+    model: nn.Module
     training: Training
-    backbone: Callable[[str], Backbone]
-    public: Callable[[int, str], list[Mapping[str, Any]]]
+    round: int = 0
+    state: State = field(default_factory=dict)
+    download: Download | None = None
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    trained: bool = False
 
-    def architecture(self, client: int) -> Architecture:
-        """The architecture of client number `client`."""
-        return self.architectures[self.clients[client].backbone]
-
-    def peers(self, client: int) -> list[int]:
-        """The numbers of all clients with the same backbone as `client`, itself included."""
-        return [c.id for c in self.clients if c.backbone == self.clients[client].backbone]
-
-    @property
-    def anchor(self) -> str:
-        """The backbone that every client can afford: the one with the fewest layers, Qwen first where families mix
-        (the official choice for two families), then by name."""
-        families = {a.family for a in self.architectures.values()}
-        known = sorted(self.architectures.values(), key=lambda a: (a.num_layers, a.name))
-        return next((a for a in known if len(families) > 1 and a.family == "qwen"), known[0]).name
+    def received(self) -> State:
+        """What the client goes on from: the state, with every tensor of the download in the place of the one of the
+        same name, unless the state is the newer."""
+        older = self.download is None or self.trained
+        return self.state if older else self.state | dict(self.download.tensors)
 
 
 class Method(ABC):
@@ -130,6 +93,8 @@ class Method(ABC):
     """What a client uploads, in words."""
     mixed: ClassVar[bool] = True
     """Whether clients may hold backbones of different sizes and families."""
+    needs_public: bool = False
+    """Whether it learns from public records; a run whose dataset has none is refused before it begins."""
     relative_cost: float = 1.0
     """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
 
@@ -143,6 +108,16 @@ class Method(ABC):
     def __init__(self, training: Training, options: Mapping[str, Any] | None = None) -> None:
         self.training = training
         self.options = options_of(type(self), options or {})
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """`aggregate` was called `mix`: a subclass that defines the old name alone works for one release."""
+        super().__init_subclass__(**options)
+        if "mix" in vars(cls) and "aggregate" not in vars(cls):
+            sentence = f"{cls.__qualname__}.mix is called aggregate now; the old name goes with version 0.3."
+            warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+            cls.aggregate = vars(cls)["mix"]
+        elif "aggregate" in vars(cls):
+            cls.mix = vars(cls)["aggregate"]  # for `super().mix` in such a subclass
 
     def join(self, federation: Federation) -> None:
         """Learn who takes part, before everything else. What `attach`, `for_inference`, `sent` and `received` need is
@@ -158,49 +133,43 @@ class Method(ABC):
         the first client that uses it."""
 
     @abstractmethod
-    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
-        """The client's tensors before the first round; random values come from `rng` alone."""
+    def initial_state(self, now: ClientRound) -> State:
+        """The client's tensors before the first round; random values come from `now.generator` alone, which is seeded
+        alike for all clients of one backbone."""
 
     @abstractmethod
-    def local_update(
-        self,
-        model: nn.Module,
-        state: State,
-        download: Download | None,
-        batches: Steps,
-        rng: torch.Generator,
-    ) -> LocalResult:
-        """Train one round. `download` is what the server sent last (None before the first mixing); `batches` yields
-        one Step per optimizer step; `len(batches)` is how many, at least one. Global random state (dropout) is seeded
-        by the caller from (seed, client, round).
-        """
+    def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
+        """Train one round. `batches` yields one Step per optimizer step; `len(batches)` is how many, at least one.
+        PyTorch's global generator (dropout) is seeded by the caller from (seed, client, round)."""
 
-    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
-        """Turn the uploads, by client number, into one Download per client that shall receive one. A client that sat
-        a round out is in `uploads` with its last upload. The default shares nothing."""
+    def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+        """The server: turn the uploads, by client number, into one Download per client that shall receive one. A client
+        that was absent is in `uploads` with its last upload. The default shares nothing."""
         return {}
 
+    mix = aggregate
+
     def server_state(self) -> State:
-        """What the server itself carries from this mixing to the next; stored with the round. Default: nothing."""
+        """What the server itself carries from this aggregation to the next; stored with the round. Default: nothing."""
         return {}
 
     def restore(self, state: State) -> None:  # noqa: B027
         """Go on from what `server_state` returned, also in another process; called before the first round too, with
         nothing."""
 
-    def sent(self, model: nn.Module, client: Client) -> Mapping[str, Tensor]:
+    def sent(self, now: ClientRound) -> Mapping[str, Tensor]:
         """The tensors of one upload of the client, for their names, shapes and dtypes alone (they may lie on the meta
-        device); `model` is what `attach` returned. The default sends nothing."""
+        device; the backbone may be an outline without weights). The default sends nothing."""
         return {}
 
-    def received(self, model: nn.Module, client: Client) -> Mapping[str, Tensor]:
+    def received(self, now: ClientRound) -> Mapping[str, Tensor]:
         """The same for one download; the default is what the client sends, as where a mean comes back."""
-        return self.sent(model, client)
+        return self.sent(now)
 
     def observed(self) -> Mapping[str, Tensor]:
-        """Matrices of the last mixing worth keeping beside the run (FedMosaic: the relevance [N, N])."""
+        """Matrices of the last aggregation worth keeping beside the run (FedMosaic: the relevance [N, N])."""
         return {}
 
     @abstractmethod
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        """Make `model` answer as this client; called before every evaluation of the client."""
+    def for_inference(self, now: ClientRound) -> None:
+        """Make `now.model` answer as this client; called before every evaluation of the client."""

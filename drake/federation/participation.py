@@ -1,13 +1,14 @@
 """Who takes part in a round: partial participation, clients that drop out, stragglers that miss the deadline.
 
-All three are drawn from (seed, round) alone. A client that is out keeps its state and what it received last; its data
-arrive all the same, and the server goes on with its last upload. What the server mixed for it meanwhile waits, and it
-gets the newest when it is there again.
+All three are drawn from (seed, round) alone. An absent client keeps its state and what it received last; its data
+arrive all the same, and the server goes on with its last upload. What the server aggregated for it meanwhile waits, and
+it gets the newest when it is back.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -16,14 +17,14 @@ from drake.common.seeds import python_random
 from drake.errors import DrakeError
 
 if TYPE_CHECKING:
-    from drake.federation.method import Federation
+    from drake.federation.federation import Federation
 
 SPEED_SPREAD, ROUND_SPREAD = 0.5, 0.25
 """Standard deviations of the logarithm of a client's slowness, between clients and between its rounds."""
 
 
 @dataclass(frozen=True)
-class Attendance:
+class Participation:
     """participation: share of the clients that the server asks in a round. dropout: probability that an asked client
     fails. deadline: simulated time after which an answer is dropped, in units of the median client's usual round; None
     for no deadline. A round that nobody finishes changes nothing."""
@@ -58,7 +59,7 @@ class Attendance:
         return federation.architecture(client).num_layers * _slowness(federation.seed, SPEED_SPREAD, client)
 
 
-EVERYONE = Attendance()
+EVERYONE = Participation()
 """All clients in every round."""
 
 
@@ -69,3 +70,11 @@ def round_half_up(value: float) -> int:
 
 def _slowness(seed: int, spread: float, *where: int) -> float:
     return math.exp(python_random(seed, "slowness", *where).gauss(0, spread))
+
+
+def __getattr__(name: str) -> type[Participation]:
+    if name != "Attendance":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    sentence = "Attendance is called Participation now; the old name goes with version 0.3."
+    warnings.warn(sentence, DeprecationWarning, stacklevel=2)
+    return Participation

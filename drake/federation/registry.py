@@ -7,9 +7,12 @@ import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drake.errors import DrakeError, UnknownName
+
+if TYPE_CHECKING:
+    from drake.federation.method import Method
 
 GROUP = "drake.methods"
 
@@ -53,7 +56,7 @@ def named_by_folder(folder: Path, name: object, repeated: str | None) -> str:
     return name
 
 
-def find(name: str) -> type:
+def find(name: str) -> type[Method]:
     """The Method class behind a registered name or a "module:Class" path; UnknownName or DrakeError otherwise."""
     check(name)
 

@@ -24,6 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from drake.common.threads import single_thread
 from drake.data.pictures import DECODING, decoded, first_unreadable, image_bytes
 from drake.errors import DrakeError
 from drake.models import checkpoints
@@ -224,12 +225,8 @@ class Backbone:
         size, and a picture encoded with others would differ in the last digit."""
         if self.device.type != "cpu":
             return self._encoded(pictures)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with single_thread():
             return self._encoded(pictures)
-        finally:
-            torch.set_num_threads(threads)
 
     @torch.no_grad()
     def _encoded(self, pictures: list[Image.Image]) -> list[Tensor]:

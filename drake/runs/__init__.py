@@ -12,11 +12,10 @@ run.py         all seeds, from the first round to results.json
 
 from typing import Any
 
-from drake.runs.reporting import Reporter
 from drake.runs.run import evaluate
 from drake.runs.setup import Setup
 
-__all__ = ["Reporter", "Setup", "evaluate"]
+__all__ = ["Setup", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:

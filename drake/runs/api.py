@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from drake.common.threads import threads, use_threads
 from drake.config import Config, configure, required
 from drake.errors import DrakeError
+from drake.federation.callbacks import Callback
 from drake.results import Results
 from drake.runs.engines import opened
 from drake.runs.folder import Overwrite
-from drake.runs.reporting import Reporter, Several, TensorBoard
+from drake.runs.reporting import TensorBoard
 from drake.runs.run import evaluate as run
 from drake.runs.setup import Setup
 
@@ -29,7 +29,7 @@ def evaluate(
     out: Path | str | None = None,
     overwrite: Overwrite = "only-missing",
     config: Path | str | Config | None = None,
-    callbacks: Sequence[Reporter] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Results:
     """Train and score a federation, as `drake eval` does, and return its results.
@@ -64,7 +64,7 @@ def prepare(config: Config, out: Path) -> Setup:
 
 
 def execute(
-    setup: Setup, out: Path, overwrite: Overwrite = "only-missing", callbacks: Sequence[Reporter] = ()
+    setup: Setup, out: Path, overwrite: Overwrite = "only-missing", callbacks: Sequence[Callback] = ()
 ) -> Results:
     """Train and score the prepared run, with the engine and threads that its Config names."""
     execution = setup.config.execution
@@ -73,16 +73,16 @@ def execute(
         _threads(execution.threads),
         opened(execution.engine, setup, execution.workers, execution.threads, execution.gpu_share) as engines,
     ):
-        return run(setup, out, overwrite, Several(told), engines)
+        return run(setup, out, overwrite, told, engines)
 
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
     """PyTorch computes with `count` threads, and with as many as before afterwards: engines change the number too."""
-    before = torch.get_num_threads()
+    before = threads()
     try:
         if count is not None:
-            torch.set_num_threads(count)
+            use_threads(count)
         yield
     finally:
-        torch.set_num_threads(before)
+        use_threads(before)

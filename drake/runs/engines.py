@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-
+from drake.common.threads import threads as threads_in_use
+from drake.common.threads import use_threads
 from drake.engines import processes
-from drake.engines.tasks import Engine, Serial
+from drake.engines.serial import Engine, Serial
 from drake.errors import DrakeError
 from drake.runs.setup import Setup, WorkerFactory
 
@@ -32,7 +32,7 @@ def resolved(name: str, device: str, threads: int | None) -> str:
     """What "auto" means: processes where a CPU would compute with several threads, which serve small models worse."""
     if name != "auto":
         return name
-    several = threads is None and torch.get_num_threads() > 1
+    several = threads is None and threads_in_use() > 1
     return "processes" if several and device == "cpu" and processes.available() else "serial"
 
 
@@ -60,7 +60,7 @@ def opened(
     clients = Counter(client.backbone for client in setup.clients)
     make = WorkerFactory(config)
     with Cluster(make, clients=clients, workers=workers, threads=threads, cuda=cuda, shares=shares) as cluster:
-        torch.set_num_threads(cluster.threads)  # the server's part must have the same bits as theirs
+        use_threads(cluster.threads)  # aggregation must match the processes bit for bit
         yield Engines(lambda seed: cluster.engine(setup.worker(seed)), cluster.processes)
 
 
@@ -70,8 +70,8 @@ def _forked(setup: Setup, workers: int | None, threads: int | None) -> Iterator[
         raise DrakeError("the engine processes runs on CPUs under Linux alone; use serial or ray.")
     if threads not in (None, 1):
         raise DrakeError("the engine processes computes with one thread in each; leave --threads out.")
-    count = workers or min(torch.get_num_threads(), len(setup.clients))
-    torch.set_num_threads(1)  # the server's part must have the same bits as theirs, and forks survive no others
+    count = workers or min(threads_in_use(), len(setup.clients))
+    use_threads(1)  # aggregation must match the processes bit for bit, and forking a process with threads is unsafe
     opened: list[processes.Processes] = []
 
     def of_seed(seed: int) -> Engine:

@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 from safetensors.torch import load_file
 from torch import nn
 
-from drake.engines.tasks import Engine, Shared, Worker
+from drake.engines.serial import Engine, Shared
+from drake.engines.worker import Worker
 from drake.federation import adapters
-from drake.federation.checkpoint import Progress
-from drake.federation.method import Client, Download, State
+from drake.federation.callbacks import Callback, EvaluationContext, RunContext
+from drake.federation.federation import Client
+from drake.federation.loop import EvaluateAt
+from drake.federation.messages import Download, State
+from drake.federation.state import Progress
 from drake.models.prompts import gold_ids
 from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
 from drake.runs.folder import checkpoint_folder, observed_path
@@ -28,7 +32,7 @@ from drake.scoring.scores import TaskScore, answer_row, evaluated_questions, sco
 PART = 4
 """Batches that are answered as one task and stored together."""
 
-Seats = Mapping[int, tuple[Client, State, Download | None]]
+ClientStates = Mapping[int, tuple[Client, State, Download | None]]
 """Client number -> all that makes a model answer as this client."""
 
 
@@ -36,15 +40,17 @@ Seats = Mapping[int, tuple[Client, State, Download | None]]
 class Answering:
     """Some test records, answered by every client of a backbone in turn, as a Task that returns their Answers.
 
-    seats: who answers; None for the bare backbone, whose answers carry client number 0. groups: the places (task, row)
-    of the records of each batch.
+    clients: who answers; None for the bare backbone, whose answers carry client number 0. groups: the places (task,
+    row) of the records of each batch. rounds_done, moment: when they answer.
     """
 
     backbone: str
-    seats: Shared[Seats] | None
+    clients: Shared[ClientStates] | None
     groups: tuple[tuple[tuple[str, int], ...], ...]
     max_new_tokens: int
     weight: float
+    rounds_done: int = 0
+    moment: EvaluateAt = "aggregated"
 
     @property
     def label(self) -> str:
@@ -53,21 +59,20 @@ class Answering:
     def __call__(self, worker: Worker) -> list[Answer]:
         backbone = worker.backbone(self.backbone)
         groups = ([worker.record(*place) for place in group] for group in self.groups)
-        if self.seats is None:
+        models: dict[int, Callable[[], nn.Module]]
+        if self.clients is None:
             adapters.activate(backbone.model)
-            clients = {0: lambda: backbone.model}
+            models = {0: lambda: backbone.model}
         else:
-            clients = {number: partial(_take_seat, worker, *seat) for number, seat in self.seats.get().items()}
-        return list(answers(backbone, clients, groups, self.max_new_tokens))
+            trained = self.moment == "trained"
+            models = {
+                number: partial(worker.answer_as, *mine, self.rounds_done, trained)
+                for number, mine in self.clients.get().items()
+            }
+        return list(answers(backbone, models, groups, self.max_new_tokens))
 
 
-def _take_seat(worker: Worker, client: Client, state: State, download: Download | None) -> nn.Module:
-    model = worker.model(client)
-    worker.method.for_inference(model, state, download)
-    return model
-
-
-class _Part(NamedTuple):
+class AnswerPart(NamedTuple):
     """A task, how many answers it gives and where they are stored."""
 
     task: Answering
@@ -76,40 +81,37 @@ class _Part(NamedTuple):
 
 
 class Evaluation:
-    """Scores the federation of one seed. Point 0 is before training. answered: told how many answers have come."""
+    """Scores the federation of one seed. Point 0 is before training. callbacks: told how many answers have come."""
 
-    def __init__(self, setup: Setup, folder: Path, engine: Engine, answered: Callable[[int], None]) -> None:
-        self.setup, self.folder, self._engine, self._answered = setup, folder, engine, answered
+    def __init__(self, setup: Setup, folder: Path, engine: Engine, callbacks: Callback) -> None:
+        self.setup, self.folder, self._engine, self._callbacks = setup, folder, engine, callbacks
         self.seed = engine.worker.federation.seed
         limit = setup.config.evaluation.records
         by_task = evaluated_questions(setup.benchmark, setup.tasks, limit)
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
 
-    def zero_shot(self) -> None:
+    def zero_shot(self, run: RunContext) -> None:
         """The bare backbones' answers to every task, once each; clients of one backbone share them."""
         rows: list[Prediction] = []
-        for name in self.setup.backbones:
+        parts = {name: self._parts(name, None, self.setup.tasks, 0) for name in self.setup.backbones}
+        found = self._answers([part for of_backbone in parts.values() for part in of_backbone], 0, 0, run)
+        for name, of_backbone in parts.items():
             mine = [client.id for client in self.setup.clients if client.backbone == name]
-            for row in self._answers(self._parts(name, None, self.setup.tasks, 0), 0, 0):
-                rows += [row._replace(client=client) for client in mine]
+            for part in of_backbone:
+                rows += [row._replace(client=client) for row in found[part.path] for client in mine]
         self._store(rows, 0)
 
-    def point(self, round: int, progress: Progress) -> None:
+    def point(self, round: int, run: RunContext, moment: EvaluateAt) -> None:
         """Every client's answers to all tasks that have begun after `round` rounds."""
+        progress = run.progress
         number = self.setup.evaluation_rounds.index(round) + 1
-        parts: list[_Part] = []
+        parts: list[AnswerPart] = []
         for name in self.setup.architectures:
             mine = [client for client in self.setup.clients if client.backbone == name]
-            seats = {c.id: (c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine}
-            parts += self._parts(name, seats, self.setup.begun(round), number)
-        self._store(self._answers(parts, number, round), number)
-
-    def answer_count(self, round: int) -> int:
-        """How many answers the point after `round` rounds generates; round 0 is zero-shot."""
-        tasks = self.setup.begun(round) if round else self.setup.tasks
-        answering = len(self.setup.clients) if round else len(self.setup.backbones)
-        wanted = set(tasks)
-        return answering * sum(question.task in wanted for question in self._questions.values())
+            states = {c.id: (c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine}
+            parts += self._parts(name, states, self.setup.begun(round), number, round, moment)
+        found = self._answers(parts, number, round, run)
+        self._store([row for part in parts for row in found[part.path]], number)
 
     def seed_run(self, progress: Progress, points: Sequence[int]) -> SeedRun:
         """What the stored predictions of the first points say; `points` are their rounds."""
@@ -129,12 +131,12 @@ class Evaluation:
             summary={},
             traffic=[
                 Traffic(round=row.round + 1, client=row.client, direction=row.direction, kind=row.kind, bytes=row.bytes)
-                for row in progress.ledger
+                for row in progress.traffic
             ],
             seconds_train=progress.seconds_train,
-            seconds_mix=progress.seconds_mix,
+            seconds_mix=progress.seconds_aggregate,
             seconds_eval=progress.seconds_eval,
-            flops=progress.operations(),
+            flops=progress.flops(),
             train_loss=[[row.get(client.id) for client in setup.clients] for row in progress.losses],
             relevance=self._relevance(len(progress.losses)),
         )
@@ -142,10 +144,18 @@ class Evaluation:
         summary = {p: seed_summary(score_table(run, p, clients)) for p in PROTOCOLS}
         return run.model_copy(update={"summary": summary})
 
-    def _parts(self, name: str, seats: Seats | None, tasks: Sequence[str], point: int) -> list[_Part]:
-        """What the clients in `seats` have to answer at a point, in parts."""
+    def _parts(
+        self,
+        name: str,
+        states: ClientStates | None,
+        tasks: Sequence[str],
+        point: int,
+        rounds_done: int = 0,
+        moment: EvaluateAt = "aggregated",
+    ) -> list[AnswerPart]:
+        """What clients in these states, or the bare backbone, have to answer at a point, in parts."""
         backbone = self._engine.worker.backbone(name)
-        shared = None if seats is None else self._engine.share(seats)
+        shared = None if states is None else self._engine.share(states)
         places = [place for task in tasks for place in self.setup.test_rows(task)]
         lengths = [backbone.prompt_length(self.setup.test_record(*place)) for place in places]
         groups = [tuple(places[i] for i in group) for group in batches(lengths, self.setup.eval_tokens[name])]
@@ -153,22 +163,35 @@ class Evaluation:
         parts = []
         for start in range(0, len(groups), PART):
             some = tuple(groups[start : start + PART])
-            count = sum(map(len, some)) * (1 if seats is None else len(seats))
-            longest = self.setup.config.evaluation.max_new_tokens
-            task = Answering(name, shared, some, longest, count * backbone.num_layers)
-            parts.append(_Part(task, count, folder / f"{start // PART}.parquet"))
+            count = sum(map(len, some)) * (1 if states is None else len(states))
+            task = Answering(
+                backbone=name,
+                clients=shared,
+                groups=some,
+                max_new_tokens=self.setup.config.evaluation.max_new_tokens,
+                weight=count * backbone.num_layers,
+                rounds_done=rounds_done,
+                moment=moment,
+            )
+            parts.append(AnswerPart(task, count, folder / f"{start // PART}.parquet"))
         return parts
 
-    def _answers(self, parts: Sequence[_Part], point: int, round: int) -> list[Prediction]:
-        """Rows in no particular order. A part that is stored is not answered again."""
+    def _answers(
+        self, parts: Sequence[AnswerPart], point: int, round: int, run: RunContext
+    ) -> dict[Path, list[Prediction]]:
+        """Rows by part, in no particular order. A part that is stored is not answered again."""
         pending = [part for part in parts if not part.path.exists()]
-        if stored := sum(part.count for part in parts) - sum(part.count for part in pending):
-            self._answered(stored)
+        total = sum(part.count for part in parts)
+        answered = total - sum(part.count for part in pending)
+        self._callbacks.answered(EvaluationContext(run, round, 0, total))
+        if answered:
+            self._callbacks.answered(EvaluationContext(run, round, answered, total))
         for index, found in self._engine.run([part.task for part in pending]):
             tokenizer = self.setup.backbones[pending[index].task.backbone].tokenizer
             write_predictions(pending[index].path, [self._row(answer, tokenizer, point, round) for answer in found])
-            self._answered(pending[index].count)
-        return [row for part in parts for row in read_predictions(part.path)]
+            answered += pending[index].count
+            self._callbacks.answered(EvaluationContext(run, round, answered, total))
+        return {part.path: read_predictions(part.path) for part in parts}
 
     def _row(self, answer: Answer, tokenizer: Any, point: int, round: int) -> Prediction:
         question = self._questions[answer.record]

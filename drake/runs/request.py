@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drake.config import Config, configure
-from drake.federation.participation import EVERYONE, Attendance
+from drake.federation.participation import EVERYONE, Participation
 from drake.runs.device import DTYPES, resolve_device
 
 __all__ = ["DTYPES", "Settings", "resolve_device"]
@@ -20,7 +20,7 @@ def Settings(
     data: str | None = None,
     *,
     options: Mapping[str, Any] | None = None,
-    attendance: Attendance = EVERYONE,
+    attendance: Participation = EVERYONE,
     device: str = "cpu",
     **rest: Any,
 ) -> Config:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
 from drake.common.files import replacing
-from drake.engines.tasks import Engine
+from drake.engines.serial import Engine
 from drake.errors import DrakeError
-from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.loop import Observer, run_rounds
-from drake.federation.method import Method
+from drake.federation.callbacks import Callback, CallbackList, RoundContext, RunContext
+from drake.federation.checkpoint import CheckpointCallback, Checkpoints
+from drake.federation.loop import EvaluateAt, run_rounds
+from drake.federation.measurements import measurements
 from drake.results import (
     FILE,
+    SCALARS,
     ClientInfo,
     DataInfo,
     Environment,
@@ -33,43 +36,32 @@ from drake.runs.engines import Engines, serial
 from drake.runs.evaluation import Evaluation
 from drake.runs.folder import Overwrite, checkpoint_folder, claim, observed_path, store_settings, working
 from drake.runs.provenance import environment
-from drake.runs.reporting import EVENTS, Events, Reporter, Several
+from drake.runs.reporting import EVENTS, Events
 from drake.runs.setup import Setup
 from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
 
 
-class _Keeper(Observer):
-    """Names the place of the state, stores what the mixing showed, and passes the news on."""
+class ObservedMatrices(Callback):
+    """Stores the matrices that a method shows of its aggregations (`Method.observed`)."""
 
-    def __init__(self, reporter: Reporter, folder: Path, seed: int, checkpoints: Checkpoints) -> None:
-        self._reporter, self._folder, self._seed = reporter, folder, seed
-        self.checkpoints = checkpoints
-
-    def round_started(self, round: int, present: frozenset[int], done: Mapping[int, float | None]) -> None:
-        self._reporter.round_started(round, present, done)
-
-    def client_done(self, round: int, client: int, loss: float | None) -> None:
-        self._reporter.client_done(round, client, loss)
-
-    def mixed(self, rounds_done: int, method: Method) -> None:
-        if seen := method.observed():
-            with replacing(observed_path(self._folder, self._seed, rounds_done)) as temporary:
+    def round_aggregated(self, round: RoundContext) -> None:
+        run = round.run
+        if run.folder is not None and round.has_uploads and (seen := run.method.observed()):
+            with replacing(observed_path(run.folder, run.seed, round.number + 1)) as temporary:
                 temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in seen.items()}))
-
-    def round_done(self, progress: Progress) -> None:
-        self._reporter.round_done(progress.rounds_done)
 
 
 def evaluate(
     setup: Setup,
     out: Path,
     overwrite: Overwrite = "only-missing",
-    reporter: Reporter | None = None,
+    callbacks: Iterable[Callback] = (),
     engines: Engines | None = None,
 ) -> Results:
     """Train and score every seed; returns what stands in OUT/results.json.
 
-    engines: where the work is done; default: in this process.
+    callbacks: called after those of the run itself, for each seed. engines: where the work is done; default: in this
+    process.
 
     A folder that holds the same run is continued after its last stored round, or with the seeds that are new; a
     complete one is returned as it is.
@@ -78,18 +70,17 @@ def evaluate(
     claim(out, setup.identity(), overwrite, setup.config)
     with working(out):
         store_settings(out, setup.config, setup.identity())
-        return _evaluate(setup, out, reporter or Reporter(), engines or serial(setup))
+        return _evaluate(setup, out, tuple(callbacks), engines or serial(setup))
 
 
-def _evaluate(setup: Setup, out: Path, reporter: Reporter, engines: Engines) -> Results:
+def _evaluate(setup: Setup, out: Path, callbacks: Sequence[Callback], engines: Engines) -> Results:
     before = load(out) if (out / FILE).exists() else None
     seeds = list(setup.config.seeds)
     if before is not None and before.status == "complete" and [run.seed for run in before.runs] == seeds:
         return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     where = environment(setup.device, setup.config.execution.dtype, engines.processes)
-    reporter = Several([reporter, Events(out / EVENTS)])
-    reporter.started(setup)
+    all_callbacks = [ObservedMatrices(), Events(out / EVENTS), *callbacks]
     done = {run.seed: run for run in _finished(before)}
     runs: list[SeedRun] = []
 
@@ -98,7 +89,7 @@ def _evaluate(setup: Setup, out: Path, reporter: Reporter, engines: Engines) -> 
 
     try:
         for seed in seeds:
-            run = done.get(seed) or _run_seed(setup, out, engines.of_seed(seed), store, reporter)
+            run = done.get(seed) or _run_seed(setup, out, engines.of_seed(seed), store, all_callbacks)
             runs.append(run)
     except (KeyboardInterrupt, DrakeError):
         last = load(out) if (out / FILE).exists() else None
@@ -116,39 +107,54 @@ def _evaluate(setup: Setup, out: Path, reporter: Reporter, engines: Engines) -> 
 
 
 def _finished(before: Results | None) -> list[SeedRun]:
-    """The seeds that need nothing more. Of a run that was stopped the last may have all its points and lack the state
-    after them."""
+    """The seeds that need nothing more. The last seed of an interrupted run may be fully evaluated but lack its final
+    checkpoint."""
     if before is None:
         return []
     return before.runs if before.status == "complete" else before.runs[:-1]
 
 
-def _run_seed(setup: Setup, out: Path, engine: Engine, store: Callable[[SeedRun], None], reporter: Reporter) -> SeedRun:
-    evaluation = Evaluation(setup, out, engine, reporter.answered)
-    seed = evaluation.seed
-    checkpoints = Checkpoints(checkpoint_folder(out, seed), setup.resident)
-    progress = checkpoints.load()
-    reporter.seed_started(seed, progress.rounds_done)
-    if not prediction_path(out, seed, 0).exists():
-        first = prediction_path(out, setup.config.seeds[0], 0)
-        if first.exists():  # before training all seeds are the same
-            write_predictions(prediction_path(out, seed, 0), read_predictions(first))
-        else:
-            reporter.evaluating(0, evaluation.answer_count(0))
-            evaluation.zero_shot()
-            reporter.evaluated(0, None)
+def _run_seed(
+    setup: Setup, out: Path, engine: Engine, store: Callable[[SeedRun], None], callbacks: Sequence[Callback]
+) -> SeedRun:
+    evaluation = Evaluation(setup, out, engine, CallbackList(callbacks))
+    checkpoints = Checkpoints(checkpoint_folder(out, evaluation.seed), setup.resident)
+    worker = engine.worker
+    run = RunContext(
+        worker.federation, worker.method, checkpoints.load(), setup.config.method, _plain(setup.identity()), out
+    )
 
-    def at_point(round: int, progress: Progress) -> None:
-        reporter.evaluating(round, evaluation.answer_count(round))
-        evaluation.point(round, progress)
-        done = [point for point in setup.evaluation_rounds if point <= round]
-        partial = evaluation.seed_run(progress, done)
+    def score(run: RunContext, rounds_done: int, moment: EvaluateAt) -> Mapping[str, float | None] | None:
+        if not rounds_done:
+            return {} if _score_bare_backbones(evaluation, run, out, setup.config.seeds[0]) else None
+        evaluation.point(rounds_done, run, moment)
+        partial = evaluation.seed_run(
+            run.progress, [point for point in setup.evaluation_rounds if point <= rounds_done]
+        )
         store(partial)
-        reporter.evaluated(round, partial.summary["official"])
+        return {name: getattr(partial.summary["official"], name) for name in SCALARS}
 
-    keeper = _Keeper(reporter, out, seed, checkpoints)
-    run_rounds(engine, at_point, setup.evaluation_rounds, progress, keeper, setup.attendance)
-    return evaluation.seed_run(progress, setup.evaluation_rounds)
+    run_rounds(
+        engine,
+        run,
+        [*measurements(), CheckpointCallback(checkpoints), *callbacks],
+        participation=setup.participation,
+        evaluate=score,
+        evaluation_rounds=(0, *setup.evaluation_rounds),
+    )
+    return evaluation.seed_run(run.progress, setup.evaluation_rounds)
+
+
+def _score_bare_backbones(evaluation: Evaluation, run: RunContext, out: Path, first_seed: int) -> bool:
+    """Point 0, and whether it had to be computed; before training all seeds are the same."""
+    path, first = (prediction_path(out, seed, 0) for seed in (run.seed, first_seed))
+    if path.exists():
+        return False
+    if first.exists():
+        write_predictions(path, read_predictions(first))
+        return False
+    evaluation.zero_shot(run)
+    return True
 
 
 class _Clock:
@@ -161,13 +167,18 @@ class _Clock:
         return self._before + time.perf_counter() - self._since
 
 
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as JSON has it: lists, not tuples."""
+    return dict(json.loads(json.dumps(config)))
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock, where: Environment) -> Results:
     training, cost = setup.config.training, setup.method_class.relative_cost
-    config = json.loads(json.dumps(setup.identity()))
+    config = _plain(setup.identity())
     benchmark = setup.benchmark
     return Results(
         status=status,

@@ -14,11 +14,11 @@ from drake.config import Config, preset, required
 from drake.data import schedules as stream
 from drake.data.benchmark import Benchmark, load
 from drake.data.building import cached_mini
-from drake.engines.tasks import Plan, Records, Worker
+from drake.engines.worker import Plan, Records, Worker
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
-from drake.federation.participation import Attendance
+from drake.federation.participation import Participation
 from drake.models import backbones
 from drake.models.compiling import check_compiler
 from drake.runs.device import DTYPES, resolve_device
@@ -42,7 +42,7 @@ class Setup:
         self.method_class = registry.find(config.method)
         if len(config.models) > 1 and not self.method_class.mixed:
             raise DrakeError(f"{config.method} needs one backbone for all clients, not {', '.join(config.models)}.")
-        self.attendance = Attendance(*asdict(config.participation).values())
+        self.participation = Participation(*asdict(config.participation).values())
         elsewhere = resident is not None and execution.device != "auto"  # where the GPUs are, not here
         self.device = execution.device if elsewhere else resolve_device(execution.device)
         self.resident = resident or self.device
@@ -51,6 +51,11 @@ class Setup:
             check_compiler(self.resident)
 
         self.benchmark = open_data(config)
+        if self.method_class.needs_public and not len(self.benchmark.public):
+            raise DrakeError(
+                f"{config.method} learns from public records, and the dataset {self.benchmark.name} has none; "
+                "choose a dataset that has a public split."
+            )
         self.assignment = catalog.assign(config.models, len(self.benchmark.clients))
         self.clients = tuple(
             Client(number, backbone, tuple(tasks))
@@ -188,7 +193,7 @@ class Setup:
             },
             "split": data.split,
             "alpha": data.alpha,
-            "attendance": asdict(self.attendance),
+            "attendance": asdict(self.participation),
             "seeds": list(config.seeds),
             "device": self.device,
             "dtype": config.execution.dtype,

@@ -34,7 +34,7 @@ from drake.errors import DrakeError
 from drake.federation import adapters, registry
 from drake.federation.adapters import AdaptedLinear
 from drake.federation.checkpoint import Checkpoints
-from drake.federation.method import Architecture, Client, Federation, Method
+from drake.federation.method import Architecture, Client, ClientRound, Federation, Method
 from drake.models import backbones, checkpoints
 from drake.models.backbones import Backbone
 from drake.runs.device import DTYPES
@@ -42,7 +42,7 @@ from drake.runs.folder import checkpoint_folder
 from drake.runs.stored import StoredRun, read_stored
 
 
-class Factors(NamedTuple):
+class LayerFactors(NamedTuple):
     """What a layer's adapters add to it: down [R, d_in], up [d_out, R], bias = up @ shift [d_out] or None; float32."""
 
     down: Tensor
@@ -109,7 +109,8 @@ def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
     model = method.attach(backbone, federation.clients[client])
     if model is not backbone.model:
         raise _not_of_this_form(config.method, "it answers with more than its backbone")
-    method.for_inference(model, *moved(kept, backbone.device))
+    state, download = (moved(mine, backbone.device) for mine in kept)
+    method.for_inference(ClientRound(federation.clients[client], backbone, model, training, 0, state, download))
     for layer in adapters.layers(model).values():
         if not isinstance(layer, AdaptedLinear) or type(layer).forward is not AdaptedLinear.forward:
             raise _not_of_this_form(config.method, f"{type(layer).__name__} is no sum of fixed factors")
@@ -146,7 +147,7 @@ def _federation(config: StoredRun, seed: int, training: Training, backbone: Back
 
 
 @torch.no_grad()
-def _factors(model: nn.Module) -> dict[str, Factors]:
+def _factors(model: nn.Module) -> dict[str, LayerFactors]:
     """Of every adapted layer, by the layer's full name in the bare model."""
     found = {}
     for name, layer in model.named_modules():
@@ -154,11 +155,11 @@ def _factors(model: nn.Module) -> dict[str, Factors]:
             down, up, shift = layer.factors()
             up = up.float().cpu()
             bias = None if shift is None else up @ shift.float().cpu()
-            found[name] = Factors(down.float().cpu(), up, bias)
+            found[name] = LayerFactors(down.float().cpu(), up, bias)
     return found
 
 
-def _write_adapter(backbone: Backbone, factors: Mapping[str, Factors], folder: Path) -> None:
+def _write_adapter(backbone: Backbone, factors: Mapping[str, LayerFactors], folder: Path) -> None:
     """A PEFT folder. A layer without a shift gets a bias of zeros where others have one."""
     ranks = {name: len(layer.down) for name, layer in factors.items()}
     (usual, _), *_ = Counter(ranks.values()).most_common(1)
@@ -193,7 +194,7 @@ def _base(name: str) -> str:
     return known.hub_id or str(checkpoints.WEIGHTS_FOLDER / name)
 
 
-def _write_checkpoint(backbone: Backbone, factors: Mapping[str, Factors], folder: Path) -> None:
+def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], folder: Path) -> None:
     """A LLaVA checkpoint with its processor; sums are made in float32, stored is the backbone's dtype."""
     config = deepcopy(backbone.model.config)
     if any(layer.bias is not None for layer in factors.values()):

@@ -13,8 +13,8 @@ from drake import catalog
 from drake.config import Config
 from drake.errors import DrakeError
 from drake.federation import registry
-from drake.federation.communication import traffic
-from drake.federation.method import Architecture, Client, Federation, Message, Method
+from drake.federation.communication import message_traffic
+from drake.federation.method import Architecture, Client, ClientRound, Federation, Message, Method
 from drake.models import backbones
 from drake.runs.device import DTYPES
 
@@ -29,7 +29,7 @@ Kinds = Mapping[str, float]
 class Cost:
     """What every client of a federation sends and receives in a round with one method, in bytes by kind of tensor.
 
-    backbones[i], up[i], down[i]: client i's. Counted is what the ledger of a run counts: every tensor in the dtype it
+    backbones[i], up[i], down[i]: client i's. Counted is what a run counts as its traffic: every tensor in the dtype it
     is sent in. Adapters are float32 in memory and on the way, whatever the backbones' dtype. Plain numbers beside the
     tensors, some bytes a message, are left out.
     """
@@ -94,15 +94,18 @@ def _cost(config: Config) -> Cost | None:
         if client.backbone not in models:
             with torch.device("meta"):
                 models[client.backbone] = method.attach(outlines[client.backbone], client)
+    asked = [
+        ClientRound(client, outlines[client.backbone], models[client.backbone], config.training) for client in clients
+    ]
     return Cost(
         backbones=tuple(client.backbone for client in clients),
-        up=tuple(_kinds(Message(method.sent(models[client.backbone], client))) for client in clients),
-        down=tuple(_kinds(Message(method.received(models[client.backbone], client))) for client in clients),
+        up=tuple(_kinds(Message(method.sent(now))) for now in asked),
+        down=tuple(_kinds(Message(method.received(now))) for now in asked),
     )
 
 
 def _kinds(message: Message) -> Kinds:
-    return {row.kind: row.bytes for row in traffic(0, 0, "up", message)}
+    return {row.kind: row.bytes for row in message_traffic(0, 0, "up", message)}
 
 
 def _no_data(count: int, purpose: str) -> list:

@@ -16,7 +16,8 @@ from drake.common.files import replacing
 from drake.config import Config, positive
 from drake.data.benchmark import Benchmark
 from drake.data.schedules import memory_batches
-from drake.engines.tasks import Job, Records, Worker, perform
+from drake.engines.tasks import Job, perform
+from drake.engines.worker import Records, Worker
 from drake.errors import UnknownName
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
@@ -72,9 +73,8 @@ class Transfer:
                     model = backbone.model
                 else:
                     worker.join(federation)
-                    model = worker.model(client)
                     result = perform(Job(client, 0, worker.initial_state(client), None), worker)
-                    method.for_inference(model, result.state, None)
+                    model = worker.answer_as(client, result.state, None, 1)
                 asked = (task,) if self.own and task != ZERO_SHOT else self.test_tasks
                 scores = questions.scores(backbone, model, asked)
                 with replacing(part) as temporary:

@@ -1,4 +1,4 @@
-"""The server's part of FedMosaic: every client gets a global module of its own, mixed by relevance.
+"""The server's part of FedMosaic: every client gets a global module of its own, weighted by relevance.
 
     P_i^G = sum_j w_ij P_j, Q_i^G likewise, over ALL j != i, block b of i with block b of j; A, B stay i's own
     A_i^G, B_i^G of conventional layers: over the j with i's architecture, w renormalised over them
@@ -13,7 +13,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .colora import co_lora_layers
+from drake.federation.tensor_names import TensorName
+
+from .colora import SHARED_ROLES, co_lora_layers
+from .rela import weights_over
 
 
 def customise(
@@ -30,26 +33,26 @@ def customise(
     relevance [N, N] with rows and columns in ascending order of the uploads' client numbers.
     """
     order = sorted(uploads)
-    blocks = {j: co_lora_layers(architectures[j][1], num_blocks) for j in order}
+    layers = {j: co_lora_layers(architectures[j][1], num_blocks) for j in order}
     others = [j for j in order if j != client]
     peers = [j for j in others if architectures[j][0] == architectures[client][0]]
 
-    def mixed(sources: dict[int, str], own: Tensor) -> Tensor:
+    def weighted_mean(sources: Mapping[int, str], own: Tensor) -> Tensor:
+        """Of the tensors so named in the uploads of the sources; the client's own where there are none."""
         if not sources:
             return own.clone()
-        scores = relevance[order.index(client), [order.index(j) for j in sources]]
-        weights = torch.softmax(scores / temperature, dim=0)  # over the sources: no weight is divided by a tiny sum
+        weights = weights_over(relevance[order.index(client), [order.index(j) for j in sources]], temperature)
         stacked = torch.stack([uploads[j][name].to(own) for j, name in sources.items()])
         return torch.tensordot(weights.to(own), stacked, dims=1)
 
     module = {}
-    for name, own in uploads[client].items():
-        layer, projection, letter = int(name.split(".", 1)[0]), *name.split(".", 1)[1].rsplit(".", 1)
-        if layer not in blocks[client]:
-            module[name] = mixed(dict.fromkeys(peers, name), own)
-        elif letter in "PQ":
-            block = blocks[client].index(layer)
-            module[name] = mixed({j: f"{blocks[j][block]}.{projection}.{letter}" for j in others}, own)
+    for key, own in uploads[client].items():
+        name = TensorName.parse(key)
+        if name.layer not in layers[client]:
+            module[key] = weighted_mean(dict.fromkeys(peers, key), own)
+        elif name.role in SHARED_ROLES:
+            block = layers[client].index(name.layer)
+            module[key] = weighted_mean({j: str(name._replace(layer=layers[j][block])) for j in others}, own)
         else:
-            module[name] = own.clone()
+            module[key] = own.clone()
     return module

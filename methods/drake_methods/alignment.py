@@ -81,7 +81,7 @@ class Fit(NamedTuple):
     rows: int
 
 
-def align(anchor: Side, other: Side, records: Sequence[Record]) -> tuple[State, dict[str, Fit]]:
+def align_factors(anchor: Side, other: Side, records: Sequence[Record]) -> tuple[State, dict[str, Fit]]:
     """A and B of `other` (whose own B is the starting point), and how well each projection fits.
 
     Memory: the activations of one batch of both backbones, and for each projection's input d x d sums of one block.

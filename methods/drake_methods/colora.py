@@ -17,10 +17,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from drake.config import Training
 from drake.errors import DrakeError
 from drake.federation import adapters
+from drake.federation.tensor_names import layer_number
 
 LOCAL, GLOBAL = "local", "global"
+"""The adapters of a client: what it trains, and what the server made for it."""
+SHARED_ROLES, FACTOR_ROLES = ("P", "Q"), ("A", "B")
+"""The roles of tensors: those that mean the same in every architecture, and the factors of LoRA, which do not."""
 
 
 def co_lora_layers(num_layers: int, num_blocks: int) -> list[int]:
@@ -41,7 +46,7 @@ def co_lora_layers(num_layers: int, num_blocks: int) -> list[int]:
 class MosaicLinear(adapters.AdaptedLinear):
     """A local and a global adapter behind a scalar gate beta, with P and Q where `mosaic` was called for Co-LoRA.
 
-    down is P A, and gate and scale are in up: the tokens never see how many factors there are.
+    P is folded into down, gate and scale into up, so that a forward pass is two thin products.
     """
 
     def mosaic(self, co_lora: bool) -> None:
@@ -82,13 +87,13 @@ class MosaicLinear(adapters.AdaptedLinear):
 
 
 def attach(
-    model: nn.Module, training: adapters.Training, places: Sequence[int], layer: type[MosaicLinear] = MosaicLinear
+    model: nn.Module, training: Training, co_layers: Sequence[int], layer: type[MosaicLinear] = MosaicLinear
 ) -> nn.Module:
     """Put a local and a global adapter on every linear layer of the language model, with P and Q on the decoder layers
-    numbered in `places`."""
+    numbered in `co_layers`."""
     adapters.add(model, (LOCAL, GLOBAL), training, layer)
     for place, mosaic in adapters.layers(model).items():
-        mosaic.mosaic(int(place.split(".")[0]) in places)
+        mosaic.mosaic(layer_number(place) in co_layers)
     adapters.activate(model, LOCAL, GLOBAL)
     return model
 
@@ -100,10 +105,3 @@ def gates(model: nn.Module) -> dict[str, nn.Parameter]:
         for place, layer in adapters.layers(model).items()
         for suffix, parameter in layer.gate_parameters().items()
     }
-
-
-def update_dimension(a: Tensor, b: Tensor, tolerance: float = 1e-8) -> int:
-    """The dimension of the space {B P A : P} found numerically: r^2 for orthonormal A, B, less where either loses rank
-    (Theorem 1). a [r, d_in], b [d_out, r]; the span of the r^2 outer products b[:, i] a[j, :]."""
-    basis = torch.einsum("oi,jd->ijod", b.double(), a.double()).flatten(2).flatten(0, 1)
-    return int(torch.linalg.matrix_rank(basis, rtol=tolerance))

@@ -1,4 +1,4 @@
-"""The commands of this room, found by `drake` through the entry points "drake.commands". Parse, call, print."""
+"""FedMosaic's commands, found by `drake` through the entry points "drake.commands". Parse, call, print."""
 
 from __future__ import annotations
 
@@ -46,30 +46,33 @@ def align(
     if len(config.models) < 2:
         raise DrakeError("aligning needs two backbones or more; name them with --models.")
 
-    import torch
     from rich.console import Console
     from rich.table import Table
     from transformers.utils import logging
 
+    from drake.common.threads import use_threads
     from drake.runs import Setup
     from drake.runs.engines import resolved
+
+    from .frozen import anchor_of
 
     logging.disable_progress_bar()
     console = Console()
     with Console(stderr=True).status("loading data and backbones"):
         setup = Setup(config)
     if resolved("auto", setup.device, None) == "processes":
-        torch.set_num_threads(1)  # as `drake eval` computes there, or it would not find what is kept here
+        use_threads(1)  # as `drake eval` computes there, or it would not find what is kept here
     for seed in config.seeds:
         method = setup.method()
         federation = setup.federation(seed, setup.backbones.__getitem__)
         method.join(federation)
+        anchor = anchor_of(federation)
         for name in setup.backbones:
-            if name == federation.anchor:
+            if name == anchor:
                 continue
-            with Console(stderr=True).status(f"seed {seed}: aligning {name} to {federation.anchor}"):
+            with Console(stderr=True).status(f"seed {seed}: aligning {name} to {anchor}"):
                 fits = method.factors(name).fits
-            title = f"{name} aligned to {federation.anchor}, seed {seed}: what is left of the anchor's A H"
+            title = f"{name} aligned to {anchor}, seed {seed}: what is left of the anchor's A H"
             table = Table(title=title, title_justify="left", caption=f"{next(iter(fits.values())).rows:,} tokens")
             for column, justify in (("layer", "left"), ("least squares", "right"), ("orthonormal A", "right")):
                 table.add_column(column, justify=justify)

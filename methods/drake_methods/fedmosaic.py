@@ -22,16 +22,21 @@ from torch import Tensor, nn
 
 from drake.common.seeds import torch_generator
 from drake.federation import adapters
+from drake.federation.federation import Client, Federation
 from drake.federation.local_training import LocalOptimizer, task_loss
-from drake.federation.method import Client, Download, Federation, LocalResult, Method, State, Step, Upload
+from drake.federation.messages import Download, LocalResult, State, Upload
+from drake.federation.method import ClientRound, Method, Steps
+from drake.federation.tensor_names import TensorName
 from drake.models.backbones import Backbone
 
-from .aggregation import customise as customise
-from .colora import GLOBAL, LOCAL, MosaicLinear, attach, co_lora_layers, gates
-from .frozen import Factors, frozen_factors
+from .aggregation import customise
+from .colora import FACTOR_ROLES, GLOBAL, LOCAL, SHARED_ROLES, MosaicLinear, attach, co_lora_layers, gates
+from .frozen import FrozenFactors, anchor_of, frozen_factors
 from .input_gate import InputGatedLinear, OfficialGatedLinear, watch
 from .options import Options
 from .rela import Probes, kept_rows, sanitise, task_relevance
+
+__all__ = ["FedMosaic", "customise"]
 
 
 class FedMosaic(Method):
@@ -46,20 +51,18 @@ class FedMosaic(Method):
 
     def join(self, federation: Federation) -> None:
         super().join(federation)
-        self._factors: dict[str, Factors] = {}
-        self._has_peers: dict[nn.Module, bool] = {}
+        self._factors: dict[str, FrozenFactors] = {}
         self.relevance: Tensor | None = None
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
-        self._has_peers[backbone.model] = len(self.federation.peers(client.id)) > 1
-        places = co_lora_layers(backbone.num_layers, self.options.num_blocks)
+        co_layers = co_lora_layers(backbone.num_layers, self.options.num_blocks)
         kinds = {"input": InputGatedLinear, "official": OfficialGatedLinear}
-        model = attach(backbone.model, self.training, places, kinds.get(self.options.gate, MosaicLinear))
+        model = attach(backbone.model, self.training, co_layers, kinds.get(self.options.gate, MosaicLinear))
         if self.options.gate in kinds:
             watch(model)
         return model
 
-    def factors(self, backbone: str) -> Factors:
+    def factors(self, backbone: str) -> FrozenFactors:
         """The frozen A and B of a backbone's Co-LoRA layers; found once per process that asks."""
         if backbone not in self._factors:
             federation, options = self.federation, self.options
@@ -67,27 +70,20 @@ class FedMosaic(Method):
             self._factors[backbone] = frozen_factors(federation, backbone, options.num_blocks, records)
         return self._factors[backbone]
 
-    def initial_state(self, model: nn.Module, client: Client, rng: torch.Generator) -> State:
-        module = adapters.fresh(model, LOCAL, rng)
-        frozen = self.factors(client.backbone).tensors
+    def initial_state(self, now: ClientRound) -> State:
+        module = adapters.fresh(now.model, LOCAL, now.generator)
+        frozen = self.factors(now.client.backbone).tensors
         module |= {name: tensor.to(module[name]) for name, tensor in frozen.items()}
-        of_gates = {name: torch.zeros_like(parameter) for name, parameter in gates(model).items()}
+        of_gates = {name: torch.zeros_like(parameter) for name, parameter in gates(now.model).items()}
         return adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates)
 
-    def local_update(
-        self,
-        model: nn.Module,
-        state: State,
-        download: Download | None,
-        batches: Iterable[Step],
-        rng: torch.Generator,
-    ) -> LocalResult:
-        self._write(model, state, download)
-        local, options = adapters.tensors(model, LOCAL), self.options
-        frozen = _frozen(local)
-        shared = [tensor for name, tensor in local.items() if name[-1] in "PQ"]
+    def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
+        self.for_inference(now)
+        model, local, options = now.model, adapters.tensors(now.model, LOCAL), self.options
+        trained = _trained(local)
+        shared = [local[name] for name, role in trained.items() if role in SHARED_ROLES]
         shared += list(gates(model).values()) if options.gate != "fixed" else []
-        conventional = [tensor for name, tensor in local.items() if name[-1] in "AB" and name not in frozen]
+        conventional = [local[name] for name, role in trained.items() if role in FACTOR_ROLES]
         adapters.train_only(model, shared + conventional)
         optimizer = LocalOptimizer(
             [(conventional, self.training.learning_rate), (shared, self.training.shared_learning_rate)],
@@ -102,27 +98,27 @@ class FedMosaic(Method):
 
         gradient = {}
         if options.aggregation == "relevance":
-            found = sanitise(probes.mean(), self._kept_rows(), options.sigma, rng, options.noise)
-            gradient["gradient"] = (state["gradient"] + found) / 2 if "gradient" in state else found
+            found = sanitise(probes.mean(), self._kept_rows(), options.sigma, now.generator, options.noise)
+            gradient["gradient"] = (now.state["gradient"] + found) / 2 if "gradient" in now.state else found
         module = adapters.read(model, LOCAL)
         of_gates = {name: parameter.detach().clone() for name, parameter in gates(model).items()}
         return LocalResult(
             state=adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates) | gradient,
-            upload=Upload(self._leaving(model, module) | gradient),
+            upload=Upload(self._leaving(now.client, module) | gradient),
             stats={"loss": sum(losses) / len(losses)},
         )
 
-    def sent(self, model: nn.Module, client: Client) -> State:
-        module = self._leaving(model, adapters.tensors(model, LOCAL))
+    def sent(self, now: ClientRound) -> State:
+        module = self._leaving(now.client, adapters.tensors(now.model, LOCAL))
         if self.options.aggregation == "uniform":
             return module
         width = self._anchor.model.config.text_config.intermediate_size
         return module | {"gradient": torch.empty(len(self._kept_rows()), width, dtype=torch.float32, device="meta")}
 
-    def received(self, model: nn.Module, client: Client) -> State:
-        return self._leaving(model, adapters.tensors(model, GLOBAL))
+    def received(self, now: ClientRound) -> State:
+        return self._leaving(now.client, adapters.tensors(now.model, GLOBAL))
 
-    def mix(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
+    def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         order, everyone = sorted(uploads), len(federation.clients)
         relevance = torch.zeros(len(order), len(order))
         if self.options.aggregation == "relevance":
@@ -140,33 +136,34 @@ class FedMosaic(Method):
     def observed(self) -> Mapping[str, Tensor]:
         return {"relevance": self.relevance} if self.relevance is not None else {}
 
-    def for_inference(self, model: nn.Module, state: State, download: Download | None) -> None:
-        self._write(model, state, download)
-
-    def _write(self, model: nn.Module, state: State, download: Download | None) -> None:
-        module = adapters.part(LOCAL, state)
-        adapters.write(model, LOCAL, module)
-        adapters.write(model, GLOBAL, module if download is None else module | dict(download.tensors))
+    def for_inference(self, now: ClientRound) -> None:
+        module = adapters.part(LOCAL, now.state)
+        received = dict(now.download.tensors) if now.download else {}
+        if now.trained and now.download is None:  # it trained beside a copy of its start, which added nothing
+            received = {name: torch.zeros_like(module[name]) for name in _trained(module)}
+        adapters.write(now.model, LOCAL, module)
+        adapters.write(now.model, GLOBAL, module | received)
         with torch.no_grad():
-            for name, parameter in gates(model).items():
-                parameter.copy_(state[f"gate.{name}"])
-        adapters.activate(model, LOCAL, GLOBAL)
+            for name, parameter in gates(now.model).items():
+                parameter.copy_(now.state[f"gate.{name}"])
+        adapters.activate(now.model, LOCAL, GLOBAL)
 
     @property
     def _anchor(self) -> Backbone:
-        return self.federation.backbone(self.federation.anchor)
+        return self.federation.backbone(anchor_of(self.federation))
 
-    def _leaving(self, model: nn.Module, module: Mapping[str, Tensor]) -> State:
-        """What of a module crosses to the server and back."""
-        letters = "PQAB" if self._has_peers[model] else "PQ"
-        frozen = _frozen(module)
-        return {name: tensor for name, tensor in module.items() if name[-1] in letters and name not in frozen}
+    def _leaving(self, client: Client, module: Mapping[str, Tensor]) -> State:
+        """What of a module crosses to the server and back: A and B only where somebody else has the architecture."""
+        roles = SHARED_ROLES + (FACTOR_ROLES if len(self.federation.peers(client.id)) > 1 else ())
+        return {name: module[name] for name, role in _trained(module).items() if role in roles}
 
     def _kept_rows(self) -> Tensor:
         draw = torch_generator(self.federation.seed, "kept rows") if self.options.sampling == "random" else None
         return kept_rows(self._anchor.hidden_size, self.options.kept, draw)
 
 
-def _frozen(module: Iterable[str]) -> set[str]:
-    """The names of A and B of the Co-LoRA layers."""
-    return {name[:-1] + letter for name in module if name.endswith(".P") for letter in "AB"}
+def _trained(module: Iterable[str]) -> dict[str, str]:
+    """Name -> role of the tensors of a module that train: all but A and B of the Co-LoRA layers, those with a P."""
+    names = {name: TensorName.parse(name) for name in module}
+    co_lora = {name.place for name in names.values() if name.role == "P"}
+    return {key: name.role for key, name in names.items() if name.role in SHARED_ROLES or name.place not in co_lora}

@@ -1,8 +1,8 @@
 """The frozen A and B of Co-LoRA layers for every architecture of a federation: drawn, aligned and kept.
 
 The anchor's are random with orthonormal rows and columns; every other architecture's are aligned to them
-(`alignment.align`), or drawn likewise without alignment. What was aligned is kept in the cache folder under a hash of
-all that decides it.
+(`alignment.align_factors`), or drawn likewise without alignment. What was aligned is kept in the cache folder under
+a hash of all that decides it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from drake.errors import DrakeError
 from drake.federation.method import Federation, State
 from drake.models.backbones import Backbone
 
-from .alignment import RIDGE, SHARED_INPUTS, Fit, Side, align
+from .alignment import RIDGE, SHARED_INPUTS, Fit, Side, align_factors
 from .colora import co_lora_layers
 from .pairing import Record
 
@@ -34,12 +34,20 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Factors:
+class FrozenFactors:
     """A and B of one architecture's Co-LoRA layers ("<layer>.<projection>.<A|B>"), and how well each projection was
     aligned, by "<layer>.<projection>"; empty for the anchor and without alignment."""
 
     tensors: State
     fits: dict[str, Fit]
+
+
+def anchor_of(federation: Federation) -> str:
+    """The backbone that every client can afford, which measures relevance and to which the others are aligned: the one
+    with the fewest layers, Qwen first where families mix (the official choice for two families), then by name."""
+    families = {a.family for a in federation.architectures.values()}
+    known = sorted(federation.architectures.values(), key=lambda a: (a.num_layers, a.name))
+    return next((a for a in known if len(families) > 1 and a.family == "qwen"), known[0]).name
 
 
 def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
@@ -66,7 +74,9 @@ def random_factors(backbone: Backbone, layers: Sequence[int], rank: int, seed: i
     return factors
 
 
-def frozen_factors(federation: Federation, name: str, num_blocks: int, records: Sequence[Record] | None) -> Factors:
+def frozen_factors(
+    federation: Federation, name: str, num_blocks: int, records: Sequence[Record] | None
+) -> FrozenFactors:
     """A and B of the backbone `name` in this federation, aligned on public `records`; None: drawn at random.
 
     Raises DrakeError for a rank wider than a layer, and without records where there is something to align.
@@ -79,13 +89,13 @@ def frozen_factors(federation: Federation, name: str, num_blocks: int, records: 
         return Side(backbone, layers, random_factors(backbone, layers, rank, seed))
 
     other = drawn(name)
-    if name == federation.anchor or records is None:
-        return Factors(other.factors, {})
-    anchor = drawn(federation.anchor)
+    if name == anchor_of(federation) or records is None:
+        return FrozenFactors(other.factors, {})
+    anchor = drawn(anchor_of(federation))
     path = cache_folder() / f"aligned-{_key(anchor, other, rank, seed, records)}.safetensors"
     kept = _read(path)
     if kept is None:
-        kept = Factors(*align(anchor, other, records))
+        kept = FrozenFactors(*align_factors(anchor, other, records))
         _write(path, kept)
     return kept
 
@@ -107,13 +117,13 @@ def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Reco
     return digest.hexdigest()[:16]
 
 
-def _write(path: Path, factors: Factors) -> None:
+def _write(path: Path, factors: FrozenFactors) -> None:
     fits = {place: fit._asdict() for place, fit in factors.fits.items()}
     with replacing(path) as temporary:
         save_file(factors.tensors, temporary, {"fits": json.dumps(fits), "order": json.dumps(list(factors.tensors))})
 
 
-def _read(path: Path) -> Factors | None:
+def _read(path: Path) -> FrozenFactors | None:
     """What is kept there; None when there is nothing, or nothing whole."""
     if not path.exists():
         return None
@@ -121,6 +131,6 @@ def _read(path: Path) -> Factors | None:
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in json.loads(about["order"])}
-            return Factors(tensors, {place: Fit(**fit) for place, fit in json.loads(about["fits"]).items()})
+            return FrozenFactors(tensors, {place: Fit(**fit) for place, fit in json.loads(about["fits"]).items()})
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):
         return None

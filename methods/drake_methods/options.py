@@ -16,8 +16,8 @@ class Options:
     architectures, on align_records public records. gate: one trained scalar per layer, one half for ever, one that
     looks at the input, or that as in the official code, faults and all. aggregation: by relevance, or all others alike.
 
-    temperature: tau of the mixing weights. gradient_every: optimizer steps between probes. norm_jacobian: exact, or
-    its diagonal as in the official code. sampling, kept: which share of the gradient's rows leaves a client, drawn
+    temperature: tau of the aggregation weights. gradient_every: optimizer steps between probes. norm_jacobian: exact,
+    or its diagonal as in the official code. sampling, kept: which share of the gradient's rows leaves a client, drawn
     once for all or the first ones. noise, sigma: distribution and standard deviation of the noise on them.
     """
 

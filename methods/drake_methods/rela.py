@@ -33,11 +33,17 @@ def task_relevance(gradients: Sequence[Tensor] | Tensor) -> Tensor:
 
 
 def mixing_weights(relevance: Tensor, temperature: float = 0.5) -> Tensor:
-    """w [N, N]: softmax of S / tau over the others. The diagonal is zero and rows sum to 1; a client alone has no
-    others, its one row is zero."""
+    """w [N, N]: `weights_over` the others. The diagonal is zero and rows sum to 1; a client alone has no others,
+    its one row is zero."""
     if len(relevance) == 1:
         return torch.zeros_like(relevance)
-    return torch.softmax((relevance / temperature).fill_diagonal_(-torch.inf), dim=1)
+    return weights_over(relevance.clone().fill_diagonal_(-torch.inf), temperature)
+
+
+def weights_over(relevance: Tensor, temperature: float = 0.5) -> Tensor:
+    """softmax(S / tau) along the last dimension: the weights of the clients whose relevance is given; they sum to 1,
+    also over a subset of the clients, without dividing by a small sum."""
+    return torch.softmax(relevance / temperature, dim=-1)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from plain_lora import Adapter, Plain
 from drake.config import Training, preset
 from drake.data.benchmark import load
 from drake.federation import registry
-from drake.federation.method import Client, Download, LocalResult, Step
+from drake.federation.method import Client, ClientRound, Download, LocalResult, Step
 from drake.models import backbones
 from drake.models.backbones import Backbone
 
@@ -47,7 +47,14 @@ class Bench:
         """What one local update leaves behind."""
         method, model = self.method(name, **options)
         received = None if download is None else Download(download)
-        return method.local_update(model, state, received, steps or self.steps, torch.Generator().manual_seed(0))
+        return method.local_update(self.now(model, state, received), steps or self.steps)
+
+    def now(
+        self, model: torch.nn.Module, state: Adapter | None = None, download: Download | None = None, seed: int = 0
+    ):
+        """The context of a round of the one client there is."""
+        generator = torch.Generator().manual_seed(seed)
+        return ClientRound(CLIENT, self.backbone, model, self.training, 0, state or {}, download, generator)
 
 
 @pytest.fixture(scope="session")

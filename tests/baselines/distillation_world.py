@@ -14,7 +14,7 @@ from drake.config import preset
 from drake.data.benchmark import load
 from drake.federation import registry
 from drake.federation.adapters import part, prefixed
-from drake.federation.method import Architecture, Client, Federation, Upload
+from drake.federation.method import Architecture, Client, ClientRound, Federation, Upload
 from drake.models import backbones
 
 RATE = 0.5
@@ -62,17 +62,25 @@ class World:
         method.join(federation)
         return method, federation
 
-    def mixed(self, name, clients=(0, 1, 2), **options):
+    def now(self, method, federation, name="llama-4", state=None, download=None):
+        """The context of a round of the first client with the backbone; its model has the method's adapters."""
+        client = next(client for client in federation.clients if client.backbone == name)
+        backbone = federation.backbone(name)
+        model = method.attach(backbone, client)
+        generator = torch.Generator().manual_seed(0)
+        return ClientRound(client, backbone, model, self.training, 0, state or {}, download, generator)
+
+    def aggregated(self, name, clients=(0, 1, 2), **options):
         method, federation = self.method(name, **options)
         uploads = {i: Upload(prefixed("shared", self.adapters[i])) for i in clients}
-        return {i: part("shared", found.tensors) for i, found in method.mix(0, uploads, federation).items()}
+        return {i: part("shared", found.tensors) for i, found in method.aggregate(0, uploads, federation).items()}
 
-    def mixed_sizes(self, name, **options):
+    def aggregated_sizes(self, name, **options):
         """The same for `SIZES`, client 1 with the adapter `large`."""
         method, federation = self.method(name, SIZES, **options)
         sent = (self.adapters[0], self.large, self.adapters[2])
         uploads = {i: Upload(prefixed("shared", adapter)) for i, adapter in enumerate(sent)}
-        return {i: part("shared", found.tensors) for i, found in method.mix(0, uploads, federation).items()}
+        return {i: part("shared", found.tensors) for i, found in method.aggregate(0, uploads, federation).items()}
 
     def mean(self):
         return {name: (tensor + self.adapters[2][name]) / 2 for name, tensor in self.adapters[0].items()}

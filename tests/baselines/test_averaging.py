@@ -11,11 +11,13 @@ from drake_baselines.averaging import averages
 
 from drake.config import preset
 from drake.data.benchmark import load
-from drake.engines.tasks import Serial, Worker
+from drake.engines.serial import Serial
+from drake.engines.worker import Worker
 from drake.errors import UnknownName
 from drake.federation import adapters, registry
-from drake.federation.checkpoint import Progress
-from drake.federation.loop import Observer, run_rounds
+from drake.federation.callbacks import RunContext
+from drake.federation.loop import run_rounds
+from drake.federation.measurements import measurements
 from drake.federation.method import Architecture, Client, Download, Federation, Upload
 from drake.models import backbones
 from drake.scoring.generation import generate
@@ -45,20 +47,31 @@ class Run:
         self.worker = Worker(self.method, lambda name: backbones.load(micro_backbones[name]), self.plan(train))
         self.worker.join(federation(training, self.worker.backbone))
         self.clients = self.worker.federation.clients
-        attendance = SimpleNamespace(present=lambda federation, round: set(range(len(NAMES))) - OUT.get(round, set()))
+        participation = SimpleNamespace(
+            present=lambda federation, round: set(range(len(NAMES))) - OUT.get(round, set())
+        )
         self.answers, self.sent, self.received = [], [], []
-        self.progress = run_rounds(Serial(self.worker), self.evaluate, [1, 2], Progress(), Observer(), attendance)
+        run = RunContext(self.worker.federation, self.method)
+        self.progress = run_rounds(
+            Serial(self.worker),
+            run,
+            measurements(),
+            participation,
+            evaluate=self.evaluate,
+            evaluation_rounds=[1, 2],
+        )
 
     def plan(self, records):
         return lambda client, round: [[[records[client + round], records[client + step + 1]]] for step in range(2)]
 
-    def evaluate(self, rounds_done, progress):
+    def evaluate(self, run, rounds_done, moment):
+        progress = run.progress
         self.sent.append(dict(progress.uploads))
         self.received.append(dict(progress.downloads))
         rows = []
         for client in self.clients:
-            model, backbone = self.worker.model(client), self.worker.backbone(client.backbone)
-            self.method.for_inference(model, progress.states[client.id], progress.downloads[client.id])
+            backbone = self.worker.backbone(client.backbone)
+            model = self.worker.answer_as(client, progress.states[client.id], progress.downloads[client.id])
             batch = backbone.batch([self.test], answers=False)
             rows.append(generate(model.eval(), batch, [], 2)[0])
         self.answers.append(rows)
@@ -82,9 +95,11 @@ def test_a_client_sends_its_shared_adapter_and_nothing_else(run):
         expected = adapters.tensors(model, "shared")
         shapes = {f"shared.{name}": tensor.shape for name, tensor in expected.items()}
         assert {name: tensor.shape for name, tensor in upload.tensors.items()} == shapes
-        assert {name: tensor.shape for name, tensor in run.method.sent(model, client).items()} == shapes
+        assert {
+            name: tensor.shape for name, tensor in run.method.sent(run.worker.client_round(client)).items()
+        } == shapes
         assert not upload.numbers
-    assert {row.kind for row in run.progress.ledger} == {"A", "B"}
+    assert {row.kind for row in run.progress.traffic} == {"A", "B"}
 
 
 def test_clients_of_one_backbone_receive_their_mean_and_one_alone_gets_its_own_back(run):
@@ -148,14 +163,14 @@ def test_the_official_fault_overwrites_the_personal_adapter_with_the_mean(bench,
     method, model = bench.method(name, **({"average_personal": True} if averaged else {}))
     own, personal, mean = bench.adapters
     state = adapters.prefixed("shared", own) | adapters.prefixed("personal", personal)
-    result = method.local_update(model, state, None, bench.steps[:1], torch.Generator())
+    result = method.local_update(bench.now(model, state), bench.steps[:1])
     sent = {"shared", "personal"} if averaged else {"shared"}
     assert {name.split(".")[0] for name in result.upload.tensors} == sent
-    assert method.sent(model, None).keys() == result.upload.tensors.keys()
+    assert method.sent(bench.now(model)).keys() == result.upload.tensors.keys()
     assert all(torch.equal(result.upload.tensors[name], result.state[name]) for name in result.upload.tensors)
 
     download = Download({key: tensor for part in sent for key, tensor in adapters.prefixed(part, mean).items()})
-    method.for_inference(model, result.state, download)
+    method.for_inference(bench.now(model, result.state, download))
     expected = mean if averaged else adapters.part("personal", result.state)
     assert same(adapters.read(model, "personal"), expected)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 
 from drake.config import preset
 from drake.data.benchmark import load
 from drake.federation import adapters, registry
-from drake.federation.flops import operations
-from drake.federation.method import Architecture, Client, Federation
+from drake.federation.flops import count_flops
+from drake.federation.method import Architecture, Client, ClientRound, Federation
 from drake.models import backbones
 from drake.models.tiny import Shape, new_model
 
@@ -41,17 +40,18 @@ def cost(micro_backbones, micro_data):
         federation = Federation(clients, architectures, 0, 1, training, lambda name: backbone, public)
         method.join(federation)
         attached = method.attach(backbone, clients[0])
-        state = method.initial_state(attached, clients[0], torch.Generator().manual_seed(0))
+        now = ClientRound(clients[0], backbone, attached, training)
+        state = method.initial_state(now)
 
         def local(steps, state, download=None):
-            return method.local_update(attached, state, download, [step] * steps, torch.Generator().manual_seed(0))
+            return method.local_update(replace(now, state=state, download=download), [step] * steps)
 
         def of(steps: int, *received) -> int:
-            return operations(lambda: local(steps, *(received or (state,))))
+            return count_flops(lambda: local(steps, *(received or (state,))))
 
         if hasattr(method, "public_size"):  # what is done once a round follows from the round's steps
             first, steps = local(1, state), round(training.local_steps(method.relative_cost))
-            return of(steps, first.state, method.mix(0, {0: first.upload}, federation)[0]) / steps
+            return of(steps, first.state, method.aggregate(0, {0: first.upload}, federation)[0]) / steps
         every = getattr(method.options, "gradient_every", None)
         if every is None:
             return of(2) / 2
@@ -59,7 +59,7 @@ def cost(micro_backbones, micro_data):
         return (two - one) + (2 * one - two) / every
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapters, "FOLDED_WIDTH", 0)  # as on real backbones
+        patch.setattr(adapters.AdaptedLinear, "folded_width", 0)  # as on real backbones
         yield of_a_step
 
 

@@ -40,7 +40,7 @@ def summed(bench, batch, tokens):
 def seated(bench, name):
     method, model = bench.method(name)
     own, personal, _ = bench.adapters
-    method.for_inference(model, prefixed("shared", own) | prefixed("personal", personal), None)
+    method.for_inference(bench.now(model, prefixed("shared", own) | prefixed("personal", personal)))
     return model.eval()
 
 
@@ -86,7 +86,7 @@ def test_a_client_answers_with_these_adapters_the_shared_one_as_received(bench, 
     own, personal, received = bench.adapters
     state = prefixed("shared", own) | prefixed("personal", personal)
     for download, shared in ((None, own), (Download(prefixed("shared", received)), received)):
-        method.for_inference(model, state, download)
+        method.for_inference(bench.now(model, state, download))
         found = model.eval()(**prompts.inputs, use_cache=True, logits_to_keep=1).logits
         parts = [{"shared": shared, "personal": personal}[adapter] for adapter in adapters]
         expected = bench.plain(prompts.inputs, *parts, share=share)[:, -1:]

@@ -1,6 +1,8 @@
-"""One mixing of PerAda and TAKFL against their formulas in plain PyTorch, for two families and two sizes."""
+"""One aggregation of PerAda and TAKFL against their formulas in plain PyTorch, for two families and two sizes."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,15 +12,18 @@ from drake_baselines.translation import Target
 from plain_lora import cross_entropy
 from plain_lora import divergence as plain_divergence
 
+from drake.config import configure
+from drake.data.benchmark import Benchmark
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.adapters import part, prefixed
 from drake.federation.method import Upload
+from drake.runs import Setup
 
 
 @pytest.mark.parametrize("tau", [2.0, 1.0])
 def test_peradas_students_learn_from_all_clients(world, tau):
-    found = world.mixed("perada", records=RECORDS, temperature=tau)
+    found = world.aggregated("perada", records=RECORDS, temperature=tau)
     llamas = softmax(world.said("llama-4", world.adapters[0], world.adapters[2]), tau)
     qwens = softmax(world.said("qwen-4", world.adapters[1]), tau)
 
@@ -40,7 +45,7 @@ def test_peradas_students_learn_from_all_clients(world, tau):
 
 
 def test_clients_of_one_backbone_teach_perada_with_the_mean_of_their_logits(world):
-    found = world.mixed("perada", clients=(0, 2), records=RECORDS, rate=0.5)
+    found = world.aggregated("perada", clients=(0, 2), records=RECORDS, rate=0.5)
     teacher = softmax(world.said("llama-4", world.adapters[0], world.adapters[2]), 2.0)
     expected = world.descended("llama-4", world.mean(), lambda k, z: kl(z, teacher[k], 2.0), rate=RATE / 2)
     assert list(found) == [0, 2]
@@ -48,7 +53,7 @@ def test_clients_of_one_backbone_teach_perada_with_the_mean_of_their_logits(worl
 
 
 def test_sizes_of_one_vocabulary_teach_perada_with_the_mean_of_all_clients_logits(world):
-    found = world.mixed_sizes("perada", records=RECORDS)
+    found = world.aggregated_sizes("perada", records=RECORDS)
     small, large = world.said("llama-4", world.adapters[0], world.adapters[2]), world.said("llama-6", world.large)
     teacher = softmax([(2 * ours + theirs) / 3 for ours, theirs in zip(small, large, strict=True)], 2.0)
     pairs = zip(softmax(small, 2.0), softmax(large, 2.0), strict=True)
@@ -64,7 +69,7 @@ def test_sizes_of_one_vocabulary_teach_perada_with_the_mean_of_all_clients_logit
 
 
 def test_sizes_of_one_vocabulary_teach_takfl_at_every_answer_token(world):
-    found = world.mixed_sizes("takfl", records=RECORDS)
+    found = world.aggregated_sizes("takfl", records=RECORDS)
     taught = softmax(world.said("llama-4", world.adapters[0], world.adapters[2]), 3.0)
     own = softmax(world.said("llama-6", world.large), 20.0)
     distilled = world.descended("llama-6", world.large, lambda k, z: kl(z, taught[k], 3.0) + 0.01 * kl(z, own[k], 20.0))
@@ -74,8 +79,8 @@ def test_sizes_of_one_vocabulary_teach_takfl_at_every_answer_token(world):
 
 def test_without_passes_perada_is_ditto_and_takfl_is_fedit(world):
     for name, plain in (("perada", "ditto"), ("takfl", "fedit")):
-        expected = world.mixed(plain)
-        found = world.mixed(name, passes=0)
+        expected = world.aggregated(plain)
+        found = world.aggregated(name, passes=0)
         assert all(same(found[i], expected[i]) for i in range(3))
     perada, ditto = registry.find("perada"), registry.find("ditto")
     assert perada.relative_cost == ditto.relative_cost
@@ -84,22 +89,21 @@ def test_without_passes_perada_is_ditto_and_takfl_is_fedit(world):
     left = []
     for name, options in (("perada", {"passes": 0}), ("ditto", {})):
         method, federation = world.method(name, **options)
-        model, client = method.attach(federation.backbone("llama-4"), federation.clients[0]), federation.clients[0]
-        start = method.initial_state(model, client, torch.Generator().manual_seed(0))
-        left.append(method.local_update(model, start, None, [step] * 2, torch.Generator()))
+        now = world.now(method, federation)
+        left.append(method.local_update(replace(now, state=method.initial_state(now)), [step] * 2))
     assert left[0].state.keys() == left[1].state.keys()
     assert same(left[0].state, left[1].state)
     assert left[0].stats == left[1].stats
 
 
 def test_perada_keeps_the_mean_unless_held_out_records_are_answered_better(world, monkeypatch):
-    purposes, plain = world.purposes, world.mixed("ditto")
+    purposes, plain = world.purposes, world.aggregated("ditto")
     purposes.clear()
-    kept = world.mixed("perada", records=RECORDS, held_out=2)
+    kept = world.aggregated("perada", records=RECORDS, held_out=2)
     assert purposes == ["distillation 0"]
     held_out, rest = world.public[:2], world.public[2 : 2 + RECORDS]
     monkeypatch.setattr(world, "public", rest)
-    distilled = world.mixed("perada", records=RECORDS)
+    distilled = world.aggregated("perada", records=RECORDS)
     for client, name in enumerate(NAMES):
         (batch,) = world.batches(name, held_out)
         with torch.no_grad():
@@ -111,13 +115,13 @@ def test_perada_keeps_the_mean_unless_held_out_records_are_answered_better(world
 def test_perada_with_the_official_fault_distils_the_shared_adapter_alone(world):
     method, federation = world.method("perada", average_personal=True, records=2)
     tensors = [prefixed("shared", world.adapters[i]) | prefixed("personal", world.adapters[2 - i]) for i in (0, 2)]
-    found = method.mix(0, {i: Upload(t) for i, t in zip((0, 2), tensors, strict=True)}, federation)
+    found = method.aggregate(0, {i: Upload(t) for i, t in zip((0, 2), tensors, strict=True)}, federation)
     assert same(part("personal", found[0].tensors), world.mean())
     assert not same(part("shared", found[0].tensors), world.mean())
 
 
 def test_takfl_adds_up_what_every_kind_of_backbone_teaches(world):
-    found = world.mixed("takfl", records=RECORDS)
+    found = world.aggregated("takfl", records=RECORDS)
     ensembles = {"llama-4": (world.adapters[0], world.adapters[2]), "qwen-4": (world.adapters[1],)}
     said = {name: softmax(world.said(name, *members), 3.0) for name, members in ensembles.items()}
     for student, mean, clients in (("llama-4", world.mean(), (0, 2)), ("qwen-4", world.adapters[1], (1,))):
@@ -140,8 +144,8 @@ def test_takfl_adds_up_what_every_kind_of_backbone_teaches(world):
 
 
 def test_takfl_with_zero_vectors_leaves_the_mean_and_with_one_backbone_it_still_learns(world):
-    faulty = world.mixed("takfl", clients=(0, 2), zero_vectors=True)
-    right = world.mixed("takfl", clients=(0, 2), records=2)
+    faulty = world.aggregated("takfl", clients=(0, 2), zero_vectors=True)
+    right = world.aggregated("takfl", clients=(0, 2), records=2)
     assert same(faulty[0], world.mean())
     assert not same(right[0], world.mean())
     assert same(right[2], right[0])
@@ -151,24 +155,29 @@ def test_every_mixing_draws_records_of_its_own_and_all_where_there_are_fewer(wor
     method, federation = world.method("perada", count=3)
     world.purposes.clear()
     uploads = {i: Upload(prefixed("shared", world.adapters[i])) for i in (0, 2)}
-    found = [method.mix(round, uploads, federation)[0].tensors for round in (0, 1)]
+    found = [method.aggregate(round, uploads, federation)[0].tensors for round in (0, 1)]
     assert world.purposes == ["distillation 0", "distillation 1"]
-    expected = world.mixed("perada", clients=(0, 2), records=3)
+    expected = world.aggregated("perada", clients=(0, 2), records=3)
     assert same(part("shared", found[0]), expected[0])
 
 
 @pytest.mark.parametrize("name", ["perada", "takfl", "fedmkt"])
-def test_without_public_records_there_is_one_sentence_before_the_first_round(world, name):
-    method, federation = world.method(name, count=0)
-    with pytest.raises(DrakeError, match=f"^{name} distils on public records, and the dataset has none"):
-        method.prepare(federation)
+def test_without_public_records_a_run_is_refused_in_one_sentence(micro_backbones, micro_data, monkeypatch, name):
+    monkeypatch.setattr(Benchmark, "public", ())
+    models, none = (
+        (micro_backbones["llama-4"],),
+        "and the dataset .* has none; choose a dataset that has a public split",
+    )
+    with pytest.raises(DrakeError, match=f"^{name} learns from public records, {none}"):
+        Setup(configure(name, "quick", models=models, data=micro_data, device="cpu"))
+    assert Setup(configure("ditto", "quick", models=models, data=micro_data, device="cpu")).rounds
 
 
 def test_without_distillation_no_public_records_are_needed(world):
     for name, options in (("perada", {"passes": 0}), ("takfl", {"passes": 0}), ("takfl", {"zero_vectors": True})):
         method, federation = world.method(name, count=0, **options)
-        method.prepare(federation)
-        method.mix(0, {1: Upload(prefixed("shared", world.adapters[1]))}, federation)
+        assert not method.needs_public
+        method.aggregate(0, {1: Upload(prefixed("shared", world.adapters[1]))}, federation)
 
 
 @pytest.mark.parametrize(
@@ -190,14 +199,13 @@ def test_impossible_options_are_refused(world, name, options, sentence):
 
 def test_held_out_records_must_leave_some_to_learn_from(world):
     method, federation = world.method("perada", count=3, held_out=3)
-    uploads = {i: Upload(prefixed("shared", world.adapters[i])) for i in (0, 2)}
     with pytest.raises(DrakeError, match="has 3 public records: none are left"):
-        method.mix(0, uploads, federation)
+        method.prepare(federation)
 
 
 @pytest.mark.parametrize("name", ["perada", "takfl"])
 def test_one_client_alone_learns_nothing_new_from_itself(world, name):
-    assert same(world.mixed(name, clients=(1,))[1], world.adapters[1])
+    assert same(world.aggregated(name, clients=(1,))[1], world.adapters[1])
 
 
 def test_the_divergence_is_tau_squared_kl():

@@ -13,7 +13,6 @@ from drake_baselines.knowledge import unpacked
 from drake_baselines.translation import Target, Translation
 from plain_lora import cross_entropy
 
-from drake.federation.adapters import part, prefixed
 from drake.federation.method import Download, Upload
 
 
@@ -39,10 +38,9 @@ def uploads_of(world, method, federation, held=None):
     """Of all clients, as if after their training: what each says with its adapter; held: these."""
     found, held = {}, held or world.adapters
     for client in federation.clients:
-        method.server.model(client.backbone)
+        model = method.server.model(client.backbone)
         batches = method.server.batches(client.backbone, world.public[: method.public_size])
-        backbone = federation.backbone(client.backbone)
-        found[client.id] = Upload(method._said(backbone, held[client.id], batches))
+        found[client.id] = Upload(method._answers(model, held[client.id], batches))
     return found
 
 
@@ -82,14 +80,13 @@ def test_a_short_answer_leaves_places_empty(world):
 def test_a_client_learns_from_the_server_where_that_is_better_and_then_from_its_own(world):
     name, start, teacher = "llama-4", world.adapters[0], world.adapters[2]
     method, federation = world.method("fedmkt", logits=100_000, weight=0.3)
-    model = method.attach(federation.backbone(name), federation.clients[0])
     own, _ = message(world, name, start, 4)
     _, said = message(world, name, teacher, 4)
     losses = own + torch.tensor([0.1, -0.1, 0.2, -0.1])  # the server is better at the second and the last
     download = Download(uploads_of(world, method, federation)[2].tensors | {"losses": losses})
     step = [world.bare[name].batch([world.own[0], world.own[1]], answers=True)]
-    state = prefixed("shared", start) | {"losses": own}
-    result = method.local_update(model, state, download, [step], torch.Generator())
+    now = world.now(method, federation, name, start | {"losses": own}, download)
+    result = method.local_update(now, [step])
 
     public = world.batches(name, world.public[:4])
 
@@ -101,7 +98,8 @@ def test_a_client_learns_from_the_server_where_that_is_better_and_then_from_its_
     adapter = world.descended(name, start, loss, public)
     task = cross_entropy(world.plain[name].answers(step[0], adapter), step[0])
     adapter = descended([task], adapter)
-    assert_close(part("shared", result.state), adapter, start)
+    trained = {key: tensor for key, tensor in result.state.items() if key != "losses"}
+    assert_close(trained, adapter, start)
     assert result.stats["loss"] == pytest.approx(task.item(), abs=1e-6)
     losses, _ = message(world, name, adapter, 4)
     torch.testing.assert_close(result.state["losses"], losses.detach())
@@ -121,7 +119,7 @@ def test_the_server_learns_from_the_best_client_of_every_record(world):
         losses = own + 0.1 + 0.1 * client
         losses[better] = own[better] - 0.1
         uploads[client] = Upload(dict(uploads[client].tensors) | {"losses": losses})
-    downloads = method.mix(0, uploads, federation)
+    downloads = method.aggregate(0, uploads, federation)
 
     said = [message(world, name, world.adapters[i], 4)[1] for i, name in enumerate(NAMES)]
     translation = Translation(world.bare["llama-4"], world.bare["qwen-4"])
@@ -165,7 +163,7 @@ def test_sizes_of_one_vocabulary_hear_the_server_in_its_own_words(world):
     assert largest(federation) == "llama-6"
     method.restore(world.large)
     held = (world.adapters[0], world.large, world.adapters[2])
-    downloads = method.mix(0, uploads_of(world, method, federation, held), federation)
+    downloads = method.aggregate(0, uploads_of(world, method, federation, held), federation)
     losses, said = message(world, "llama-6", method.server_state(), 4)
     for client in range(3):
         found = downloads[client].tensors
@@ -180,25 +178,25 @@ def test_the_server_starts_as_the_bare_backbone_and_goes_on_from_its_state(world
     method, federation = world.method("fedmkt")
     uploads = uploads_of(world, method, federation)
     method.restore({})
-    method.mix(0, uploads, federation)
+    method.aggregate(0, uploads, federation)
     first = method.server_state()
-    expected = method.mix(1, uploads, federation)
+    expected = method.aggregate(1, uploads, federation)
     again, federation = world.method("fedmkt")
     again.restore(first)
-    found = again.mix(1, uploads, federation)
+    found = again.aggregate(1, uploads, federation)
     assert all(same(found[i].tensors, expected[i].tensors) for i in range(3))
     again.restore({})
-    again.mix(0, uploads, federation)
+    again.aggregate(0, uploads, federation)
     assert same(again.server_state(), first)
 
 
 def test_a_client_answers_with_its_own_adapter_whatever_it_received(world):
     method, federation = world.method("fedmkt")
-    model = method.attach(federation.backbone("llama-4"), federation.clients[0])
-    received = Download(uploads_of(world, method, federation)[2].tensors | prefixed("shared", world.adapters[2]))
-    method.for_inference(model, prefixed("shared", world.adapters[0]), received)
+    received = Download(uploads_of(world, method, federation)[2].tensors | world.adapters[2])
+    now = world.now(method, federation, "llama-4", world.adapters[0], received)
+    method.for_inference(now)
     batch = world.batches("llama-4")[0]
-    logits = model.eval()(**batch.inputs, use_cache=False).logits
+    logits = now.model.eval()(**batch.inputs, use_cache=False).logits
     torch.testing.assert_close(
         logits[:, -1:], world.plain["llama-4"](batch.inputs, world.adapters[0])[:, -1:], atol=1e-5, rtol=1e-5
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from plain_lora import cross_entropy, descended, divergence, trainable
@@ -36,8 +38,8 @@ def value(losses):
 def test_the_backbone_is_frozen(bench, name):
     method, model = bench.method(name)
     before = {key: tensor.clone() for key, tensor in model.named_parameters() if "lora_" not in key}
-    start = method.initial_state(model, None, torch.Generator().manual_seed(0))
-    method.local_update(model, start, None, bench.steps, torch.Generator())
+    start = method.initial_state(bench.now(model))
+    method.local_update(bench.now(model, start), bench.steps)
     after = {key: parameter for key, parameter in model.named_parameters() if "lora_" not in key}
     assert len(after) > 50
     for key, parameter in after.items():
@@ -102,7 +104,7 @@ def test_ditto_without_penalty_is_fedit_and_sft_side_by_side(bench):
 
 def test_ditto_starts_both_adapters_alike(bench):
     method, model = bench.method("ditto")
-    found = method.initial_state(model, None, torch.Generator().manual_seed(3))
+    found = method.initial_state(bench.now(model, seed=3))
     expected = adapters.fresh(model, "shared", torch.Generator().manual_seed(3))
     for name in ("shared", "personal"):
         assert_close(adapters.part(name, found), expected)
@@ -138,7 +140,7 @@ def test_feddats_third_adapter_is_the_received_mean_and_stays_so(bench):
     own, received, start = bench.adapters
     method, model = bench.method("feddat")
     for download, expected in ((None, own), (Download(state(shared=received)), received)):
-        method.local_update(model, state(shared=own, personal=start), download, bench.steps, torch.Generator())
+        method.local_update(bench.now(model, state(shared=own, personal=start), download), bench.steps)
         assert_close(adapters.read(model, "received"), expected)
         live = adapters.tensors(model, "received").values()
         assert all(tensor.grad is None and not tensor.requires_grad for tensor in live)
@@ -180,12 +182,12 @@ def test_feddpa_trains_g_first_and_then_l_beside_it(bench, count, first):
 def test_gradient_checkpointing_changes_nothing(bench, name):
     method, model = bench.method(name)
     start = state(shared=bench.adapters[0], personal=bench.adapters[1])
-    expected = method.local_update(model, start, None, bench.steps, torch.Generator()).state
+    expected = method.local_update(bench.now(model, start), bench.steps).state
     forwards = []
     backbone = bench.copy()
     backbone.model.activation_checkpointing_enable({"use_reentrant": False})  # as `backbones.load` does
     backbone.model.model.language_model.layers[0].mlp.register_forward_pre_hook(lambda *_: forwards.append(1))
-    found = method.local_update(method.attach(backbone, None), start, None, bench.steps, torch.Generator()).state
+    found = method.local_update(bench.now(method.attach(backbone, None), start), bench.steps).state
     assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
     assert len(forwards) == len(bench.steps) * 2 * {"feddat": 3 + 2, "fedsim": 2 + 2}[name]  # some were computed again
 
@@ -197,3 +199,31 @@ def test_gradient_checkpointing_changes_nothing(bench, name):
 def test_impossible_options_are_refused(bench, name, option, sentence):
     with pytest.raises(DrakeError, match=sentence):
         bench.method(name, **option)
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"), [("fedit", "shared"), ("fedsim", "shared"), ("feddpa", "shared"), ("ditto", "shared")]
+)
+def test_before_the_aggregation_a_client_answers_with_what_it_has_trained(bench, name, shared):
+    mine, received, personal = bench.adapters
+    method, model = bench.method(name)
+    own = state(shared=mine) if name == "fedit" else state(shared=mine, personal=personal)
+    now = bench.now(model, own, Download(state(shared=received)))
+    held = getattr(model, "language_model", model)
+    for trained, expected in ((True, mine), (False, received)):
+        method.for_inference(replace(now, trained=trained))
+        assert_close(adapters.read(held, shared), expected)
+
+
+def test_before_the_aggregation_feddats_teacher_holds_the_mean_it_trained_beside(bench):
+    mine, received, personal = bench.adapters
+    method, model = bench.method("feddat")
+    own = state(shared=mine, personal=personal)
+    for download, expected in ((Download(state(shared=received)), received), (None, None)):
+        method.for_inference(replace(bench.now(model, own, download), trained=True))
+        assert_close(adapters.read(model, "personal"), personal)
+        beside = adapters.read(model, "received")
+        if expected is None:  # in the first round: an adapter that adds nothing
+            assert not any(tensor.any() for name, tensor in beside.items() if name.endswith(".B"))
+        else:
+            assert_close(beside, expected)

@@ -12,11 +12,16 @@ from test_averaging import NAMES, OUT, federation
 
 from drake.config import preset
 from drake.data.benchmark import load
-from drake.engines.tasks import Serial, Worker, moved, perform
+from drake.engines.serial import Serial
+from drake.engines.tasks import moved, perform
+from drake.engines.worker import Worker
 from drake.federation import registry
-from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.loop import Observer, run_rounds
+from drake.federation.callbacks import Callback, RunContext
+from drake.federation.checkpoint import CheckpointCallback, Checkpoints
+from drake.federation.loop import run_rounds
+from drake.federation.measurements import measurements
 from drake.federation.method import Upload
+from drake.federation.state import Progress
 from drake.models import backbones
 
 OPTIONS = {"perada": {"records": "4"}, "takfl": {"records": "4"}, "fedmkt": {}, "feddpa": {"samples": "2"}}
@@ -37,16 +42,15 @@ class Stopped(Exception):
     pass
 
 
-class Keeping(Observer):
-    """stop: after so many rounds."""
+class Watching(Callback):
+    """servers: what the server carried after each round. stop: after so many rounds."""
 
-    def __init__(self, folder=None, stop=None):
-        self.checkpoints, self.stop = None if folder is None else Checkpoints(folder), stop
-        self.servers = []
+    def __init__(self, stop=None):
+        self.stop, self.servers = stop, []
 
-    def round_done(self, progress):
-        self.servers.append(dict(progress.server))
-        if progress.rounds_done == self.stop:
+    def round_finished(self, round):
+        self.servers.append(dict(round.run.progress.server))
+        if round.number + 1 == self.stop:
             raise Stopped
 
 
@@ -71,21 +75,22 @@ def start(request, micro_backbones, micro_data):
     return fresh
 
 
-def ran(engine, progress=None, observer=None):
+def ran(engine, progress=None, *callbacks):
     present = SimpleNamespace(present=lambda federation, round: set(range(len(NAMES))) - OUT.get(round, set()))
-    return run_rounds(engine, lambda *_: None, [], progress or Progress(), observer or Observer(), present)
+    run = RunContext(engine.worker.federation, engine.worker.method, progress or Progress())
+    return run_rounds(engine, run, [*measurements(), *callbacks], present)
 
 
 @pytest.fixture(scope="module")
 def alone(start):
     """(worker, progress, what the server carried after each round) of the run in one process."""
-    worker, kept = start(), Keeping()
-    return worker, ran(Serial(worker), observer=kept), kept.servers
+    worker, watching = start(), Watching()
+    return worker, ran(Serial(worker), None, watching), watching.servers
 
 
 def assert_same(found, expected):
     assert found.losses == expected.losses
-    assert found.ledger == expected.ledger
+    assert found.traffic == expected.traffic
     for kind in ("states", "server"):
         assert getattr(found, kind).keys() == getattr(expected, kind).keys()
     pairs = [(found.states[i], state) for i, state in expected.states.items()] + [(found.server, expected.server)]
@@ -100,27 +105,27 @@ def assert_same(found, expected):
 
 def test_a_run_that_was_stopped_and_went_on_elsewhere_has_the_same_bits(start, alone, tmp_path):
     with pytest.raises(Stopped):
-        ran(Serial(start()), observer=Keeping(tmp_path, stop=1))
+        ran(Serial(start()), None, CheckpointCallback(Checkpoints(tmp_path)), Watching(stop=1))
     progress = Checkpoints(tmp_path).load()
     assert progress.rounds_done == 1
     # The server's process has attached no adapters yet, and trains in none.
-    assert_same(ran(Elsewhere(start(), start()), progress, Keeping(tmp_path)), alone[1])
+    assert_same(ran(Elsewhere(start(), start()), progress, CheckpointCallback(Checkpoints(tmp_path))), alone[1])
 
 
 def test_an_absent_client_is_heard_with_its_last_upload_and_finds_its_download_waiting(alone):
     worker, progress, servers = alone
     assert list(progress.waiting) == [2]
 
-    def last_mixing(uploads):
+    def last_aggregation(uploads):
         worker.method.restore(servers[0])
-        return worker.method.mix(1, uploads, worker.federation)[0].tensors
+        return worker.method.aggregate(1, uploads, worker.federation)[0].tensors
 
-    heard = last_mixing(progress.uploads)
+    heard = last_aggregation(progress.uploads)
     assert all(torch.equal(heard[key], tensor) for key, tensor in progress.downloads[0].tensors.items())
     others, told = {i: progress.uploads[i] for i in (0, 1, 3)}, dict(progress.uploads[2].tensors)
     if "losses" in told:  # FedMKT listens to the best alone
         told["losses"] = torch.zeros_like(told["losses"])
-    heard, unheard = last_mixing(others | {2: Upload(told)}), last_mixing(others)
+    heard, unheard = last_aggregation(others | {2: Upload(told)}), last_aggregation(others)
     assert not all(torch.equal(unheard[key], tensor) for key, tensor in heard.items())
     peer, waiting = progress.downloads[0].tensors, progress.waiting[2].tensors
     assert all(torch.equal(waiting[key], tensor) for key, tensor in peer.items())  # of the same backbone
@@ -130,13 +135,9 @@ def test_an_absent_client_is_heard_with_its_last_upload_and_finds_its_download_w
 def test_a_client_that_was_away_goes_on(alone):
     worker, progress, _ = alone
     client = worker.federation.clients[2]
-    model = worker.model(client)
     result = worker.method.local_update(
-        model,
-        progress.states[2],
-        progress.waiting[2],
+        worker.client_round(client, 2, progress.states[2], progress.waiting[2]),
         [[worker.backbone(client.backbone).batch(micro, answers=True) for micro in step] for step in worker.plan(2, 2)],
-        torch.Generator(),
     )
     assert result.upload.tensors.keys() == progress.uploads[2].tensors.keys()
     assert 0 < result.stats["loss"] < 20

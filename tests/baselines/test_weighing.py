@@ -14,7 +14,7 @@ from drake.data.benchmark import load
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.adapters import bare, prefixed
-from drake.federation.method import Client, Download
+from drake.federation.method import Client, ClientRound, Download
 from drake.models import backbones
 from drake.scoring.generation import generate
 
@@ -53,7 +53,7 @@ def seated(bench, own, **options):
     method, model = bench.method("feddpa", **({"samples": 2, "most": MOST} | options))
     g, l, received = bench.adapters  # noqa: E741
     state = prefixed("shared", g) | prefixed("personal", l) | {"own": own}
-    method.for_inference(model, state, Download(prefixed("shared", received)))
+    method.for_inference(bench.now(model, state, Download(prefixed("shared", received))))
     return model.eval()
 
 
@@ -97,7 +97,7 @@ def test_the_answers_tokens_keep_the_weight_of_their_question(bench, prompts):
 @torch.no_grad()
 def test_a_client_that_has_not_trained_answers_with_the_shared_adapter_alone(bench, prompts):
     method, model = bench.method("feddpa", samples=2)
-    start = method.initial_state(model, None, torch.Generator().manual_seed(0))
+    start = method.initial_state(bench.now(model))
     found = seated(bench, start["own"])(**prompts.both.inputs, use_cache=True, logits_to_keep=1).logits
     expected = bench.plain(prompts.both.inputs, bench.adapters[2])[:, -1:]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -106,7 +106,7 @@ def test_a_client_that_has_not_trained_answers_with_the_shared_adapter_alone(ben
 def test_a_client_keeps_the_mean_direction_of_its_own_prompts_and_sends_nothing_of_it(bench, prompts):
     method, model = bench.method("feddpa", samples=2)
     start = prefixed("shared", bench.adapters[0]) | prefixed("personal", bench.adapters[1])
-    result = method.local_update(model, start, None, bench.steps, torch.Generator())
+    result = method.local_update(bench.now(model, start), bench.steps)
     l = {name.removeprefix("personal."): t for name, t in result.state.items() if name.startswith("personal.")}  # noqa: E741
     embeddings = []
     for step in bench.steps:
@@ -116,7 +116,7 @@ def test_a_client_keeps_the_mean_direction_of_its_own_prompts_and_sends_nothing_
     torch.testing.assert_close(result.state["own"], expected, atol=1e-5, rtol=1e-5)
     assert {name.split(".")[0] for name in result.upload.tensors} == {"shared"}
     assert result.stats["tokens"] == sum(prompt.shape[1] for prompt in embeddings) / 2
-    assert method.initial_state(model, None, torch.Generator()).keys() == result.state.keys()
+    assert method.initial_state(bench.now(model)).keys() == result.state.keys()
 
 
 def test_it_trains_as_without(bench):
@@ -138,7 +138,7 @@ def test_after_an_answer_and_after_one_that_failed_the_layers_are_as_before(benc
     torch.testing.assert_close(found, bench.plain(prompts.both.inputs).detach(), atol=1e-6, rtol=1e-6)
     start = prefixed("shared", bench.adapters[0]) | prefixed("personal", bench.adapters[1])
     method, _ = bench.method("feddpa", samples=2)
-    result = method.local_update(model, start, None, bench.steps, torch.Generator())
+    result = method.local_update(bench.now(model, start), bench.steps)
     expected = bench.round("feddpa", start, samples=2)
     assert all(torch.equal(result.state[name], tensor) for name, tensor in expected.state.items())
 
@@ -154,10 +154,10 @@ def test_bfloat16_backbones_answer_alike_with_weights_in_float32(micro_backbones
     records = [data[0], data[1]]
     method = registry.find("feddpa")(training, {"preset": "official"})
     model = method.attach(backbone, client)
-    state = method.initial_state(model, client, torch.Generator().manual_seed(0))
+    now = ClientRound(client, backbone, model, training, generator=torch.Generator().manual_seed(0))
     step = [backbone.batch(records, answers=True)]
-    result = method.local_update(model, state, None, [step] * 2, torch.Generator())
-    method.for_inference(model, result.state, None)
+    result = method.local_update(replace(now, state=method.initial_state(now)), [step] * 2)
+    method.for_inference(replace(now, state=result.state))
     output = model.eval()(**backbone.batch(records, answers=False).inputs, use_cache=True, logits_to_keep=1)
     w = output.past_key_values[1]
     assert w.dtype == result.state["own"].dtype == torch.float32

@@ -22,6 +22,14 @@ def test_a_signal_ends_the_run_at_the_next_safe_point_and_not_before(number, cap
     assert number.name in capsys.readouterr().err
 
 
+def test_whoever_asks_is_told_through_a_function():
+    told = []
+    with pytest.raises(KeyboardInterrupt), gracefully("this round", told.append):  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGTERM)
+        safe_point()
+    assert told == ["SIGTERM: stopping after this round; once more stops at once."]
+
+
 def test_a_second_signal_stops_at_once():
     done = []
     with pytest.raises(KeyboardInterrupt), gracefully():  # noqa: PT012

@@ -14,8 +14,9 @@ from drake.config import configure
 from drake.engines.processes import _dumps
 from drake.engines.ray_cluster import Pool, pools
 from drake.errors import DrakeError
-from drake.runs import Reporter, Setup, evaluate
-from drake.runs.engines import opened, resolved, shares_from
+from drake.federation.callbacks import Callback
+from drake.runs import Setup, evaluate
+from drake.runs.engines import opened, resolved
 
 CLIENTS = {"small": 5, "large": 5}
 
@@ -52,8 +53,6 @@ def test_shares_that_make_no_sense_are_refused():
         pools(1, None, {"small": 2.0, "large": 0.5}, CLIENTS, cores=4)
     with pytest.raises(DrakeError, match="too few"):
         pools(1, None, {"small": 0.7, "large": 0.5}, CLIENTS, cores=4)
-    with pytest.raises(DrakeError, match="not of the form"):
-        shares_from("small:1")
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +97,13 @@ def slots_of(engine: str) -> list[int]:
     return found
 
 
-class _Killer(Reporter):
+class _Killer(Callback):
     """Kills a slot when the third client of the second round is done."""
 
     def __init__(self, engine: str) -> None:
         self.engine, self.left, self.killed = engine, 13, 0
 
-    def client_done(self, round, client, loss):
+    def client_trained(self, client):
         self.left -= 1
         if self.left == 0:
             self.killed = slots_of(self.engine)[0]
@@ -114,7 +113,7 @@ class _Killer(Reporter):
 def test_several_processes_give_the_bits_of_one_even_when_one_is_killed_in_a_round(setup, engines, alone, tmp_path):
     name, two = engines
     killer = _Killer(name)
-    spread = evaluate(setup, tmp_path / "spread", engines=two, reporter=killer)
+    spread = evaluate(setup, tmp_path / "spread", engines=two, callbacks=[killer])
     assert killer.killed
     assert bits(spread) == bits(alone)
     assert (alone.environment.machine.processes, spread.environment.machine.processes) == (1, 2)

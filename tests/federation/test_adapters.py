@@ -102,9 +102,9 @@ def test_exactly_the_active_adapters_contribute(model):
 
 
 @pytest.mark.parametrize("folded_width", [0, adapters.FOLDED_WIDTH])
-def test_two_adapters_at_half_share_are_their_mean(model, folded_width, monkeypatch):
-    monkeypatch.setattr(adapters, "FOLDED_WIDTH", folded_width)
+def test_two_adapters_at_half_share_are_their_mean(model, folded_width):
     adapters.add(model, ["local", "shared"], TRAINING)
+    adapters.fold_up_to(model, folded_width)
     for seed, name in enumerate(("local", "shared")):
         adapters.write(model, name, random_state(model, name, seed))
     layer, x = adapters.layers(model)["1.mlp.up_proj"], torch.randn(3, 32, generator=torch.Generator().manual_seed(2))

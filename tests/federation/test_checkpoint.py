@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from drake.errors import DrakeError
-from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.communication import Traffic
+from drake.federation.checkpoint import Checkpoints
+from drake.federation.communication import MessageTraffic
 from drake.federation.method import Download, LocalResult, Upload
+from drake.federation.state import Progress
 
 SHARED = torch.arange(6.0).reshape(2, 3)
 RESULTS = {
@@ -30,12 +31,12 @@ def progress(rounds: int) -> Progress:
         uploads={3: RESULTS[3].upload},
         server={"z.B": SHARED.T, "a.A": SHARED},
         rounds_done=rounds,
-        ledger=[Traffic(0, 3, "up", "A", 24), Traffic(4, 0, "down", "numbers", 8)],
+        traffic=[MessageTraffic(0, 3, "up", "A", 24), MessageTraffic(4, 0, "down", "numbers", 8)],
         losses=[{}, {0: 0.1 + 0.2, 3: float("inf")}],
         tokens={"small": 640, "large": 320},
         per_token={"small": 1 / 3},
         seconds_train=1.25,
-        seconds_mix=1 / 9,
+        seconds_aggregate=1 / 9,
         seconds_eval=1 / 7,
     )
 
@@ -68,7 +69,7 @@ def assert_same(found: Progress, expected: Progress):
         assert_same_tensors(found.states[client], state)
     assert_same_messages(found.uploads, expected.uploads, Upload)
     assert_same_messages(found.downloads, expected.downloads, Download)
-    assert all(isinstance(row, Traffic) for row in found.ledger)
+    assert all(isinstance(row, MessageTraffic) for row in found.traffic)
     assert_same_tensors(found.server, expected.server)
     empty = {"states": {}, "uploads": {}, "downloads": {}, "server": {}}
     assert replace(found, **empty) == replace(expected, **empty)

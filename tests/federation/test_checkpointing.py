@@ -8,7 +8,8 @@ from drake_methods.fedmosaic import FedMosaic
 
 from drake.config import preset
 from drake.data.benchmark import load
-from drake.engines.tasks import Job, Worker, perform
+from drake.engines.tasks import Job, perform
+from drake.engines.worker import Worker
 from drake.federation.method import Architecture, Client, Federation
 from drake.models import backbones
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from drake_methods import frozen
-from drake_methods.alignment import Side, align, align_b, canonical_map, row_orthonormal
+from drake_methods.alignment import Side, align_b, align_factors, canonical_map, row_orthonormal
 from drake_methods.colora import co_lora_layers
 from drake_methods.commands import align as align_command
 from drake_methods.frozen import frozen_factors, orthonormal, random_factors
@@ -83,7 +83,7 @@ def inputs_of(side, layer, projection, records, which, other):
 def test_a_solves_the_least_squares_problem_and_is_then_made_orthonormal(sides, name):
     known, records = sides
     anchor, other = known["llama-4"], known[name]
-    aligned, fits = align(anchor, other, records)
+    aligned, fits = align_factors(anchor, other, records)
     assert set(aligned) == set(other.factors)
     small, large = anchor.layers[0], other.layers[0]
     h_small = inputs_of(anchor, small, PROJECTION, records, 0, other)
@@ -108,7 +108,7 @@ def test_a_backbone_aligned_to_itself_gets_the_anchors_a(sides):
     known, records = sides
     anchor = known["llama-4"]
     twin = Side(anchor.backbone, anchor.layers, random_factors(anchor.backbone, anchor.layers, 4, seed=5))
-    aligned, fits = align(anchor, twin, records)
+    aligned, fits = align_factors(anchor, twin, records)
     for place, fit in fits.items():
         assert fit.least_squares < 1e-6
         # Directions that few tokens have are decided by the grain of ridge.
@@ -117,8 +117,8 @@ def test_a_backbone_aligned_to_itself_gets_the_anchors_a(sides):
 
 def test_alignment_does_not_depend_on_the_order_of_records(sides):
     known, records = sides
-    plain, _ = align(known["llama-4"], known["llama-6"], records)
-    turned, _ = align(known["llama-4"], known["llama-6"], records[::-1])
+    plain, _ = align_factors(known["llama-4"], known["llama-6"], records)
+    turned, _ = align_factors(known["llama-4"], known["llama-6"], records[::-1])
     for name, tensor in plain.items():
         torch.testing.assert_close(turned[name], tensor, atol=1e-3, rtol=1e-3)
 
@@ -126,7 +126,7 @@ def test_alignment_does_not_depend_on_the_order_of_records(sides):
 def test_nothing_to_align_on_is_one_sentence(sides):
     known, _ = sides
     with pytest.raises(DrakeError, match=r"no public records.*--no-align"):
-        align(known["llama-4"], known["llama-6"], [])
+        align_factors(known["llama-4"], known["llama-6"], [])
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from drake_methods.colora import (
     attach,
     co_lora_layers,
     gates,
-    update_dimension,
 )
 from drake_methods.frozen import orthonormal
 
@@ -19,6 +18,13 @@ from drake.federation import adapters
 from drake.models import backbones
 
 TRAINING = preset("mini").training
+
+
+def update_dimension(a, b, tolerance=1e-8):
+    """The dimension of the space {B P A : P} found numerically (Theorem 1): the span of the r^2 outer products
+    b[:, i] a[j, :]. a [r, d_in], b [d_out, r]."""
+    basis = torch.einsum("oi,jd->ijod", b.double(), a.double()).flatten(2).flatten(0, 1)
+    return int(torch.linalg.matrix_rank(basis, rtol=tolerance))
 
 
 def test_last_layer_of_each_block():

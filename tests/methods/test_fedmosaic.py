@@ -6,12 +6,15 @@ import pytest
 import torch
 from drake_methods.colora import co_lora_layers
 from drake_methods.fedmosaic import FedMosaic, customise
+from drake_methods.frozen import anchor_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drake.config import preset
 from drake.data.benchmark import load
-from drake.engines.tasks import Job, Serial, Worker
+from drake.engines.serial import Serial
+from drake.engines.tasks import Job
+from drake.engines.worker import Worker
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import Architecture, Client, Federation
@@ -95,7 +98,7 @@ def one_round(micro_backbones, micro_data, options, names=("llama-4", "llama-4",
     for round in range(rounds):
         jobs = [Job(client, round, states[client.id], downloads.get(client.id)) for client in clients]
         results = dict(Serial(worker).run(jobs))
-        downloads = method.mix(round, {i: result.upload for i, result in results.items()}, federation)
+        downloads = method.aggregate(round, {i: result.upload for i, result in results.items()}, federation)
         states = {i: result.state for i, result in results.items()}
     return worker, federation, first, results, downloads
 
@@ -143,10 +146,10 @@ def test_uploads_hold_p_q_a_b_and_the_sanitised_gradient_and_nothing_else(after_
 
 def assert_says_what_crosses(found, client):
     worker, federation, _, results, downloads = found
-    model = worker.model(federation.clients[client])
+    now = worker.client_round(federation.clients[client])
     looks = lambda tensors: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}  # noqa: E731
-    assert looks(worker.method.sent(model, federation.clients[client])) == looks(results[client].upload.tensors)
-    assert looks(worker.method.received(model, federation.clients[client])) == looks(downloads[client].tensors)
+    assert looks(worker.method.sent(now)) == looks(results[client].upload.tensors)
+    assert looks(worker.method.received(now)) == looks(downloads[client].tensors)
 
 
 @pytest.mark.parametrize("client", [0, 2])
@@ -242,7 +245,7 @@ def test_without_alignment_each_architecture_draws_its_own(micro_backbones, micr
 def test_families_share_p_and_q_through_the_small_qwen(micro_backbones, micro_data):
     found = one_round(micro_backbones, micro_data, {}, ("llama-4", "llama-6", "qwen-4"), rounds=2)
     worker, federation, states, results, downloads = found
-    assert federation.anchor == "qwen-4"
+    assert anchor_of(federation) == "qwen-4"
     frozen = worker.method.factors("llama-6")
     assert frozen.fits["5.mlp.up_proj"].rows > 0
     assert torch.equal(states[1]["local.5.mlp.up_proj.A"], frozen.tensors["5.mlp.up_proj.A"])
@@ -263,16 +266,16 @@ def test_a_client_alone_trains_and_answers(micro_backbones, micro_data):
     assert not torch.equal(states[0]["local.3.mlp.up_proj.P"], results[0].state["local.3.mlp.up_proj.P"])
 
 
-def test_who_drops_out_is_mixed_from_its_last_upload(micro_backbones, micro_data, after_one_round):
+def test_an_absent_client_counts_with_its_last_upload(micro_backbones, micro_data, after_one_round):
     worker, federation, _, results, downloads = after_one_round
     uploads = {i: result.upload for i, result in results.items()}
-    again = worker.method.mix(1, uploads, federation)  # nobody new: the same answer
+    again = worker.method.aggregate(1, uploads, federation)  # nobody new: the same answer
     for i in downloads:
         assert all(torch.equal(again[i].tensors[name], t) for name, t in downloads[i].tensors.items())
-    del uploads[1]  # has never sent anything: the others are mixed without it
-    fewer = worker.method.mix(1, uploads, federation)
+    del uploads[1]  # has never sent anything: the others are aggregated without it
+    fewer = worker.method.aggregate(1, uploads, federation)
     assert sorted(fewer) == [0, 2]
     name = "3.mlp.up_proj.P"
     torch.testing.assert_close(fewer[0].tensors[name], uploads[2].tensors["5.mlp.up_proj.P"])
     assert worker.method.observed()["relevance"].isnan()[1].all()
-    worker.method.mix(0, {i: result.upload for i, result in results.items()}, federation)
+    worker.method.aggregate(0, {i: result.upload for i, result in results.items()}, federation)

@@ -2,14 +2,15 @@
 
 import json
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from drake.config import configure
 from drake.errors import DrakeError
-from drake.runs import Reporter, Setup, evaluate
-from drake.runs.reporting import Events, Several, TensorBoard
+from drake.federation.callbacks import Callback, CallbackList, RoundContext, RunContext
+from drake.runs import Setup, evaluate
+from drake.runs.reporting import Events, TensorBoard, Trackio, WandB
 
 
 @pytest.fixture
@@ -42,24 +43,36 @@ def test_every_event_of_a_run_is_a_line_with_its_time(setup, tmp_path):
 def test_a_line_cut_off_by_a_kill_is_ended_before_the_next(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text('{"event": "round done"}\n{"event": "cli')
-    Events(path).round_done(2)
+    run = RunContext(SimpleNamespace(seed=3), None)
+    Events(path).round_finished(RoundContext(run, 1, frozenset()))
     whole, cut, new = path.read_text().splitlines()
     assert (whole, cut) == ('{"event": "round done"}', '{"event": "cli')
-    assert json.loads(new) | {"time": None} == {"event": "round done", "seed": None, "round": 2, "time": None}
+    assert json.loads(new) | {"time": None} == {"event": "round done", "seed": 3, "round": 2, "time": None}
 
 
-def test_several_reporters_hear_the_same(tmp_path):
+def test_callbacks_are_called_in_their_order():
     heard = []
 
-    class Listener(Reporter):
+    class Listener(Callback):
         def __init__(self, name):
             self.name = name
 
-        def client_done(self, round, client, loss):
-            heard.append((self.name, round, client, loss))
+        def client_trained(self, client):
+            heard.append((self.name, client))
 
-    Several([Listener("a"), Listener("b")]).client_done(1, 2, 0.5)
-    assert heard == [("a", 1, 2, 0.5), ("b", 1, 2, 0.5)]
+    CallbackList([Listener("a"), Listener("b")]).client_trained("client 2")
+    assert heard == [("a", "client 2"), ("b", "client 2")]
+
+
+def test_every_hook_of_a_list_reaches_its_callbacks():
+    hooks = [name for name, hook in vars(Callback).items() if callable(hook)]
+    assert len(hooks) == 9
+    for name in hooks:
+        heard = []
+        listener = Callback()
+        setattr(listener, name, heard.append)
+        getattr(CallbackList([listener]), name)("context")
+        assert heard == ["context"], name
 
 
 def test_tensorboard_gets_losses_and_scores_and_forgets_what_is_done_again(setup, tmp_path, monkeypatch):
@@ -75,17 +88,70 @@ def test_tensorboard_gets_losses_and_scores_and_forgets_what_is_done_again(setup
         def flush(self):
             written["flushed"] = True
 
+        def close(self):
+            written["closed"] = True
+
     stand_in = ModuleType("torch.utils.tensorboard")
     stand_in.SummaryWriter = SummaryWriter
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
-    results = evaluate(setup, tmp_path / "run", reporter=TensorBoard(tmp_path / "board"))
+    results = evaluate(setup, tmp_path / "run", callbacks=[TensorBoard(tmp_path / "board")])
     assert written["made"] == (str(tmp_path / "board" / "seed-0"), 1)
     assert written["loss/client 3", 1] == results.runs[0].train_loss[0][3]
     assert written["score/self_last", 1] == results.runs[0].summary["official"].self_last
     assert written["flushed"]
+    assert written["closed"]
 
 
-def test_tensorboard_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(DrakeError, match="TensorBoard is not installed"):
-        TensorBoard(tmp_path)
+class FakeTracker(ModuleType):
+    """Stands for wandb and trackio: keeps what they are told."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.runs, self.logged, self.finished = [], {}, 0
+
+    def init(self, **settings):
+        self.runs.append(settings)
+        return self  # wandb logs to what `init` returns, trackio to the module
+
+    def log(self, values, step):
+        for name, value in values.items():
+            self.logged[name, step] = value
+
+    def finish(self):
+        self.finished += 1
+
+
+@pytest.mark.parametrize(("package", "callback"), [("wandb", WandB), ("trackio", Trackio)])
+def test_trackers_get_a_run_for_each_seed_with_its_config_losses_and_scores(
+    micro_backbones, micro_data, tmp_path, monkeypatch, package, callback
+):
+    monkeypatch.setitem(sys.modules, package, fake := FakeTracker(package))
+    numbers = {"steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 2, "rounds": 1, "seeds": (4, 5)}
+    setup = Setup(configure("sft", "quick", models=(micro_backbones["llama-4"],), data=micro_data, **numbers))
+    results = evaluate(setup, tmp_path / "first", callbacks=[callback()])
+    assert [run["name"] for run in fake.runs] == ["first seed 4", "first seed 5"]
+    assert {run["group"] for run in fake.runs} == {"first"}
+    assert {run["project"] for run in fake.runs} == {"drake"}
+    assert [run["config"]["seed"] for run in fake.runs] == [4, 5]
+    assert fake.runs[0]["config"]["method"] == "sft"
+    assert fake.logged["loss/client 3", 1] == results.runs[1].train_loss[0][3]
+    assert fake.logged["score/self_last", 1] == results.runs[1].summary["official"].self_last
+    assert fake.finished == 2
+
+
+@pytest.mark.parametrize(
+    ("module", "callback", "sentence"),
+    [
+        (
+            "torch.utils.tensorboard",
+            TensorBoard,
+            r"TensorBoard is not installed; pip install 'drake-bench\[tensor",
+        ),
+        ("wandb", WandB, r"Weights & Biases is not installed; pip install 'drake-bench\[wandb\]'"),
+        ("trackio", Trackio, r"Trackio is not installed; pip install 'drake-bench\[trackio\]'"),
+    ],
+)
+def test_a_tracker_that_is_not_installed_is_one_sentence(monkeypatch, module, callback, sentence):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DrakeError, match=sentence):
+        callback()

@@ -7,22 +7,22 @@ import pytest
 import drake
 from drake.config import resolve
 from drake.errors import DrakeError
+from drake.federation.callbacks import Callback
 from drake.results import load
-from drake.runs import Reporter
 from drake.runs.folder import config_of, read_identity
 from drake.scoring.predictions import read_predictions
 
 SMALL = {"rounds": 1, "steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 3, "threads": 1}
 
 
-class Losses(Reporter):
+class Losses(Callback):
     """Keeps the losses it is told."""
 
     def __init__(self) -> None:
         self.heard = []
 
-    def client_done(self, round, client, loss):
-        self.heard.append(loss)
+    def client_trained(self, client):
+        self.heard.append(client.loss)
 
 
 @pytest.fixture(scope="module")

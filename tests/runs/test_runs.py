@@ -10,9 +10,10 @@ from drake_baselines.sft import SFT
 from drake.config import Config, configure, preset
 from drake.data.benchmark import load as load_data
 from drake.errors import DrakeError
+from drake.federation.callbacks import Callback
 from drake.federation.checkpoint import Checkpoints
 from drake.results import load
-from drake.runs import Reporter, Setup, evaluate
+from drake.runs import Setup, evaluate
 from drake.runs.folder import checkpoint_folder, read_identity, working
 from drake.scoring.predictions import read_predictions
 
@@ -93,7 +94,7 @@ def test_the_same_seed_gives_the_same_scores_to_the_last_digit(finished, micro_b
     assert scores(other)[0]["train_loss"][0] != scores(again)[0]["train_loss"][0]
 
 
-class _Stop(Reporter):
+class _Stop(Callback):
     """Interrupts a run at a given moment."""
 
     def __init__(self, event: str, after: int) -> None:
@@ -104,37 +105,41 @@ class _Stop(Reporter):
         if self.left < 0:
             raise KeyboardInterrupt
 
-    def client_done(self, round, client, loss):
+    def client_trained(self, client):
         self._count("client")
 
-    def answered(self, count):
-        self._count("answers")
+    def answered(self, evaluation):
+        if evaluation.answered:
+            self._count("answers")
 
-    def round_done(self, rounds_done):
+    def round_finished(self, round):
         self._count("round")
 
-    def evaluated(self, round, summary):
+    def evaluated(self, evaluation):
         self._count("evaluated")
 
 
-class _Starts(Reporter):
+class _Starts(Callback):
     """Hears who takes part in which round, and who was done already."""
 
     def __init__(self) -> None:
         self.heard = []
 
-    def round_started(self, round, present, done):
-        self.heard.append((round, present, done))
+    def round_started(self, round):
+        done = {client: result.stats.get("loss") for client, result in sorted(round.results.items())}
+        self.heard.append((round.number, round.participants, done))
 
 
 @pytest.mark.parametrize(("event", "after"), [("client", 13), ("answers", 5), ("evaluated", 2), ("round", 2)])
 def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro_data, tmp_path, event, after):
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Setup(settings(micro_backbones, micro_data)), out, reporter=_Stop(event, after))
+        evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[_Stop(event, after)])
     assert load(out).status == "interrupted"
     starts = _Starts()
-    assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out, reporter=starts)) == scores(finished[1])
+    assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[starts])) == scores(
+        finished[1]
+    )
     if event == "client":  # four had trained in the second round
         losses = finished[1].runs[0].train_loss[1]
         assert starts.heard[:2] == [(1, set(range(10)), dict(enumerate(losses[:4]))), (2, set(range(10)), {})]
@@ -142,7 +147,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro
 
 def test_a_complete_run_is_returned_without_being_run_again(finished, micro_backbones, micro_data):
     out, results = finished
-    found = evaluate(Setup(settings(micro_backbones, micro_data)), out, reporter=_Stop("client", 0))
+    found = evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[_Stop("client", 0)])
     assert found == results
 
 
@@ -200,7 +205,7 @@ def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_a
     micro_backbones, micro_data, tmp_path
 ):
     asked = settings(micro_backbones, micro_data, participation=0.5, client_dropout=0.2, eval_every=4)
-    some = Setup(asked).attendance
+    some = Setup(asked).participation
     results = evaluate(Setup(asked), tmp_path / "some")
     run = results.runs[0]
     there = [some.present(Setup(asked).federation(0, None), round) for round in range(4)]
@@ -217,7 +222,7 @@ def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_a
 
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Setup(asked), out, reporter=_Stop("client", sum(map(len, there[:2])) + 1))
+        evaluate(Setup(asked), out, callbacks=[_Stop("client", sum(map(len, there[:2])) + 1)])
     assert scores(evaluate(Setup(asked), out)) == scores(results)
 
 
@@ -227,7 +232,7 @@ def test_a_run_is_given_another_seed_and_keeps_those_it_has(micro_backbones, mic
 
     grown, starts = tmp_path / "grown", _Starts()
     evaluate(asked(3, 1), grown)
-    results = evaluate(asked(3, 1, 0), grown, reporter=starts)
+    results = evaluate(asked(3, 1, 0), grown, callbacks=[starts])
     assert len(starts.heard) == 1
     assert read_identity(grown)["seeds"] == [3, 1, 0]
     assert scores(results) == scores(evaluate(asked(3, 1, 0), tmp_path / "at once"))
@@ -235,9 +240,9 @@ def test_a_run_is_given_another_seed_and_keeps_those_it_has(micro_backbones, mic
 
     shutil.rmtree(grown / "checkpoints")  # those who have finished need them no more
     with pytest.raises(KeyboardInterrupt):
-        evaluate(asked(3, 1, 0, 7), grown, reporter=_Stop("client", 4))
+        evaluate(asked(3, 1, 0, 7), grown, callbacks=[_Stop("client", 4)])
     assert load(grown) == results
-    final = evaluate(asked(3, 1, 0, 7), grown, reporter=starts)
+    final = evaluate(asked(3, 1, 0, 7), grown, callbacks=[starts])
     assert starts.heard[1:] == [(0, set(range(10)), dict(enumerate(final.runs[3].train_loss[0][:5])))]
     assert [run.seed for run in final.runs] == [3, 1, 0, 7]
     assert final.runs[:3] == results.runs

@@ -16,32 +16,29 @@ from drake.config import preset
 from drake.data.benchmark import load
 from drake.federation.method import Download, LocalResult, Upload
 from drake.results import load as read_results
-from drake.tools import check_method as method_check
-from drake.tools.check_method import CHECKS, Trial, findings
+from drake.tools.check_method import CHECKS, Trial, TrialSize, findings
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 LINES = 40
 
 
 @pytest.fixture
-def small(micro_backbones, monkeypatch):
-    """The checks on micro backbones, with few records."""
-    monkeypatch.setattr(method_check, "ALIKE", (micro_backbones["llama-4"],) * 2)
-    monkeypatch.setattr(method_check, "MIXED", tuple(micro_backbones.values()))
-    monkeypatch.setattr(method_check, "RECORDS", 2)
-    monkeypatch.setattr(method_check, "COSTED_STEPS", 2)
+def small(micro_backbones):
+    """Trials on micro backbones, with few records."""
+    mixed = tuple(micro_backbones.values())
+    return TrialSize((micro_backbones["llama-4"],) * 2, mixed, records=2, costed_steps=2)
 
 
 @pytest.fixture
 def fault(small, micro_data, monkeypatch):
     """(method class, title of a check) -> what is wrong."""
     tried = {}
-    monkeypatch.setattr(method_check.registry, "find", tried.__getitem__)
+    monkeypatch.setattr("drake.federation.registry.find", tried.__getitem__)
 
     def found(method, title):
         tried["tried"] = method
-        monkeypatch.setattr(method_check, "CHECKS", tuple(check for check in CHECKS if check.title == title))
-        ((_, sentence),) = findings(Trial("tried", {}, preset("quick"), load(micro_data)))
+        chosen = tuple(check for check in CHECKS if check.title == title)
+        ((_, sentence),) = findings(Trial("tried", {}, preset("quick"), load(micro_data), small), chosen)
         return sentence
 
     return found
@@ -50,15 +47,15 @@ def fault(small, micro_data, monkeypatch):
 class Changed(FedIT):
     """FedIT with something wrong in what a round leaves behind."""
 
-    def local_update(self, model, state, download, batches, rng):
-        result = super().local_update(model, state, download, batches, rng)
-        return self.change(result, state, list(batches))
+    def local_update(self, now, batches):
+        result = super().local_update(now, batches)
+        return self.change(result, now.state, list(batches))
 
 
 class Frozen(FedIT):
-    def local_update(self, model, state, download, batches, rng):
-        result = super().local_update(model, state, download, batches, rng)
-        return LocalResult(state, result.upload, result.stats)
+    def local_update(self, now, batches):
+        result = super().local_update(now, batches)
+        return LocalResult(now.state, result.upload, result.stats)
 
 
 class Diverging(Changed):
@@ -67,7 +64,7 @@ class Diverging(Changed):
 
 
 class Raising(FedIT):
-    def for_inference(self, model, state, download):
+    def for_inference(self, now):
         raise KeyError("personal")
 
 
@@ -118,16 +115,16 @@ class Gambling(Changed):
 
 
 class Widening(FedIT):
-    def mix(self, round, uploads, federation):
+    def aggregate(self, round, uploads, federation):
         extra = {"extra": torch.zeros(max(1, round))}
-        return {i: Download(dict(d.tensors) | extra) for i, d in super().mix(round, uploads, federation).items()}
+        return {i: Download(dict(d.tensors) | extra) for i, d in super().aggregate(round, uploads, federation).items()}
 
 
 class Patient(FedIT):
-    """The server mixes every second round."""
+    """The server aggregates every second round."""
 
-    def mix(self, round, uploads, federation):
-        return super().mix(round, uploads, federation) if round % 2 else {}
+    def aggregate(self, round, uploads, federation):
+        return super().aggregate(round, uploads, federation) if round % 2 else {}
 
 
 class CountingTasks(Changed):
@@ -139,21 +136,21 @@ class CountingTasks(Changed):
 
 
 class Favouring(FedIT):
-    def mix(self, round, uploads, federation):
+    def aggregate(self, round, uploads, federation):
         first = next(iter(uploads.values()))
         return {i: Download(first.tensors) for i in uploads}
 
 
 class Remembering(FedIT):
-    def local_update(self, model, state, download, batches, rng):
-        result = super().local_update(model, state, download, batches, rng)
+    def local_update(self, now, batches):
+        result = super().local_update(now, batches)
         self.seen = getattr(self, "seen", 0) + 1
         return LocalResult(result.state | {"seen": torch.tensor(float(self.seen))}, result.upload, result.stats)
 
 
 class Complete(FedIT):
-    def mix(self, round, uploads, federation):
-        return super().mix(round, {client.id: uploads[client.id] for client in federation.clients}, federation)
+    def aggregate(self, round, uploads, federation):
+        return super().aggregate(round, {client.id: uploads[client.id] for client in federation.clients}, federation)
 
 
 class Inert(FedIT):
@@ -162,9 +159,9 @@ class Inert(FedIT):
     def restore(self, state):
         self.before = dict(state)
 
-    def mix(self, round, uploads, federation):
+    def aggregate(self, round, uploads, federation):
         found = {}
-        for i, mean in super().mix(round, uploads, federation).items():
+        for i, mean in super().aggregate(round, uploads, federation).items():
             half = {n: (t + self.before.get(n, t)) / 2 for n, t in mean.tensors.items()}
             found[i] = Download(half)
         self.before = half
@@ -176,9 +173,9 @@ class Hesitating(FedIT):
 
     asked = False
 
-    def mix(self, round, uploads, federation):
+    def aggregate(self, round, uploads, federation):
         first, self.asked = not self.asked, True
-        return {} if first and round else super().mix(round, uploads, federation)
+        return {} if first and round else super().aggregate(round, uploads, federation)
 
 
 class Restored(Inert):
@@ -187,12 +184,12 @@ class Restored(Inert):
 
 
 class Silent(FedIT):
-    def sent(self, model, client):
+    def sent(self, now):
         return {}
 
 
 class OneSize(FedIT):
-    def mix(self, round, uploads, federation):
+    def aggregate(self, round, uploads, federation):
         stacked = {name: torch.stack([u.tensors[name] for u in uploads.values()]) for name in uploads[0].tensors}
         return {i: Download({name: tensor.mean(0) for name, tensor in stacked.items()}) for i in uploads}
 
@@ -205,7 +202,7 @@ class Cheap(FedIT):
     ("method", "title", "sentence"),
     [
         (Frozen, "trains, and stays finite", "nothing in the state of client 0 changes"),
-        (Diverging, "trains, and stays finite", "client 0's state holds NaN or infinity in bad after round 1"),
+        (Diverging, "trains, and stays finite", "client 0 has NaN or infinite values in bad"),
         (Raising, "answers", "it raises KeyError: 'personal'"),
         (Growing, "the state keeps its size", "other tensors or shapes after round 2 than before (old 1)"),
         (
@@ -221,11 +218,11 @@ class Cheap(FedIT):
         (Gambling, "global random generators do not matter", "client 0 came out of round 1 differently"),
         (Favouring, "the order of clients does not matter", "the downloads of round 1 were different"),
         (Remembering, "nothing is kept outside the state", "something is kept in the method or the model"),
-        (Complete, "clients may be away", "it raises KeyError: 1"),
+        (Complete, "clients may be absent", "it raises KeyError: 1"),
         (Inert, "the server goes on after a restart", "what it remembers is not in `server_state`"),
         (Hesitating, "the server goes on after a restart", "what it remembers is not in `server_state`"),
-        (Silent, "says what it sends", "`sent` names other tensors than those that cross"),
-        (OneSize, "runs with mixed sizes and families, or says that it does not", "it raises"),
+        (Silent, "declares what it sends", "`sent` names other tensors than those that cross"),
+        (OneSize, "runs with mixed sizes and families, or declares that it does not", "it raises"),
         (Cheap, "costs what it declares", "a step costs 1.00 times one of SFT here, but relative_cost is 0.50"),
     ],
 )
@@ -249,7 +246,7 @@ def test_what_only_looks_like_a_fault_is_none(fault, method, title):
 def test_the_method_of_the_documentation_is_short_and_breaks_nothing(small, micro_data, monkeypatch):
     assert len((EXAMPLES / "my_method.py").read_text().splitlines()) <= LINES
     monkeypatch.syspath_prepend(EXAMPLES)
-    found = dict(findings(Trial("my_method:Mine", {}, preset("quick"), load(micro_data))))
+    found = dict(findings(Trial("my_method:Mine", {}, preset("quick"), load(micro_data), small)))
     assert len(found) == len(CHECKS)
     assert found == dict.fromkeys(found)
 
@@ -267,16 +264,17 @@ def test_the_method_of_the_documentation_runs_from_the_folder_it_lies_in(micro_b
 
 
 def test_the_command_prints_a_line_per_check_and_exits_with_1_for_a_fault(small, micro_data, monkeypatch):
-    chosen = tuple(check for check in CHECKS if check.title in ("answers", "says what it sends"))
-    monkeypatch.setattr(method_check, "CHECKS", chosen)
+    chosen = tuple(check for check in CHECKS if check.title in ("answers", "declares what it sends"))
+    monkeypatch.setattr("drake.tools.check_method.CHECKS", chosen)
+    monkeypatch.setattr("drake.tools.check_method.trial.TrialSize", lambda: small)
     monkeypatch.setattr("drake.runs.setup.open_data", lambda *_: load(micro_data))
     fine = CliRunner().invoke(check_method, ["sft"])
     assert fine.exit_code == 0
-    assert "ok     says what it sends" in fine.output
-    monkeypatch.setattr(method_check.registry, "find", lambda name: Silent)
+    assert "ok     declares what it sends" in fine.output
+    monkeypatch.setattr("drake.federation.registry.find", lambda name: Silent)
     broken = CliRunner().invoke(check_method, ["fedit"])
     assert broken.exit_code == 1
-    assert "BROKEN says what it sends: `sent` names other tensors" in broken.output
+    assert "BROKEN declares what it sends: `sent` names other tensors" in broken.output
     assert "1 of 2 checks hold." in broken.output
 
 

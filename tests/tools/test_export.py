@@ -4,7 +4,7 @@ import io
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,12 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from drake.config import configure
 from drake.data.benchmark import load as load_data
-from drake.engines.tasks import Serial
+from drake.engines.serial import Serial
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.checkpoint import Checkpoints, Progress
-from drake.federation.loop import Observer, run_rounds
+from drake.federation.callbacks import RunContext
+from drake.federation.checkpoint import CheckpointCallback, Checkpoints
+from drake.federation.loop import run_rounds
 from drake.federation.method import Download
 from drake.models.checkpoints import WEIGHTS_FOLDER
 from drake.models.prompts import DATE
@@ -45,8 +46,7 @@ class Run:
         """(backbone, model answering as the client)"""
         worker = self.setup.worker(5)
         client = self.setup.clients[number]
-        model = worker.model(client)
-        worker.method.for_inference(model, *Checkpoints(checkpoint_folder(self.folder, 5)).of_client(number))
+        model = worker.answer_as(client, *Checkpoints(checkpoint_folder(self.folder, 5)).of_client(number))
         return worker.backbone(client.backbone), model.eval()
 
 
@@ -54,9 +54,9 @@ def one_round(folder: Path, micro_data, models, method="fedmosaic", options=None
     numbers |= {"steps": 1, "micro_batch": 1, "rounds": 1, "seeds": [5], "device": "cpu", method: options or {}}
     setup = Setup(configure(method, "quick", models=models, data=micro_data, **numbers))
     claim(folder, setup.identity(), "never")
-    observer = Observer()
-    observer.checkpoints = Checkpoints(checkpoint_folder(folder, 5))
-    run_rounds(Serial(setup.worker(5)), lambda *_: None, [], Progress(), observer)
+    worker = setup.worker(5)
+    keep = CheckpointCallback(Checkpoints(checkpoint_folder(folder, 5)))
+    run_rounds(Serial(worker), RunContext(worker.federation, worker.method), [keep])
     data = load_data(micro_data)
     # One picture, two and several; a choice and an open answer.
     records = [data.records(task, "test")[0] for task in ("VSR-0", "NLVR2-0", "Co-Instruct-DB-0", "dvqa-0")]
@@ -214,11 +214,14 @@ class Wrapped(Uneven):
         self.inner = super().attach(backbone, client)
         return torch.nn.Sequential(self.inner)
 
-    def initial_state(self, model, client, rng):
-        return adapters.fresh(self.inner, ADAPTER, rng)
+    def initial_state(self, now):
+        return super().initial_state(replace(now, model=self.inner))
 
-    def local_update(self, model, *arguments):
-        return super().local_update(self.inner, *arguments)
+    def local_update(self, now, batches):
+        return super().local_update(replace(now, model=self.inner), batches)
+
+    def for_inference(self, now):
+        super().for_inference(replace(now, model=self.inner))
 
 
 def test_layers_of_different_rank_get_a_rank_pattern(micro_data, tmp_path):

@@ -8,10 +8,11 @@ from drake_baselines.sft import SFT
 
 from drake import cli
 from drake.config import configure
-from drake.engines.tasks import Serial
+from drake.engines.serial import Serial
 from drake.federation import registry
-from drake.federation.checkpoint import Progress
-from drake.federation.loop import Observer, run_rounds
+from drake.federation.callbacks import RunContext
+from drake.federation.loop import run_rounds
+from drake.federation.measurements import measurements
 from drake.runs import Setup
 from drake.tools.traffic import Cost, costs, relative
 
@@ -30,15 +31,15 @@ def test_every_method_sends_in_a_run_what_it_says(micro_backbones, micro_data, m
     config = configure(method, "quick", models=models, data=micro_data, **numbers)
     setup = Setup(config)
     worker = setup.worker(0)
-    progress = run_rounds(Serial(worker), lambda *_: None, [], Progress(), Observer())
+    progress = run_rounds(Serial(worker), RunContext(worker.federation, worker.method), measurements())
     looks = lambda tensors: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}  # noqa: E731
     for client in setup.clients:
         for said, crossed in ((worker.method.sent, progress.uploads), (worker.method.received, progress.downloads)):
             tensors = crossed[client.id].tensors if client.id in crossed else {}
-            assert looks(said(worker.model(client), client)) == looks(tensors)
+            assert looks(said(worker.client_round(client))) == looks(tensors)
 
     counted = {"up": defaultdict(dict), "down": defaultdict(dict)}
-    for row in progress.ledger:
+    for row in progress.traffic:
         if row.kind != "numbers":
             counted[row.direction][row.client][row.kind] = row.bytes
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionModel
 
 from drake.common.files import replacing
+from drake.common.threads import use_threads
 from drake.data.sources.mini.worlds import all_worlds
 from drake.errors import UnknownName
 from drake.models.prompts import Chat
@@ -45,7 +46,7 @@ def train(
     """
     if name not in SHAPES:
         raise UnknownName("tiny backbone", name, list(SHAPES))
-    torch.set_num_threads(1)
+    use_threads(1)
     shape, worlds, began = SHAPES[name], list(all_worlds().values()), time.monotonic()
     tower = _tower(vision, worlds, vision_steps, seed, log)
 

@@ -22,6 +22,7 @@ import torch
 
 from drake.common.files import replacing
 from drake.common.seeds import torch_generator
+from drake.common.threads import use_threads
 from drake.data.record import Record
 from drake.data.sources.mini.suite import suite_records
 from drake.scoring.answers import match_choice, parse_choices
@@ -232,7 +233,7 @@ def write_statistics(found: Mapping[str, TaskStatistics]) -> None:
 
 def main() -> int:
     """Write statistics.json; 1 if a task is out of bounds, 0 if all are fair."""
-    torch.set_num_threads(1)
+    use_threads(1)
     found = suite_statistics()
     write_statistics(found)
     unfair = [f"{task}: {sentence}" for task, row in sorted(found.items()) for sentence in violations(row)]

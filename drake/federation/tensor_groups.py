@@ -1,0 +1,67 @@
+"""Named groups of tensors with a note about them in one safetensors file, which is whole or absent.
+
+safetensors keeps neither the order of names nor that two names share a tensor; both stand in the header of the file,
+since a method's draws may depend on the order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from drake.common.files import replacing
+from drake.errors import DrakeError
+from drake.federation.messages import State
+
+
+def write_groups(path: Path, groups: Mapping[str, Mapping[str, Tensor]], about: Mapping[str, Any]) -> None:
+    """Write group -> name -> tensor; `about` must be JSON. A tensor that has several names is stored once. DrakeError
+    where the file cannot be written."""
+    stored: dict[str, Tensor] = {}
+    numbers: dict[tuple[Any, ...], str] = {}
+
+    def number_of(tensor: Tensor) -> str:
+        """The name of the tensor in the file: a new one, unless the same memory is stored already."""
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and memory in numbers:
+            return numbers[memory]
+        number = str(len(stored))
+        stored[number] = _alone(tensor.detach())
+        numbers[memory] = number
+        return number
+
+    names = {group: {name: number_of(tensor) for name, tensor in tensors.items()} for group, tensors in groups.items()}
+    header = {"run": json.dumps({"names": names, "about": about})}
+    with replacing(path) as temporary:
+        try:
+            save_file(stored, temporary, header)
+        except SafetensorError as error:  # its own name for what the system refuses
+            raise OSError(str(error)) from error
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor as safetensors takes it: contiguous, and all of its memory."""
+    if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes:
+        return tensor
+    return tensor.clone().contiguous()
+
+
+def read_groups(
+    path: Path, device: str, wanted: Container[str] | None = None
+) -> tuple[dict[str, State], dict[str, Any]]:
+    """The groups of a file, or only those wanted, and the note about them. DrakeError for a damaged or foreign file."""
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            header = json.loads((file.metadata() or {})["run"])
+            names = {group: named for group, named in header["names"].items() if wanted is None or group in wanted}
+            stored = {key: file.get_tensor(key) for key in {key for named in names.values() for key in named.values()}}
+            groups = {group: {name: stored[key] for name, key in named.items()} for group, named in names.items()}
+            return groups, header["about"]
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise DrakeError(f"{path} is not a checkpoint of a run ({error}); use --overwrite always.") from error
