@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from drake.data.building import build as build
     from drake.errors import DrakeError as DrakeError
     from drake.federation.method import Method as Method
+    from drake.results.rescoring import score as score
+    from drake.results.result_set import ResultSet as ResultSet
+    from drake.results.result_set import load_results as load_results
+    from drake.results.schema import Results as Results
 
 __version__ = "0.2.0"
 
@@ -23,12 +27,27 @@ _PUBLIC = {
     "Benchmark": "drake.data.benchmark",
     "DrakeError": "drake.errors",
     "Method": "drake.federation.method",
+    "ResultSet": "drake.results.result_set",
+    "Results": "drake.results.schema",
     "build": "drake.data.building",
     "load": "drake.data.benchmark",
+    "load_results": "drake.results.result_set",
+    "score": "drake.results.rescoring",
 }
 """Public name -> the module that defines it."""
 
-__all__ = ["Benchmark", "DrakeError", "Method", "__version__", "build", "load"]
+__all__ = [
+    "Benchmark",
+    "DrakeError",
+    "Method",
+    "ResultSet",
+    "Results",
+    "__version__",
+    "build",
+    "load",
+    "load_results",
+    "score",
+]
 
 _moved.install()
 

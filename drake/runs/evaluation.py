@@ -21,7 +21,7 @@ from drake.models.prompts import gold_ids
 from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS
 from drake.scoring.generation import Answer, answers, batches
-from drake.scoring.scores import TaskScore, answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
+from drake.scoring.scores import StoredScores, TaskScore, answer_row, evaluated_questions, score_matrix, unparsed_rate
 
 from drake.runs.folder import checkpoint_folder, observed_path
 from drake.runs.setup import Setup
@@ -85,6 +85,7 @@ class Evaluation:
         limit = setup.preset.eval_records
         by_task = evaluated_questions(setup.benchmark, setup.tasks, limit)
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
+        self._stored = StoredScores(folder, self.seed, self._questions)
 
     def zero_shot(self) -> None:
         """The bare backbones' answers to every task, once each; clients of one backbone share them."""
@@ -133,7 +134,7 @@ class Evaluation:
                 for row in progress.ledger
             ],
             seconds_train=progress.seconds_train,
-            seconds_mix=progress.seconds_mix,
+            seconds_aggregation=progress.seconds_mix,
             seconds_eval=progress.seconds_eval,
             flops=progress.operations(),
             train_loss=[[row.get(client.id) for client in setup.clients] for row in progress.losses],
@@ -185,7 +186,7 @@ class Evaluation:
         shutil.rmtree(self._parts_folder(point), ignore_errors=True)
 
     def _scores(self, point: int) -> dict[tuple[int, str], TaskScore]:
-        return score_rows(read_predictions(prediction_path(self.folder, self.seed, point)), self._questions)
+        return self._stored.point(point)
 
     def _matrix(self, scores: Mapping[tuple[int, str], TaskScore], protocol: str) -> list[list[float | None]]:
         return score_matrix(scores, len(self.setup.clients), self.setup.tasks, protocol)

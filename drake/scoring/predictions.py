@@ -2,7 +2,7 @@
 
     RUN/predictions/seed-<s>/point-<t>.parquet      t = 0 before training
 
-The harness writes them; scores are read back from them, there and when a submission is checked.
+A run writes them; scores are computed from them, by the run and when stored answers are scored again.
 """
 
 from __future__ import annotations
@@ -70,6 +70,11 @@ def prediction_path(folder: Path | str, seed: int, point: int) -> Path:
     return Path(folder) / "predictions" / f"seed-{seed}" / f"point-{point}.parquet"
 
 
+def point_numbers(points: int, zero_shot: bool) -> range:
+    """The numbers of a run's evaluation points: 1 to `points`, and 0 where it was evaluated before training too."""
+    return range(0 if zero_shot else 1, points + 1)
+
+
 def write_predictions(path: Path | str, rows: Iterable[Prediction]) -> None:
     """Write rows in the order given; equal rows give equal bytes. DrakeError when a value does not fit the schema."""
     columns = list(zip(*rows, strict=True)) or [()] * len(prediction_schema)
@@ -85,8 +90,8 @@ def write_predictions(path: Path | str, rows: Iterable[Prediction]) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_predictions(path: Path | str) -> list[Prediction]:
-    """The rows of a prediction file. DrakeError when missing, not Parquet or of another schema."""
+def read_prediction_table(path: Path | str) -> pa.Table:
+    """A prediction file as an Arrow table. DrakeError when missing, not Parquet or of another schema."""
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
@@ -96,4 +101,10 @@ def read_predictions(path: Path | str) -> list[Prediction]:
         raise DrakeError(f"{path} is no Parquet file ({error}); restore it or run again.") from error
     if not table.schema.equals(prediction_schema, check_metadata=False):
         raise DrakeError(f"{path} does not have the columns of predictions; let `drake eval` write it.")
-    return [Prediction(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+    return table
+
+
+def read_predictions(path: Path | str) -> list[Prediction]:
+    """The rows of a prediction file. Raises as `read_prediction_table` does."""
+    columns = read_prediction_table(path).columns
+    return [Prediction(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
