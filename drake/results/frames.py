@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from drake.results.schema import Results, ScoreMatrix, SeedRun
 from drake.scoring.answers import PROTOCOLS, Protocol
-from drake.scoring.predictions import point_numbers, prediction_path, prediction_schema, read_prediction_table
+from drake.scoring.predictions import Prediction, point_numbers, prediction_path, read_predictions
 
 Runs = Sequence[tuple[Path, Results]]
 """Run folders and their results."""
@@ -72,26 +71,15 @@ def _matrices(run: SeedRun) -> Iterator[tuple[int, int, set[str], Protocol, Scor
 
 def answers(runs: Runs) -> pd.DataFrame:
     """One row per stored answer, with the columns of the prediction files (`drake.scoring.predictions.Prediction`)."""
-    tables = [
-        _with_run(read_prediction_table(prediction_path(folder, run.seed, point)), folder, results, run.seed)
+    rows = [
+        (str(folder), results.method.name, run.seed, *row)
         for folder, results in runs
         for run in results.runs
         for point in point_numbers(len(run.rounds), zero_shot=run.zero_shot is not None)
+        for row in read_predictions(prediction_path(folder, run.seed, point))
     ]
-    empty = pa.schema([("run", pa.string()), ("method", pa.string()), ("seed", pa.int64()), *prediction_schema])
-    return pa.concat_tables([empty.empty_table(), *tables]).to_pandas()
-
-
-def _with_run(table: pa.Table, folder: Path, results: Results, seed: int) -> pa.Table:
-    values: tuple[tuple[str, object, pa.DataType], ...] = (
-        ("run", str(folder), pa.string()),
-        ("method", results.method.name, pa.string()),
-        ("seed", seed, pa.int64()),
-    )
-    for place, (name, value, type_) in enumerate(values):
-        column = pa.repeat(pa.scalar(value, type_), table.num_rows)
-        table = table.add_column(place, name, column)
-    return table
+    frame = pd.DataFrame(rows, columns=[*_RUN, *Prediction._fields])
+    return frame.astype({"correct": "boolean", "strict_correct": "boolean"})
 
 
 def rounds(runs: Runs) -> pd.DataFrame:

@@ -226,13 +226,17 @@ def _compare_seed(claimed: SeedRun, found: SeedRun, who: str) -> None:
     _equal(claimed.unparsed, found.unparsed, f"unparsed of {who}")
     for protocol in PROTOCOLS:
         for name in SeedSummary.model_fields:
-            claims, values = getattr(claimed.summary[protocol], name), getattr(found.summary[protocol], name)
             what = f"summary.{protocol}.{name} of {who}"
-            if not isinstance(values, list):
-                claims, values = [claims], [values]
+            claims, values = _numbers(claimed.summary[protocol], name), _numbers(found.summary[protocol], name)
             _equal(len(claims), len(values), f"the length of {what}")
             for claim, value in zip(claims, values, strict=True):
                 _equal(claim, value, what)
+
+
+def _numbers(summary: SeedSummary, name: str) -> list[float | None]:
+    """The numbers of a field of a summary, also where it is a single one."""
+    value: float | list[float | None] | None = getattr(summary, name)
+    return value if isinstance(value, list) else [value]
 
 
 def _compare_scores(run: SeedRun, claims: ScoreMatrix, values: ScoreMatrix, protocol: Protocol, point: int) -> None:

@@ -164,9 +164,7 @@ class SeedSummary(Part):
     """[T]: Others at each point."""
 
 
-SCALARS = tuple(
-    name for name, field in SeedSummary.model_fields.items() if not name.endswith(("_curve", "clients_last"))
-)
+SCALARS = tuple(name for name in SeedSummary.model_fields if not name.endswith(("_curve", "clients_last")))
 """The fields of SeedSummary that are single numbers: what is estimated over seeds."""
 
 
@@ -253,7 +251,7 @@ class Environment(Part):
     git_dirty: bool | None
     """Whether the source tree differed from that commit; null when installed from a wheel."""
     machine: Machine
-    """The computer."""
+    """The computer that it ran on."""
     device: str
     """Where tensors lived: "cpu", "cuda", ..."""
     dtype: str
@@ -320,7 +318,7 @@ class Results(Part):
         return self
 
 
-def _need_both(by_protocol: Mapping[str, object], name: str) -> None:
+def _need_both(by_protocol: Mapping[Protocol, object], name: str) -> None:
     if set(by_protocol) != set(PROTOCOLS):
         raise ValueError(f"{name} must hold exactly the protocols {' and '.join(PROTOCOLS)}")
 

@@ -90,8 +90,8 @@ def write_predictions(path: Path | str, rows: Iterable[Prediction]) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_prediction_table(path: Path | str) -> pa.Table:
-    """A prediction file as an Arrow table. DrakeError when missing, not Parquet or of another schema."""
+def read_predictions(path: Path | str) -> list[Prediction]:
+    """The rows of a prediction file. DrakeError when missing, not Parquet or of another schema."""
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
@@ -101,10 +101,4 @@ def read_prediction_table(path: Path | str) -> pa.Table:
         raise DrakeError(f"{path} is no Parquet file ({error}); restore it or run again.") from error
     if not table.schema.equals(prediction_schema, check_metadata=False):
         raise DrakeError(f"{path} does not have the columns of predictions; let `drake eval` write it.")
-    return table
-
-
-def read_predictions(path: Path | str) -> list[Prediction]:
-    """The rows of a prediction file. Raises as `read_prediction_table` does."""
-    columns = read_prediction_table(path).columns
-    return [Prediction(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+    return [Prediction(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from drake.errors import DrakeError
 from drake.scoring.answers import Protocol, score_official, score_strict
@@ -75,8 +75,8 @@ def evaluated_questions(
     found: dict[str, dict[str, Question]] = {}
     for task in tasks:
         table = benchmark.records(task, "test").select_columns(["id", *Question._fields])
-        rows: Iterable[Any] = islice(table, eval_records) if eval_records else table
-        found[task] = {row["id"]: Question.of(row) for row in rows}
+        rows = cast("Iterable[dict[str, Any]]", table)
+        found[task] = {row["id"]: Question.of(row) for row in islice(rows, eval_records or None)}
     return found
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from drake_leaderboard import submission
+from drake_leaderboard.commands import score
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
+import drake
 from drake.errors import DrakeError
 from drake.results import Results, aggregate, load, save, score_table, seed_summary, verify
 from drake.scoring.answers import PROTOCOLS
@@ -288,3 +291,35 @@ def test_without_a_tokenizer_ids_must_at_least_agree_with_each_other() -> None:
         check.verify(_open_ended("boat", [2], "cup", [1]), "nowhere", "here")
     with pytest.raises(DrakeError, match=r"\[3\] are not those of the gold answer 'cup'"):
         check.verify(_open_ended("tree", [2], "cup", [3]), "nowhere", "here")
+
+
+def test_scoring_again_gives_the_scores_of_the_answers_whatever_the_results_hold(fabricate: Fabricate) -> None:
+    run = fabricate()
+    honest = load(run)
+
+    def raise_one(results: Results) -> None:
+        results.runs[0].scores["official"][1][0][0] = 1.0
+        results.summary["official"]["self_last"].mean = 0.99
+
+    _falsify(run, raise_one)
+    _change_rows(run, lambda rows: [row._replace(correct=None if row.correct is None else False) for row in rows])
+    assert drake.score(run) == honest
+    assert load(run) != honest
+
+
+def test_scoring_again_needs_every_answer(fabricate: Fabricate) -> None:
+    run = fabricate()
+    _change_rows(run, lambda rows: rows[:-1])
+    with pytest.raises(DrakeError, match="client 1 lacks 1 answers for Words-0"):
+        drake.score(run)
+
+
+def test_the_score_command_prints_the_averages_and_refuses_others(fabricate: Fabricate, tmp_path: Path) -> None:
+    out = submission.submit(fabricate(), tmp_path / "out")
+    found = CliRunner().invoke(score, [str(out)], catch_exceptions=False)
+    assert "every score follows from the answers." in found.output
+    run = fabricate("other")
+    _falsify(run, lambda results: setattr(results.summary["official"]["self_last"], "mean", 0.99))
+    refused = CliRunner().invoke(score, [str(run)])
+    assert isinstance(refused.exception, DrakeError)
+    assert "summary.official.self_last.mean is 0.99" in str(refused.exception)
