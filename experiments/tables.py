@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from drake_leaderboard.ranking import percent
+from drake_leaderboard.columns import percent
 
 from drake import results
 from drake.results import Results, SeedRun
