@@ -1,11 +1,13 @@
 # make demo: install, train and score two methods on the embedded suite, print the leaderboard.
-# make test: install with the dev extra, check the style, run every test, on all cores. PYTEST_ARGS are handed to pytest.
+# make test: install with the dev extra, check the style and who imports whom, run every test, on all cores. PYTEST_ARGS are
+#   handed to pytest.
 # make coverage: run every test, then print the share of lines that they ran, file by file.
+# make types: check the types.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test coverage lint format clean
+.PHONY: demo test coverage lint types format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +27,10 @@ demo: $(VENV)/.installed
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(VENV)/.installed-dev
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 test: lint
 	$(BIN)/pytest -n auto $(PYTEST_ARGS)

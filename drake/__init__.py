@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from drake.data.sources.base import Source as Source
     from drake.errors import DrakeError as DrakeError
     from drake.federation.method import Method as Method
+    from drake.results.rescoring import score as score
+    from drake.results.result_set import ResultSet as ResultSet
+    from drake.results.result_set import load_results as load_results
+    from drake.results.schema import Results as Results
     from drake.runs.api import evaluate as evaluate
 
 __version__ = "0.2.0"
@@ -25,14 +29,31 @@ _PUBLIC = {
     "Benchmark": "drake.data.benchmark",
     "DrakeError": "drake.errors",
     "Method": "drake.federation.method",
+    "ResultSet": "drake.results.result_set",
+    "Results": "drake.results.schema",
     "Source": "drake.data.sources.base",
     "build": "drake.data.building",
     "evaluate": "drake.runs.api",
     "load": "drake.data.benchmark",
+    "load_results": "drake.results.result_set",
+    "score": "drake.results.rescoring",
 }
 """Public name -> the module that defines it."""
 
-__all__ = ["Benchmark", "DrakeError", "Method", "Source", "__version__", "build", "evaluate", "load"]
+__all__ = [
+    "Benchmark",
+    "DrakeError",
+    "Method",
+    "ResultSet",
+    "Results",
+    "Source",
+    "__version__",
+    "build",
+    "evaluate",
+    "load",
+    "load_results",
+    "score",
+]
 
 _moved.install()
 

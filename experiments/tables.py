@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from drake_leaderboard.ranking import percent
+from drake_leaderboard.columns import percent
 
 from drake import results
 from drake.results import Results, SeedRun
@@ -116,7 +116,7 @@ def row(title: str, found: Results, seeds: tuple[int, ...]) -> str:
     sent = sum(t.bytes for run in runs for t in run.traffic if t.direction == "up")
     cells.append(f"{sent / (len(runs) * len(runs[0].train_loss) * len(found.clients)) / 1000:.0f}")
     cells.append(of_all(runs, lambda run: run.flops, lambda mean: f"{mean / 1e12:.2f}"))
-    cells.append(of_all(runs, lambda run: run.seconds_mix, lambda mean: f"{mean:.0f}"))
+    cells.append(of_all(runs, lambda run: run.seconds_aggregation, lambda mean: f"{mean:.0f}"))
     return f"| {title} | {' | '.join(cells)} |"
 
 

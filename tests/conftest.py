@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("fabricated_runs",)
+
 # Micro models gain nothing from a second thread and lose much to it on a busy machine; commands inherit this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -93,9 +93,9 @@ def show(run: Path, worst: int, html: Path | None, data: str | None) -> None:
         click.echo(line)
     if html is not None:
         from drake.common.files import replacing
-        from drake.results.dataset import open_data
+        from drake.results.dataset import dataset_of
 
-        page = write_page(run, results, open_data(results, data), worst)
+        page = write_page(run, results, dataset_of(results, data), worst)
         with replacing(html) as temporary:
             temporary.write_text(page, encoding="utf-8")
         click.echo(f"wrote {html}")

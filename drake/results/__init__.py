@@ -1,422 +1,81 @@
-"""The results of a run: the one file that documents every key of `results.json`.
+"""The results of runs: their schema, files, averages, data frames, re-scoring and pictures.
 
-The harness writes them, the leaderboard and the plots read them; any room may call this one. Scores are fractions
-0..1, sizes are bytes, times are seconds. Null stands for "not measured", never for zero.
-
-    RUN/results.json                            Results, below
-    RUN/predictions/seed-<s>/point-<t>.parquet  see `drake.scoring.predictions`; t = 0 before training
-
-Indices: t counts evaluation points, i clients, k tasks in the order of `SeedRun.tasks`. Evaluation point t >= 1 is
-`scores[...][t - 1]`; point 0 is `zero_shot` and part of no average.
+`schema` documents every key of `results.json`; `files` reads and writes it, with `migrations` for older files;
+`summaries` averages scores; `result_set` and `frames` turn many runs into data frames; `rescoring` computes scores
+again from the stored answers; `dataset` opens the data of a run; `plots` draws. Importing this package loads none of
+them: every public name is loaded when it is first used.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
-
-from drake.common.files import replacing
-from drake.errors import DrakeError
-from drake.scoring.answers import PROTOCOLS, Protocol
-from drake.scoring.metrics import ScoreTable, over_seeds, summarise
-
-SCHEMA_VERSION = 1
-FILE = "results.json"
-
-
-Score = Annotated[float, Field(ge=0)]
-"""A fraction, 1 is best. No upper bound: the official F1 passes 1 on a handful of answers."""
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Bytes = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
-ScoreMatrix = list[list[Score | None]]
-"""[N][K]: client i's score on task k; null where client i was not asked about task k."""
-
-
-class _Part(BaseModel):
-    """Unknown keys and infinite numbers are errors; the strings under the fields are their documentation."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class MethodInfo(_Part):
-    """What was run."""
-
-    name: str
-    """The name the method is registered under, or "module:Class"."""
-    reference: str
-    """Citation of the method."""
-    options: dict[str, JsonValue]
-    """The method's own hyperparameters, all of them, defaults included."""
-    relative_cost: float
-    """Compute of one optimizer step relative to SFT's, > 0."""
-    local_steps: float
-    """Optimizer steps per client and round, on average; derived from `relative_cost` (equal compute)."""
-    batch: int
-    """Records per optimizer step."""
-
-
-class DataInfo(_Part):
-    """What it was run on."""
-
-    name: str
-    """The dataset's name, as its manifest has it."""
-    source: str
-    """Where its records come from: "mini", "release" or "raw"."""
-    fingerprint: str
-    """The manifest's fingerprint over all files; two runs are comparable only where it is equal."""
-    split: str
-    """The schedule: "dynamic", "static", "dirichlet-<alpha>", ..."""
-    seed: int
-    """The seed the dataset was built with (not the seed of a run)."""
-    path: str | None
-    """The folder or repository the run read, for the reader; null for the embedded suite."""
-
-
-class ModelsInfo(_Part):
-    """Who answered."""
-
-    names: list[str]
-    """The backbones of the federation, each once, as the user named them."""
-    assignment: str
-    """The name of the rule that gave clients their backbones, as the catalog calls it."""
-    per_client: list[str]
-    """[N]: the backbone of client i, one of `names`."""
-    revisions: dict[str, str]
-    """Backbone -> what pins its weights: a hub commit or a digest of the files."""
-
-
-class ClientInfo(_Part):
-    """One participant."""
-
-    id: int
-    """i, from 0 and in order."""
-    model: str
-    """Its backbone; equals `models.per_client[id]`."""
-    tasks: list[str]
-    """Its own tasks in the order in which they arrive."""
-
-
-class Traffic(_Part):
-    """One kind of message between one client and the server in one round."""
-
-    round: Annotated[int, Field(ge=0)]
-    """From 1; 0 for what was sent before the first round (alignment)."""
-    client: Annotated[int, Field(ge=0)]
-    """i."""
-    direction: Literal["up", "down"]
-    """"up": client to server."""
-    kind: str
-    """What it carried, in the method's own word: "adapter", "gradient", "logits", ..."""
-    bytes: Bytes
-    """As sent, in the dtype that was sent."""
-
-
-class Estimate(_Part):
-    """A number over seeds."""
-
-    mean: float | None
-    """Arithmetic mean over the seeds that measured it; null if none did."""
-    stderr: float | None
-    """Standard error of the mean: the sample standard deviation (n - 1) over the root of n; null for n < 2."""
-    n: Annotated[int, Field(ge=0)]
-    """Number of seeds it was measured with."""
-
-
-class SeedSummary(_Part):
-    """The averages of one seed by one protocol, as `drake.scoring.metrics.summarise` makes them; null where a score
-    that the number needs is missing."""
-
-    self_last: Score | None
-    """Mean over clients of the mean over their own begun tasks, at the last point. Ranks the leaderboard."""
-    self_auc: Score | None
-    """The same, averaged over all points after training began."""
-    others_last: Score | None
-    """Mean over clients of the mean over the begun tasks of all other clients, at the last point."""
-    others_auc: Score | None
-    """The same, averaged over all points after training began."""
-    clients_std: Score | None
-    """Population standard deviation over `clients_last`."""
-    worst_decile: Score | None
-    """Mean of `clients_last` over the lowest tenth of clients, at least one."""
-    forgetting: float | None
-    """Best earlier score minus the last, over own tasks; negative where later tasks helped. Null with one point."""
-    unseen_last: Score | None
-    """Mean over clients and over tasks that nobody owns, at the last point; null where there are none."""
-    clients_last: list[Score | None]
-    """[N]: each client's mean over its own tasks at the last point."""
-    self_curve: list[Score | None]
-    """[T]: Self at each point."""
-    others_curve: list[Score | None]
-    """[T]: Others at each point."""
-
-
-SCALARS = tuple(
-    name for name, field in SeedSummary.model_fields.items() if not name.endswith(("_curve", "clients_last"))
-)
-"""The fields of SeedSummary that are single numbers: what is estimated over seeds."""
-
-
-class SeedRun(_Part):
-    """The whole federation once, with one seed. T evaluation points, N clients, K tasks."""
-
-    seed: int
-    """The seed of everything drawn at random in this run."""
-    rounds: list[int]
-    """[T]: rounds finished when point t was evaluated, from 1 on, strictly rising."""
-    tasks: list[str]
-    """[K]: names of the columns k."""
-    begun: list[list[str]]
-    """[T]: tasks that had begun by point t; only these enter its averages."""
-    scores: dict[Protocol, list[ScoreMatrix]]
-    """Protocol -> a[t,i,k], [T][N][K]."""
-    zero_shot: dict[Protocol, ScoreMatrix] | None
-    """Protocol -> [N][K] before any training; null where that was not evaluated."""
-    unparsed: Fraction
-    """Fraction of the answers to choice questions, all points after training began together, that matched no choice."""
-    summary: dict[Protocol, SeedSummary]
-    """Protocol -> the averages of `scores`; empty only before the first evaluation."""
-    traffic: list[Traffic]
-    """Everything that crossed, by round, client, direction and kind."""
-    seconds_train: Seconds
-    """Wall-clock spent in rounds: local training and mixing, and the one round that is repeated to count `flops`."""
-    seconds_mix: Seconds | None = None
-    """Of `seconds_train`, the server's mixing; null in files of earlier versions."""
-    seconds_eval: Seconds
-    """Wall-clock spent generating and scoring answers."""
-    flops: Annotated[float, Field(ge=0)] | None = None
-    """Floating point operations of local training, all clients and rounds together, without the vision towers and
-    without the server: PyTorch's count for one round of one client of each backbone, taken per padded token and
-    multiplied by the tokens of all. Null in files of earlier versions."""
-    train_loss: list[list[float | None]]
-    """[rounds][N]: mean training loss per answer token; null where client i sat the round out."""
-    relevance: list[list[list[float | None]] | None] | None = None
-    """[rounds][N][N]: task relevance S_ij; null for methods and rounds that compute none."""
-
-    @model_validator(mode="after")
-    def _shapes_agree(self) -> SeedRun:
-        _both(self.scores, "scores")
-        if self.summary:
-            _both(self.summary, "summary")
-        if len(set(self.tasks)) < len(self.tasks):
-            raise ValueError("a task is named twice in tasks")
-        if any(later <= earlier for earlier, later in pairwise([0, *self.rounds])):
-            raise ValueError("rounds do not rise from 1 on")
-        if len(self.begun) != len(self.rounds):
-            raise ValueError(f"begun has {len(self.begun)} points, rounds has {len(self.rounds)}")
-        if strangers := {task for point in self.begun for task in point} - set(self.tasks):
-            raise ValueError(f"begun names {sorted(strangers)[0]!r}, which tasks does not hold")
-        for protocol, points in self.scores.items():
-            if len(points) != len(self.rounds):
-                raise ValueError(f"scores.{protocol} has {len(points)} points, rounds has {len(self.rounds)}")
-        if self.zero_shot is not None:
-            _both(self.zero_shot, "zero_shot")
-        return self
-
-
-class Machine(_Part):
-    """The computer."""
-
-    cpu: str
-    """Model name of the processor."""
-    cores: int
-    """Logical cores of the machine."""
-    threads: int
-    """Threads PyTorch computed with, in each process."""
-    processes: int = 1
-    """Processes that computed side by side."""
-
-
-class Environment(_Part):
-    """Where it ran, for whoever repeats it."""
-
-    python: str
-    """Version of the interpreter."""
-    packages: dict[str, str]
-    """Distribution -> version, of what the result depends on."""
-    git_commit: str | None
-    """Commit of the source tree; null when installed from a wheel."""
-    git_dirty: bool | None
-    """Whether the source tree differed from that commit; null when installed from a wheel."""
-    machine: Machine
-    device: str
-    """Where tensors lived: "cpu", "cuda", ..."""
-    dtype: str
-    """Of the backbone's weights: "float32", "bfloat16"."""
-
-
-class Results(_Part):
-    """`results.json`: a run of one method on one dataset with one or more seeds."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    """Version of this file's layout; rises when a reader of the old one would err."""
-    status: Literal["complete", "running", "interrupted"]
-    """Only "complete" runs are ranked; "running" and "interrupted" ones may lack seeds and points."""
-    method: MethodInfo
-    preset: str
-    """The preset the numbers of `config` started from: "quick", "mini", "paper"."""
-    config: dict[str, JsonValue]
-    """Everything that decides the result, in full. `config["data"]` holds the sizes a mini suite was built with,
-    `config["eval_records"]` the number of test records scored per task (0: all)."""
-    data: DataInfo
-    models: ModelsInfo
-    clients: list[ClientInfo]
-    """[N]."""
-    runs: list[SeedRun]
-    """One per seed."""
-    summary: dict[Protocol, dict[str, Estimate]]
-    """Protocol -> single number of SeedSummary -> its estimate over seeds; empty until a seed is complete."""
-    environment: Environment
-    started: str
-    """When the run began, ISO 8601 in UTC."""
-    finished: str | None
-    """When its last seed ended, ISO 8601 in UTC; null while it runs."""
-    seconds: Seconds
-    """Wall-clock of the whole run, all seeds, pauses between resumes left out."""
-
-    @model_validator(mode="after")
-    def _parts_agree(self) -> Results:
-        clients, per_client = len(self.clients), self.models.per_client
-        if [client.id for client in self.clients] != list(range(clients)):
-            raise ValueError("clients are not numbered from 0 in order")
-        if [client.model for client in self.clients] != per_client:
-            raise ValueError("clients[].model and models.per_client disagree")
-        if set(per_client) != set(self.models.names):
-            raise ValueError("models.names and models.per_client disagree")
-        if len({run.seed for run in self.runs}) < len(self.runs):
-            raise ValueError("two runs have the same seed")
-        for run in self.runs:
-            if run.rounds and not run.summary:
-                raise ValueError(f"the run of seed {run.seed} lacks its summary")
-            if missing := {task for client in self.clients for task in client.tasks} - set(run.tasks):
-                raise ValueError(f"run of seed {run.seed} has no column for task {sorted(missing)[0]!r}")
-            matrices = [matrix for points in run.scores.values() for matrix in points]
-            for matrix in matrices + list((run.zero_shot or {}).values()):
-                if len(matrix) != clients or any(len(row) != len(run.tasks) for row in matrix):
-                    raise ValueError(f"a score matrix of seed {run.seed} is not {clients} x {len(run.tasks)}")
-            if any(len(losses) != clients for losses in run.train_loss):
-                raise ValueError(f"train_loss of seed {run.seed} does not have {clients} clients in every round")
-        return self
-
-
-def _both(by_protocol: Mapping[str, object], name: str) -> None:
-    if set(by_protocol) != set(PROTOCOLS):
-        raise ValueError(f"{name} must hold exactly the protocols {' and '.join(PROTOCOLS)}")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The file
-
-
-def save(results: Results, folder: Path | str) -> Path:
-    """Write `folder`/results.json and return its path. Equal results give equal bytes.
-
-    Raises DrakeError when the parts contradict each other (a validator's sentence), so that no run ends with a file
-    that cannot be read back.
-    """
-    path = Path(folder) / FILE
-    content = results.model_dump(mode="json")
-    _validated(content, path)
-    with replacing(path) as temporary:
-        temporary.write_text(_laid_out(content) + "\n", encoding="utf-8")
-    return path
-
-
-def load(folder: Path | str) -> Results:
-    """The results of a run folder. DrakeError when missing, no results file, or of a newer schema."""
-    path = Path(folder) / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise DrakeError(f"{folder} holds no {FILE}; name the folder that `drake eval` wrote.") from None
-    except (OSError, ValueError) as error:
-        raise DrakeError(f"{path} cannot be read as JSON ({error}); restore it or run again.") from error
-    found = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(found, int):
-        raise DrakeError(f"{path} is not a results file: it has no schema_version; name a folder of `drake eval`.")
-    if found > SCHEMA_VERSION:
-        raise DrakeError(
-            f"{path} has schema version {found}, this drake reads up to {SCHEMA_VERSION}; install a newer drake."
-        )
-    return _validated(content, path)
-
-
-def _validated(content: object, path: Path) -> Results:
-    try:
-        return Results.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise DrakeError(
-            f"{path} is not valid at {where}: {first['msg']} ({error.error_count()} in all); correct or rerun it."
-        ) from error
-
-
-def _laid_out(value: object, indent: str = "", width: int = 110) -> str:
-    """JSON in which whatever fits stands on one line: matrices stay readable and version control sees rows."""
-    flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    if len(indent) + len(flat) <= width or not isinstance(value, list | dict):
-        return flat
-    deeper = indent + "  "
-    if isinstance(value, dict):
-        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_laid_out(part, deeper)}" for key, part in value.items()]
-    else:
-        parts = [_laid_out(part, deeper) for part in value]
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
-    return f"{opening}\n{deeper}" + f",\n{deeper}".join(parts) + f"\n{indent}{closing}"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Scores and summaries
-
-
-def score_table(run: SeedRun, protocol: Protocol, clients: Sequence[ClientInfo]) -> ScoreTable:
-    """The scores of one seed as `drake.scoring.metrics` wants them; null becomes NaN."""
-    shape = (len(run.rounds), len(clients), len(run.tasks))
-    return ScoreTable(
-        values=np.array(run.scores[protocol], dtype=np.float64).reshape(shape),
-        tasks=tuple(run.tasks),
-        own=tuple(tuple(client.tasks) for client in clients),
-        begun=tuple(frozenset(point) for point in run.begun),
-        rounds=tuple(run.rounds),
-    )
-
-
-def seed_summary(table: ScoreTable) -> SeedSummary:
-    """`summarise(table)` in the words of this file; NaN becomes null."""
-    summary = summarise(table)
-    return SeedSummary(**{name: _without_nan(getattr(summary, name)) for name in SeedSummary.model_fields})
-
-
-def aggregate(runs: Sequence[SeedRun]) -> dict[Protocol, dict[str, Estimate]]:
-    """Mean and standard error over seeds of every single number of the summaries; empty for no runs."""
-    runs = [run for run in runs if run.summary]
-    if not runs:
-        return {}
-    return {
-        protocol: {name: estimate([getattr(run.summary[protocol], name) for run in runs]) for name in SCALARS}
-        for protocol in PROTOCOLS
-    }
-
-
-def estimate(values: Iterable[float | None]) -> Estimate:
-    """Mean and standard error of the values that are not None."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return Estimate(mean=None, stderr=None, n=0)
-    mean, error = over_seeds(known)
-    return Estimate(mean=mean, stderr=_without_nan(error), n=len(known))
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN, also inside a tuple, becomes None: JSON knows no NaN."""
-    if isinstance(value, tuple | list):
-        return [_without_nan(part) for part in value]
-    return None if math.isnan(value) else value
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drake.results.files import FILE as FILE
+    from drake.results.files import load as load
+    from drake.results.files import run_folders as run_folders
+    from drake.results.files import save as save
+    from drake.results.rescoring import Rescored as Rescored
+    from drake.results.rescoring import rescore as rescore
+    from drake.results.rescoring import score as score
+    from drake.results.rescoring import verify as verify
+    from drake.results.result_set import ResultSet as ResultSet
+    from drake.results.result_set import load_results as load_results
+    from drake.results.schema import SCALARS as SCALARS
+    from drake.results.schema import SCHEMA_VERSION as SCHEMA_VERSION
+    from drake.results.schema import ClientInfo as ClientInfo
+    from drake.results.schema import DataInfo as DataInfo
+    from drake.results.schema import Environment as Environment
+    from drake.results.schema import Estimate as Estimate
+    from drake.results.schema import EvaluateAt as EvaluateAt
+    from drake.results.schema import Machine as Machine
+    from drake.results.schema import MethodInfo as MethodInfo
+    from drake.results.schema import ModelsInfo as ModelsInfo
+    from drake.results.schema import Results as Results
+    from drake.results.schema import ScoreMatrix as ScoreMatrix
+    from drake.results.schema import SeedRun as SeedRun
+    from drake.results.schema import SeedSummary as SeedSummary
+    from drake.results.schema import Traffic as Traffic
+    from drake.results.summaries import ScoreTable as ScoreTable
+    from drake.results.summaries import aggregate as aggregate
+    from drake.results.summaries import estimate as estimate
+    from drake.results.summaries import score_table as score_table
+    from drake.results.summaries import seed_summary as seed_summary
+
+_PUBLIC = {
+    "files": ("FILE", "load", "run_folders", "save"),
+    "rescoring": ("Rescored", "rescore", "score", "verify"),
+    "result_set": ("ResultSet", "load_results"),
+    "schema": (
+        "SCALARS",
+        "SCHEMA_VERSION",
+        "ClientInfo",
+        "DataInfo",
+        "Environment",
+        "Estimate",
+        "EvaluateAt",
+        "Machine",
+        "MethodInfo",
+        "ModelsInfo",
+        "Results",
+        "ScoreMatrix",
+        "SeedRun",
+        "SeedSummary",
+        "Traffic",
+    ),
+    "summaries": ("ScoreTable", "aggregate", "estimate", "score_table", "seed_summary"),
+}
+"""Module of this package -> the public names that it defines."""
+
+_MODULES = {name: f"drake.results.{module}" for module, names in _PUBLIC.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

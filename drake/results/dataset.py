@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from drake.errors import DrakeError
-from drake.results import Results
+from drake.results.schema import Results
 
 if TYPE_CHECKING:
     from drake.data.benchmark import Benchmark
 
+SIZES = ("train", "test", "public_per_world")
+"""Keys of config["data"] that say how large a mini suite was built."""
 
-def open_data(results: Results, data: Path | str | None) -> Benchmark:
+
+def dataset_of(results: Results, data: Path | str | None = None) -> Benchmark:
     """The dataset at `data`; without it the embedded mini suite, built again from its sizes and seed.
 
     Results may come from anybody, so a folder or repository that they name is not opened: DrakeError asks for it.
@@ -24,22 +28,22 @@ def open_data(results: Results, data: Path | str | None) -> Benchmark:
     if results.data.source == "mini" and results.data.path is None:
         from drake.data.building import cached_mini
 
-        sizes = results.config.get("data")
-        if not isinstance(sizes, dict) or not {"train", "test", "public_per_world"} <= set(sizes):
-            raise DrakeError(
-                'config["data"] of the results lacks the sizes of the mini suite; name the dataset with --data.'
-            )
-        return benchmark.load(
-            cached_mini(
-                seed=results.data.seed,
-                train=sizes["train"],
-                test=sizes["test"],
-                public_per_world=sizes["public_per_world"],
-            )
-        )
+        train, test, public_per_world = _sizes(results.config.get("data"))
+        folder = cached_mini(seed=results.data.seed, train=train, test=test, public_per_world=public_per_world)
+        return benchmark.load(folder)
     if results.data.path is None:
         raise DrakeError("the results do not say where their data are; name the dataset with --data.")
     raise DrakeError(
         f"the results were made with the dataset {results.data.path!r}, and a folder or repository is not opened "
         "because a results file names it; name the dataset yourself, with --data."
     )
+
+
+def _sizes(config: object) -> tuple[int, ...]:
+    sizes = [cast("Mapping[str, object]", config).get(key) for key in SIZES] if isinstance(config, Mapping) else []
+    found = [size for size in sizes if isinstance(size, int)]
+    if len(found) < len(SIZES):
+        raise DrakeError(
+            'config["data"] of the results lacks the sizes of the mini suite; name the dataset with --data.'
+        )
+    return tuple(found)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -23,7 +24,7 @@ from drake.errors import DrakeError
 from drake.results import Results
 from drake.scoring.answers import Protocol
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
@@ -81,10 +82,9 @@ def communication(runs: Sequence[Results], path: Path | str, protocol: Protocol 
             kilobytes = sum(sent) / max(1, rounds * len(results.clients)) / 1000
             for panel, name in zip(panels, ("self_last", "others_last"), strict=True):
                 found = results.summary[protocol][name]
+                mean = np.nan if found.mean is None else 100 * found.mean
                 error = 100 * (found.stderr or 0.0)
-                panel.errorbar(
-                    [kilobytes], [100 * found.mean], [error], color=colour, marker=marker, linestyle="", label=label
-                )
+                panel.errorbar([kilobytes], [mean], [error], color=colour, marker=marker, linestyle="", label=label)
         for panel, title in zip(panels, ("Self", "Others"), strict=True):
             panel.set(title=title, xlabel="kB sent per client and round", ylabel="A_last (%)")
             panel.set_xscale("symlog", linthresh=1.0)
@@ -125,8 +125,8 @@ def _curves_of(results: Results, protocol: Protocol) -> tuple[tuple[int, ...], N
 
 def _labels(runs: Sequence[Results]) -> list[str]:
     """Method names; a method that occurs twice is numbered."""
-    total, seen = Counter(run.method.name for run in runs), Counter()
-    labels = []
+    total, seen = Counter(run.method.name for run in runs), Counter[str]()
+    labels: list[str] = []
     for name in (run.method.name for run in runs):
         seen[name] += 1
         labels.append(f"{name} ({seen[name]})" if total[name] > 1 else name)
@@ -184,7 +184,7 @@ def _written(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     FigureCanvasAgg(figure)
     base = Path(path)
     base = base.with_suffix("") if base.suffix in (".png", ".svg") else base
-    written = []
+    written: list[Path] = []
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
         target = base.with_name(base.name + suffix)
         with replacing(target) as temporary:

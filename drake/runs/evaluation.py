@@ -27,7 +27,7 @@ from drake.runs.setup import Setup
 from drake.scoring.answers import PROTOCOLS
 from drake.scoring.generation import Answer, answers, batches
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
-from drake.scoring.scores import TaskScore, answer_row, evaluated_questions, score_matrix, score_rows, unparsed_rate
+from drake.scoring.scores import StoredScores, TaskScore, answer_row, evaluated_questions, score_matrix, unparsed_rate
 
 PART = 4
 """Batches that are answered as one task and stored together."""
@@ -89,6 +89,7 @@ class Evaluation:
         limit = setup.config.evaluation.records
         by_task = evaluated_questions(setup.benchmark, setup.tasks, limit)
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
+        self._stored = StoredScores(folder, self.seed, self._questions)
 
     def zero_shot(self, run: RunContext) -> None:
         """The bare backbones' answers to every task, once each; clients of one backbone share them."""
@@ -134,7 +135,7 @@ class Evaluation:
                 for row in progress.traffic
             ],
             seconds_train=progress.seconds_train,
-            seconds_mix=progress.seconds_aggregate,
+            seconds_aggregation=progress.seconds_aggregate,
             seconds_eval=progress.seconds_eval,
             flops=progress.flops(),
             train_loss=[[row.get(client.id) for client in setup.clients] for row in progress.losses],
@@ -208,7 +209,7 @@ class Evaluation:
         shutil.rmtree(self._parts_folder(point), ignore_errors=True)
 
     def _scores(self, point: int) -> dict[tuple[int, str], TaskScore]:
-        return score_rows(read_predictions(prediction_path(self.folder, self.seed, point)), self._questions)
+        return self._stored.point(point)
 
     def _matrix(self, scores: Mapping[tuple[int, str], TaskScore], protocol: str) -> list[list[float | None]]:
         return score_matrix(scores, len(self.setup.clients), self.setup.tasks, protocol)

@@ -190,6 +190,7 @@ def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock, 
             local_steps=training.local_steps(cost),
             batch=training.micro_batch * training.accumulation,
         ),
+        evaluate_at="aggregated",
         preset=setup.config.preset,
         config=config,
         data=DataInfo(

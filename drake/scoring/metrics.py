@@ -1,6 +1,7 @@
-"""Scoring room: from answers and a[t,i,k] to the numbers that are reported. Called by evaluate, results, plots, board.
+"""The metrics of tasks: how the answers of one client to one task become a score, by either protocol.
 
-Everything here is a fraction 0..1 and pure; percent is for what people read. NumPy only.
+METRICS holds all of them, by the name that stands in the column `metric` of a dataset. A further metric is one more
+entry there. Everything here is a pure function of answers, and scores are fractions.
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ import math
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from drake.errors import DrakeError
 
@@ -24,6 +23,40 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _PUNCTUATION = re.compile(rf"(?<=\d)[{_MARK}](?=\d)|(?<!\w)[-.](?=\.?\d)|([{_MARK}])")
 """Group 1: punctuation that is no part of a number. The other two kinds are: between digits, and a sign or decimal
 point before the first digit."""
+
+
+class MarkedAnswer(NamedTuple):
+    """One answer as metrics see it.
+
+    correct, strict_correct: whether the choice that the answer picks is the right one, by either protocol; None for
+    open-ended questions. predicted_ids, gold_ids: token ids of `text` and `gold` by the tokenizer of the model that
+    answered; None for choice questions.
+    """
+
+    text: str
+    gold: str
+    correct: bool | None
+    strict_correct: bool | None
+    predicted_ids: Sequence[int] | None
+    gold_ids: Sequence[int] | None
+
+
+TaskScorer = Callable[[Sequence[MarkedAnswer]], float]
+"""All answers of one client to one task, at least one, -> their score."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How answers are scored.
+
+    name: in the column `metric` of a dataset. open_ended: whether the text itself is scored instead of the choice that
+    it picks; answers to such questions are stored with their token ids. official, strict: the score by each protocol.
+    """
+
+    name: str
+    open_ended: bool
+    official: TaskScorer
+    strict: TaskScorer
 
 
 def official_f1(pairs: Iterable[tuple[Iterable[int], Iterable[int]]]) -> float:
@@ -57,13 +90,13 @@ def token_f1(answer: str, gold: str) -> float:
     A word counts as often as both sides hold it. Punctuation inside numbers and their sign stay, and articles count
     where the gold answer holds nothing else. 1.0 if both sides are empty after that, 0.0 if one is.
     """
-    said, wanted = _words(answer), _words(gold)
+    answered, wanted = _words(answer), _words(gold)
     if not wanted or not set(wanted) <= _ARTICLES:
-        said, wanted = ([word for word in side if word not in _ARTICLES] for side in (said, wanted))
-    if not said or not wanted:
-        return float(said == wanted)
-    common = sum((Counter(said) & Counter(wanted)).values())
-    return 2 * common / (len(said) + len(wanted))
+        answered, wanted = ([word for word in side if word not in _ARTICLES] for side in (answered, wanted))
+    if not answered or not wanted:
+        return float(answered == wanted)
+    common = sum((Counter(answered) & Counter(wanted)).values())
+    return 2 * common / (len(answered) + len(wanted))
 
 
 @cache
@@ -78,146 +111,36 @@ def rouge_l(answer: str, gold: str) -> float:
     return float(_rouge().score(gold, answer)["rougeL"].fmeasure)
 
 
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """a[t,i,k]: the score of client i's model on task k at evaluation point t, and what is needed to average it.
-
-    values: [T, N, K] float64, NaN where not evaluated.
-    tasks: the K task ids. A task that no client owns is an unseen one.
-    own: per client its task ids in order of arrival.
-    begun: per point the tasks that some client has started to train on (in static splits all of them).
-    rounds: rounds completed at each point, ascending; 0 is the zero-shot point, which enters no average.
-    Raises DrakeError where these do not fit together.
-    """
-
-    values: np.ndarray
-    tasks: tuple[str, ...]
-    own: tuple[tuple[str, ...], ...]
-    begun: tuple[frozenset[str], ...]
-    rounds: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
-        shape = (len(self.rounds), len(self.own), len(self.tasks))
-        if self.values.shape != shape:
-            raise DrakeError(
-                f"scores have shape {self.values.shape}, but points x clients x tasks are {shape}; evaluate again."
-            )
-        if len(self.begun) != len(self.rounds):
-            raise DrakeError(f"{len(self.begun)} sets of begun tasks for {len(self.rounds)} evaluation points.")
-        known = set(self.tasks)
-        if len(known) < len(self.tasks):
-            raise DrakeError("a task has two columns in the scores; keep one.")
-        for name in {name for group in (*self.own, *self.begun) for name in group} - known:
-            raise DrakeError(f"task {name!r} has no column in the scores; evaluate it or leave it out.")
-        if list(self.rounds) != sorted(set(self.rounds)) or (self.rounds and self.rounds[0] < 0):
-            raise DrakeError(f"rounds of the evaluation points must ascend from 0 on, not {self.rounds}.")
+def mean_of(score: Callable[[str, str], float]) -> TaskScorer:
+    """The mean of score(text, gold) over the answers, the same in whatever order they come."""
+    return lambda answers: math.fsum(score(answer.text, answer.gold) for answer in answers) / len(answers)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What is reported of a ScoreTable; fractions 0..1. NaN where a score that the number needs is missing.
-
-    self_*, others_*: mean over clients of the mean over begun tasks, own or of all other clients. *_last at the last
-    point, *_auc over all points, *_curve at each point (`rounds` gives their rounds; the zero-shot point is left out).
-    clients_last: per client the mean over its own tasks at the last point, of which follow the fairness numbers:
-    clients_std (population standard deviation) and worst_decile (mean over the lowest tenth, at least one client).
-    forgetting: best earlier score since its task began minus the last, over own tasks with an earlier score.
-    unseen_last: mean over clients and over the tasks that nobody owns, at the last point.
-    """
-
-    self_last: float
-    self_auc: float
-    others_last: float
-    others_auc: float
-    clients_std: float
-    worst_decile: float
-    forgetting: float
-    unseen_last: float
-    clients_last: tuple[float, ...]
-    self_curve: tuple[float, ...]
-    others_curve: tuple[float, ...]
-    rounds: tuple[int, ...]
+def _accuracy(answers: Sequence[MarkedAnswer]) -> float:
+    return sum(bool(answer.correct) for answer in answers) / len(answers)
 
 
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    """The mean; NaN, without a warning, when there is nothing to average."""
-    return float(np.mean(values)) if len(values) else math.nan
+def _strict_accuracy(answers: Sequence[MarkedAnswer]) -> float:
+    return sum(bool(answer.strict_correct) for answer in answers) / len(answers)
 
 
-def _self_and_others(scores: ScoreTable, point: int) -> tuple[list[float], list[float]]:
-    """Per client the mean over its own and over all other clients' begun tasks at a point."""
-    own_means, others_means = [], []
-    for client, own in enumerate(scores.own):
-        others = {task for j, tasks in enumerate(scores.own) if j != client for task in tasks}
-        row = scores.values[point, client]
-        own_means.append(_mean(row[_columns(scores, set(own) & scores.begun[point])]))
-        others_means.append(_mean(row[_columns(scores, others & scores.begun[point])]))
-    return own_means, others_means
+def _official_f1_of_ids(answers: Sequence[MarkedAnswer]) -> float:
+    return official_f1((answer.predicted_ids or (), answer.gold_ids or ()) for answer in answers)
 
 
-def _columns(scores: ScoreTable, wanted: set[str]) -> list[int]:
-    return [k for k, task in enumerate(scores.tasks) if task in wanted]
-
-
-def _forgetting(scores: ScoreTable, points: Sequence[int]) -> float:
-    """Mean over clients of the mean over own tasks of (best earlier score since the task began) - (last score)."""
-    *earlier, last = points
-    per_client = []
-    for client, own in enumerate(scores.own):
-        losses = []
-        for k in _columns(scores, set(own)):
-            past = [scores.values[t, client, k] for t in earlier if scores.tasks[k] in scores.begun[t]]
-            seen = [score for score in past if not math.isnan(score)]
-            if seen:
-                losses.append(max(seen) - scores.values[last, client, k])
-        if losses:
-            per_client.append(_mean(losses))
-    return _mean(per_client)
-
-
-def summarise(scores: ScoreTable) -> Summary:
-    """a[t,i,k] -> Self and Others, A_last and A_AUC, fairness and forgetting.
-
-    Self_t is the mean over clients i of the mean over the tasks of i that have begun by t, Others_t the same over the
-    tasks of all other clients; A_last is the value at the last point, A_AUC the mean over the points. Nothing is
-    averaged around a hole: a missing score makes every number that needs it NaN. Raises DrakeError without clients
-    or without any point after training.
-    """
-    points = [t for t, done in enumerate(scores.rounds) if done > 0]
-    if not points or not scores.own:
-        raise DrakeError("the scores hold no client or no evaluation point after training; nothing to summarise.")
-    per_point = [_self_and_others(scores, t) for t in points]
-    self_curve = tuple(_mean(own) for own, _ in per_point)
-    others_curve = tuple(_mean(others) for _, others in per_point)
-    clients_last = np.array(per_point[-1][0])
-    unseen = _columns(scores, set(scores.tasks) - {task for own in scores.own for task in own})
-    # np.sort puts NaN last, where a hole would hide from the lowest tenth
-    tenth = np.sort(clients_last)[: math.ceil(len(clients_last) / 10)]
-    return Summary(
-        self_last=self_curve[-1],
-        self_auc=_mean(self_curve),
-        others_last=others_curve[-1],
-        others_auc=_mean(others_curve),
-        clients_std=float(np.std(clients_last)),
-        worst_decile=math.nan if np.isnan(clients_last).any() else _mean(tenth),
-        forgetting=_forgetting(scores, points),
-        unseen_last=_mean(scores.values[points[-1]][:, unseen].ravel()),
-        clients_last=tuple(clients_last.tolist()),
-        self_curve=self_curve,
-        others_curve=others_curve,
-        rounds=tuple(scores.rounds[t] for t in points),
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", open_ended=False, official=_accuracy, strict=_strict_accuracy),
+        Metric("token-F1", open_ended=True, official=_official_f1_of_ids, strict=mean_of(token_f1)),
     )
+}
+"""Name of a metric -> the metric."""
 
 
-class OverSeeds(NamedTuple):
-    """mean: over the seeds. standard_error: sample standard deviation over the root of their number; NaN for one."""
-
-    mean: float
-    standard_error: float
-
-
-def over_seeds(values: Sequence[float]) -> OverSeeds:
-    """Mean and standard error of one number over the seeds of an experiment."""
-    spread = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return OverSeeds(_mean(values), spread)
+def metric_of(name: str, task: str) -> Metric:
+    """The metric that a task names. DrakeError for one that is not in METRICS."""
+    if name not in METRICS:
+        known = " and ".join(repr(known) for known in METRICS)
+        raise DrakeError(f"task {task} has the metric {name!r}; known are {known}; correct its column `metric`.")
+    return METRICS[name]

@@ -2,7 +2,7 @@
 
     RUN/predictions/seed-<s>/point-<t>.parquet      t = 0 before training
 
-The harness writes them; scores are read back from them, there and when a submission is checked.
+A run writes them; scores are computed from them, by the run and when stored answers are scored again.
 """
 
 from __future__ import annotations
@@ -68,6 +68,11 @@ prediction_schema = pa.schema(
 def prediction_path(folder: Path | str, seed: int, point: int) -> Path:
     """Where a run folder keeps the answers of one evaluation point."""
     return Path(folder) / "predictions" / f"seed-{seed}" / f"point-{point}.parquet"
+
+
+def point_numbers(points: int, zero_shot: bool) -> range:
+    """The numbers of a run's evaluation points: 1 to `points`, and 0 where it was evaluated before training too."""
+    return range(0 if zero_shot else 1, points + 1)
 
 
 def write_predictions(path: Path | str, rows: Iterable[Prediction]) -> None:

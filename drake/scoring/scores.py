@@ -1,5 +1,5 @@
-"""Scoring room: the one place that turns answers into scores. The evaluation calls it on fresh answers, the check of
-submissions on stored ones, so both must come to the same numbers; neither needs a model.
+"""The one place that turns answers into scores. A run calls it on fresh answers, re-scoring on stored ones, so that
+both come to the same numbers; neither needs a model.
 
     questions = evaluated_questions(benchmark, tasks, eval_records)      # {task: {id: Question}}
     row = answer_row(point, round, client, id, text, question)           # a marked Prediction
@@ -8,22 +8,20 @@ submissions on stored ones, so both must come to the same numbers; neither needs
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from drake.errors import DrakeError
 from drake.scoring.answers import Protocol, score_official, score_strict
-from drake.scoring.metrics import official_f1, token_f1
-from drake.scoring.predictions import Prediction
+from drake.scoring.metrics import MarkedAnswer, metric_of
+from drake.scoring.predictions import Prediction, prediction_path, read_predictions
 
 if TYPE_CHECKING:
     from drake.data.benchmark import Benchmark
-
-ACCURACY, TOKEN_F1 = "accuracy", "token-F1"
 
 
 class Question(NamedTuple):
@@ -42,16 +40,13 @@ class Question(NamedTuple):
 
     @property
     def open_ended(self) -> bool:
-        """Whether the task is scored by F1 instead of a choice. DrakeError for a metric nobody knows."""
-        if self.metric not in (ACCURACY, TOKEN_F1):
-            raise DrakeError(
-                f"task {self.task} has the metric {self.metric!r}; known are {ACCURACY!r} and {TOKEN_F1!r}."
-            )
-        return self.metric == TOKEN_F1
+        """Whether the text of an answer is scored instead of the choice it picks. DrakeError for an unknown metric."""
+        return metric_of(self.metric, self.task).open_ended
 
 
 class Mark(NamedTuple):
-    """What one answer deserves; all None for open-ended questions, whose answers only count together."""
+    """The choice that an answer picks by protocol official, and whether the answer is right by either protocol; all
+    None for open-ended questions."""
 
     picked: str | None
     correct: bool | None
@@ -80,8 +75,8 @@ def evaluated_questions(
     found: dict[str, dict[str, Question]] = {}
     for task in tasks:
         table = benchmark.records(task, "test").select_columns(["id", *Question._fields])
-        rows = islice(table, eval_records) if eval_records else table
-        found[task] = {row["id"]: Question.of(row) for row in rows}
+        rows = cast("Iterable[dict[str, Any]]", table)
+        found[task] = {row["id"]: Question.of(row) for row in islice(rows, eval_records or None)}
     return found
 
 
@@ -110,6 +105,7 @@ def answer_row(
         predicted_ids = gold_ids = None
     elif predicted_ids is None or gold_ids is None:
         raise ValueError(f"the open-ended record {id} needs the token ids of the answer and of the gold answer")
+    picked, correct, strict_correct = mark(text, question)
     return Prediction(
         point=point,
         round=round,
@@ -117,7 +113,9 @@ def answer_row(
         task=question.task,
         id=id,
         text=text,
-        **mark(text, question)._asdict(),
+        picked=picked,
+        correct=correct,
+        strict_correct=strict_correct,
         predicted_ids=None if predicted_ids is None else list(predicted_ids),
         gold_ids=None if gold_ids is None else list(gold_ids),
         gold=question.answer,
@@ -127,9 +125,8 @@ def answer_row(
 def score_rows(rows: Iterable[Prediction], questions: Mapping[str, Question]) -> dict[tuple[int, str], TaskScore]:
     """(client, task) -> TaskScore for all answers of one evaluation point.
 
-    questions: by record id. The texts are marked anew: what the rows say of `picked`, `correct` and `gold` counts for
-    nothing. Choice tasks score the mean of correct answers by either protocol; open-ended ones the official F1 over
-    the token ids of all answers together, and by protocol strict the mean of the word-level `token_f1`.
+    questions: by record id. The texts are marked anew: `picked`, `correct` and `gold` of the rows are not used. How the
+    answers to a task are scored is up to its metric (`drake.scoring.metrics.METRICS`).
     The order of rows matters to no score. Raises DrakeError for a record that `questions` lacks, for a row filed
     under another task than its record's, and for an open-ended row without token ids.
     """
@@ -143,23 +140,53 @@ def score_rows(rows: Iterable[Prediction], questions: Mapping[str, Question]) ->
 
 
 def _task_score(rows: Sequence[Prediction], questions: Mapping[str, Question]) -> TaskScore:
-    count = len(rows)
-    if not questions[rows[0].id].open_ended:
-        marks = [mark(row.text, questions[row.id]) for row in rows]
-        return TaskScore(
-            official=sum(bool(due.correct) for due in marks) / count,
-            strict=sum(bool(due.strict_correct) for due in marks) / count,
-            unparsed=sum(due.picked is None for due in marks) / count,
-            answers=count,
-        )
-    pairs = []
+    first = questions[rows[0].id]
+    metric = metric_of(first.metric, first.task)
+    answers: list[MarkedAnswer] = []
+    picks: list[str | None] = []
     for row in rows:
-        if row.predicted_ids is None or row.gold_ids is None:
+        if metric.open_ended and (row.predicted_ids is None or row.gold_ids is None):
             raise DrakeError(f"the answer of client {row.client} to the open-ended {row.id!r} lacks its token ids.")
-        pairs.append((row.predicted_ids, row.gold_ids))
-    # fsum, because the mean must not depend on the order in which batches were answered.
-    strict = math.fsum(token_f1(row.text, questions[row.id].answer) for row in rows) / count
-    return TaskScore(official=official_f1(pairs), strict=strict, unparsed=None, answers=count)
+        question = questions[row.id]
+        picked, correct, strict_correct = mark(row.text, question)
+        picks.append(picked)
+        answers.append(
+            MarkedAnswer(row.text, question.answer, correct, strict_correct, row.predicted_ids, row.gold_ids)
+        )
+    return TaskScore(
+        official=metric.official(answers),
+        strict=metric.strict(answers),
+        unparsed=None if metric.open_ended else sum(pick is None for pick in picks) / len(rows),
+        answers=len(rows),
+    )
+
+
+class StoredScores:
+    """The scores of one seed's stored answers. Every prediction file is read and scored once, and again only after it
+    was replaced, so that an evaluation point does not read all earlier ones again.
+
+    folder: of the run. questions: by record id, as for `score_rows`.
+    """
+
+    def __init__(self, folder: Path, seed: int, questions: Mapping[str, Question]) -> None:
+        self._folder, self._seed, self._questions = folder, seed, questions
+        self._points: dict[int, tuple[object, dict[tuple[int, str], TaskScore]]] = {}
+
+    def point(self, number: int) -> dict[tuple[int, str], TaskScore]:
+        """`score_rows` of an evaluation point's answers. DrakeError where they are missing or not predictions."""
+        path = prediction_path(self._folder, self._seed, number)
+        version = _version(path)
+        if number not in self._points or self._points[number][0] != version:
+            self._points[number] = version, score_rows(read_predictions(path), self._questions)
+        return self._points[number][1]
+
+
+def _version(path: Path) -> object:
+    """What changes when a file is replaced; None for a missing one."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def score_matrix(

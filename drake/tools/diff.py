@@ -1,4 +1,4 @@
-"""Where two runs first differ: their settings, and then in the order of time losses, messages, relevance, answers."""
+"""Where two runs first differ: in their settings, then in order of time in losses, messages, relevance and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`drake show`: what a run is worth in words, its worst tasks, and wrong answers with the pictures that were seen."""
+"""`drake show`: the scores of a run, its worst tasks, and wrong answers with the pictures that belong to them."""
 
 from __future__ import annotations
 
@@ -35,27 +35,32 @@ class OwnTask(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A wrong answer: the question, what was said, what was right, and the pictures as data URIs."""
+    """A wrong answer: the question, the answer, the gold answer, and the pictures as data URIs."""
 
     id: str
     prompt: str
-    said: str
+    answer: str
     gold: str
     pictures: list[str]
 
 
 def own_tasks(results: Results) -> list[OwnTask]:
     """Every client's own tasks, the worst first, by protocol official."""
-    found = []
+    found: list[OwnTask] = []
+    runs = [run for run in results.runs if run.rounds]
     for client in results.clients:
         for task in client.tasks:
-            runs = [run for run in results.runs if run.rounds]
-            last = [run.scores["official"][-1][client.id][run.tasks.index(task)] for run in runs]
-            before = [_zero_shot(run, client.id, task) for run in runs]
-            if last and None not in last:
-                start = None if None in before else fmean(before)
-                found.append(OwnTask(client.id, client.model, task, fmean(last), start))
+            last = _mean([run.scores["official"][-1][client.id][run.tasks.index(task)] for run in runs])
+            before = _mean([_zero_shot(run, client.id, task) for run in runs])
+            if last is not None:
+                found.append(OwnTask(client.id, client.model, task, last, before))
     return sorted(found, key=lambda own: (own.score, own.task))
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    """The mean; None where a score is missing or there is none."""
+    known = [score for score in scores if score is not None]
+    return fmean(known) if known and len(known) == len(scores) else None
 
 
 def _zero_shot(run: SeedRun, client: int, task: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The commands of this room, found by `drake` through the entry points "drake.commands". Parse, call, print."""
+"""The commands of the leaderboard, found by `drake` through the entry points "drake.commands". Parse, call, print."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
 
     from drake.common.files import replacing
 
-    from . import ranking
+    from . import formats, ranking, terminal
 
     board = ranking.collect(paths or ranking.default_paths(), published)
     for note in board.left_out:
@@ -36,15 +36,15 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
     if format_ == "table" and out is None:
         if board.tables:
             console = Console()
-            console.print(ranking.as_rich(board, console.width))
+            console.print(terminal.as_rich(board, console.width))
         else:
             click.echo("nothing to rank yet; run `drake eval` first, or drop --no-published.")
         return
     text = {
-        "table": ranking.as_text,
-        "markdown": ranking.as_markdown,
-        "csv": ranking.as_csv,
-        "html": ranking.as_html,
+        "table": terminal.as_text,
+        "markdown": formats.as_markdown,
+        "csv": formats.as_csv,
+        "html": formats.as_html,
     }[format_](board)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
@@ -96,11 +96,14 @@ def score(path: Path, data: str | None, write: bool) -> None:
     from rich.console import Console
 
     from drake.cli.tables import summary_table
+    from drake.results import verify
+
+    from .submission import TICKET, check
 
     if write:
-        from .rescoring import rescore
+        from .rescoring import store_rescored
 
-        found = rescore(path, data)
+        found = store_rescored(path, data)
         results = found.after
         click.echo(f"{found.changed} of {found.answers} answers are marked otherwise.")
         for protocol, values in results.summary.items():
@@ -109,8 +112,6 @@ def score(path: Path, data: str | None, write: bool) -> None:
                 if old != new:
                     click.echo(f"{protocol} {name}: {_percent(old)} -> {_percent(new)}")
     else:
-        from .submission import TICKET, check, verify
-
         results = check(path, data) if (path / TICKET).exists() else verify(path, data).results
     Console().print(summary_table(results))
     click.echo("every score follows from the answers.")

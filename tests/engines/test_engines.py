@@ -80,7 +80,7 @@ def alone(setup, tmp_path_factory):
 
 
 def bits(results):
-    return [run.model_dump(exclude={"seconds_train", "seconds_mix", "seconds_eval"}) for run in results.runs]
+    return [run.model_dump(exclude={"seconds_train", "seconds_aggregation", "seconds_eval"}) for run in results.runs]
 
 
 def slots_of(engine: str) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from drake_leaderboard import ranking
+from drake_leaderboard import columns, entries, formats, ranking, terminal
 from drake_leaderboard.commands import leaderboard, submit
 from rich.console import Console
 
@@ -17,7 +17,7 @@ from drake.errors import DrakeError
 from drake.results import load
 
 Fabricate = Callable[..., Path]
-TITLE = "DRAKE mini · dynamic · model (even:model) · preset mini (9141d433) · data f1f1f1f1"
+TITLE = "DRAKE mini · dynamic · model (even:model) · preset mini (9141d433) · evaluated aggregated · data f1f1f1f1"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_equal_self_is_settled_by_others(board: ranking.Board) -> None:
     (rows,) = board.tables.values()
     first = rows[0]
     better_others = {**first.scores, "others_last": first.scores["others_last"].model_copy(update={"mean": 2.0})}
-    rival = ranking.Row(**{**vars(first), "method": "zz", "scores": better_others})
+    rival = entries.Row(**{**vars(first), "method": "zz", "scores": better_others})
     (order,) = ranking.ranked([first, rival]).values()
     assert [entry.method for entry in order] == ["zz", "fedmosaic"]
 
@@ -54,7 +54,7 @@ def test_traffic_and_time_are_per_client_and_round_and_per_seed(board: ranking.B
 
 
 def test_markdown_holds_percent_with_two_decimals(board: ranking.Board, fabricate: Fabricate) -> None:
-    text = ranking.as_markdown(board)
+    text = formats.as_markdown(board)
     lines = text.splitlines()
     assert lines[0] == f"## {TITLE}"
     assert lines[2].startswith("| # | Method | Self A\\_last | Self A\\_AUC | Others A\\_last |")
@@ -64,11 +64,11 @@ def test_markdown_holds_percent_with_two_decimals(board: ranking.Board, fabricat
     assert "| dit\\|to |" in lines[5]
     assert " ± " in lines[5]
     assert " ± " not in lines[4]
-    assert {line.replace("\\|", "").count("|") for line in lines[2:7]} == {len(ranking.COLUMNS) + 1}
+    assert {line.replace("\\|", "").count("|") for line in lines[2:7]} == {len(columns.COLUMNS) + 1}
 
 
 def test_csv_holds_fractions_and_plain_numbers(board: ranking.Board) -> None:
-    rows = list(csv.DictReader(io.StringIO(ranking.as_csv(board))))
+    rows = list(csv.DictReader(io.StringIO(formats.as_csv(board))))
     assert [row["method"] for row in rows] == ["fedmosaic", "dit|to", "sft"]
     (entries,) = board.tables.values()
     assert float(rows[0]["self_last"]) == entries[0].scores["self_last"].mean
@@ -81,7 +81,7 @@ def test_csv_holds_fractions_and_plain_numbers(board: ranking.Board) -> None:
 def test_a_narrow_terminal_drops_columns_and_says_so(board: ranking.Board) -> None:
     def shown(width: int) -> str:
         out = io.StringIO()
-        Console(file=out, width=width).print(ranking.as_rich(board, width))
+        Console(file=out, width=width).print(terminal.as_rich(board, width))
         return out.getvalue()
 
     narrow, wide = shown(80), shown(160)
@@ -90,17 +90,17 @@ def test_a_narrow_terminal_drops_columns_and_says_so(board: ranking.Board) -> No
     assert "no room" not in wide
     assert "b-best" in wide
     (rows,) = board.tables.values()
-    score = ranking.percent(rows[1].scores["self_last"])
-    assert all(score in shown(columns) for columns in range(60, 161))  # on one line, error included
-    assert ranking.as_text(board).splitlines()[0] == next(iter(board.tables)).title
+    score = columns.percent(rows[1].scores["self_last"])
+    assert all(score in shown(width) for width in range(60, 161))  # on one line, error included
+    assert terminal.as_text(board).splitlines()[0] == next(iter(board.tables)).title
 
 
 def test_the_page_escapes_what_runs_call_themselves(fabricate: Fabricate) -> None:
     run = fabricate(method="<script>alert(1)</script>")
-    page = ranking.as_html(ranking.collect([run]))
+    page = formats.as_html(ranking.collect([run]))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
-    assert page.count("<section") == page.count("<li>") == 1 + len({row.track for row in ranking.published_rows()})
+    assert page.count("<section") == page.count("<li>") == 1 + len({row.track for row in entries.published_rows()})
     assert "as published" in page
 
 
@@ -108,9 +108,9 @@ def test_published_results_stand_in_tracks_of_their_own_after_the_runs(fabricate
     tables = ranking.collect([fabricate()]).tables
     assert [track.published for track in tables] == [False] + [True] * (len(tables) - 1)
     table = next(rows for track, rows in tables.items() if "Table 2" in track.title)
-    assert (table[0].method, ranking.percent(table[0].scores["self_last"])) == ("FedMosaic", "67.86 ± 0.51")
+    assert (table[0].method, columns.percent(table[0].scores["self_last"])) == ("FedMosaic", "67.86 ± 0.51")
     assert [row.method for row in table[:3]] == ["FedMosaic", "FedIT", "SFT"]
-    assert {ranking.percent(row.scores["self_auc"]) for row in table} == {""}
+    assert {columns.percent(row.scores["self_auc"]) for row in table} == {""}
 
 
 def test_runs_on_other_data_or_presets_are_not_compared(fabricate: Fabricate) -> None:
@@ -151,7 +151,7 @@ def test_a_path_without_results_is_one_sentence(tmp_path: Path) -> None:
     [(None, ""), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e6, "2.5 MB"), (3e12, "3000.0 GB")],
 )
 def test_bytes_are_shown_with_decimal_units(count: float | None, shown: str) -> None:
-    assert ranking.readable_bytes(count) == shown
+    assert columns.readable_bytes(count) == shown
 
 
 def test_the_commands_rank_and_submit(fabricate: Fabricate, tmp_path: Path) -> None:

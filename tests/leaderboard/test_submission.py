@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from drake_leaderboard import submission
-from drake_leaderboard.tokens import TokenCheck
+from drake_leaderboard.commands import score
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
+import drake
 from drake.errors import DrakeError
-from drake.results import Results, aggregate, load, save, score_table, seed_summary
+from drake.results import Results, aggregate, load, save, score_table, seed_summary, verify
 from drake.scoring.answers import PROTOCOLS
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
+from drake.scoring.token_ids import TokenCheck
 
 Fabricate = Callable[..., Path]
 
@@ -79,7 +82,7 @@ def test_a_raised_zero_shot_score_is_refused(fabricate: Fabricate) -> None:
 
     _falsify(run, change)
     with pytest.raises(DrakeError, match=r"strict score of client 1 on Colour-0 .*point 0"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_a_score_that_was_blanked_out_is_refused(fabricate: Fabricate) -> None:
@@ -90,7 +93,7 @@ def test_a_score_that_was_blanked_out_is_refused(fabricate: Fabricate) -> None:
 
     _falsify(run, change)
     with pytest.raises(DrakeError, match=r"is None in the results; the answers give 0.75"):
-        submission.verify(run)
+        verify(run)
 
 
 @pytest.mark.parametrize("level", ["seed", "run"])
@@ -105,7 +108,7 @@ def test_a_raised_average_is_refused(fabricate: Fabricate, level: str) -> None:
 
     _falsify(run, change)
     with pytest.raises(DrakeError, match=r"summary\.official\.self_last.* is 0\.99"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_a_tampered_curve_is_refused(fabricate: Fabricate) -> None:
@@ -116,7 +119,7 @@ def test_a_tampered_curve_is_refused(fabricate: Fabricate) -> None:
 
     _falsify(run, change)
     with pytest.raises(DrakeError, match=r"summary\.strict\.self_curve"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_an_answer_marked_better_than_its_text_is_refused(fabricate: Fabricate) -> None:
@@ -125,7 +128,7 @@ def test_an_answer_marked_better_than_its_text_is_refused(fabricate: Fabricate) 
         run, lambda rows: [row._replace(correct=True, picked=row.gold) if row.correct is False else row for row in rows]
     )
     with pytest.raises(DrakeError, match=r"the text 'cloud' is marked .*it deserves"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_a_text_corrected_afterwards_is_refused(fabricate: Fabricate) -> None:
@@ -138,21 +141,21 @@ def test_a_text_corrected_afterwards_is_refused(fabricate: Fabricate) -> None:
 
     _change_rows(run, correct)
     with pytest.raises(DrakeError, match=r"is 0.75 in the results; the answers give 1.0"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_another_gold_answer_is_refused(fabricate: Fabricate) -> None:
     run = fabricate()
     _change_rows(run, lambda rows: [rows[0]._replace(gold="blue"), *rows[1:]])
     with pytest.raises(DrakeError, match="gold answer 'blue', the dataset has 'red'"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_a_missing_answer_is_refused(fabricate: Fabricate) -> None:
     run = fabricate()
     _change_rows(run, lambda rows: rows[:-1])
     with pytest.raises(DrakeError, match="client 1 lacks 1 answers for Words-0, first Words-0/test/000003"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_a_task_left_out_altogether_is_refused(fabricate: Fabricate) -> None:
@@ -165,21 +168,21 @@ def test_a_task_left_out_altogether_is_refused(fabricate: Fabricate) -> None:
     _falsify(run, change)
     _change_rows(run, lambda rows: [row for row in rows if (row.client, row.task) != (0, "Words-0")])
     with pytest.raises(DrakeError, match="client 0 was not asked about Words-0 at point 2"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_an_answer_given_twice_is_refused(fabricate: Fabricate) -> None:
     run = fabricate()
     _change_rows(run, lambda rows: [*rows, rows[0]])
     with pytest.raises(DrakeError, match="answered twice"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_an_answer_to_a_record_that_is_not_scored_is_refused(fabricate: Fabricate) -> None:
     run = fabricate()  # the task has a fifth record; eval_records is four
     _change_rows(run, lambda rows: [*rows, rows[0]._replace(id="Colour-0/test/000004")])
     with pytest.raises(DrakeError, match="no record that task Colour-0 is scored on"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_missing_and_extra_prediction_files_are_refused(fabricate: Fabricate) -> None:
@@ -188,24 +191,24 @@ def test_missing_and_extra_prediction_files_are_refused(fabricate: Fabricate) ->
     extra.parent.mkdir()
     extra.write_bytes(first.read_bytes())
     with pytest.raises(DrakeError, match=r"1 too many, the first predictions/seed-1/point-0.parquet"):
-        submission.verify(run)
+        verify(run)
     extra.unlink()
     first.unlink()
     with pytest.raises(DrakeError, match=r"1 missing, the first predictions/seed-0/point-1.parquet"):
-        submission.verify(run)
+        verify(run)
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted"])
 def test_an_unfinished_run_is_refused(fabricate: Fabricate, status: str) -> None:
     with pytest.raises(DrakeError, match=f"is {status}, not complete"):
-        submission.verify(fabricate(status=status))
+        verify(fabricate(status=status))
 
 
 def test_other_data_are_refused(fabricate: Fabricate, benchmark: object, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fabricate()
     monkeypatch.setattr(type(benchmark), "fingerprint", "00" * 32)
     with pytest.raises(DrakeError, match=r"fingerprint f1f1.*0000"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_clients_with_easier_tasks_are_refused(
@@ -214,7 +217,7 @@ def test_clients_with_easier_tasks_are_refused(
     run = fabricate()
     monkeypatch.setattr(type(benchmark), "clients", (("Colour-0", "Shape-0"), ("Colour-1", "Words-0")))
     with pytest.raises(DrakeError, match="other tasks than those of the dataset"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_a_run_that_stops_before_all_tasks_have_begun_is_refused(fabricate: Fabricate) -> None:
@@ -225,7 +228,7 @@ def test_a_run_that_stops_before_all_tasks_have_begun_is_refused(fabricate: Fabr
 
     _falsify(run, change)
     with pytest.raises(DrakeError, match="Words-0 has not begun by the last point"):
-        submission.verify(run)
+        verify(run)
 
 
 def test_a_file_changed_after_submission_is_found(fabricate: Fabricate, tmp_path: Path) -> None:
@@ -234,7 +237,7 @@ def test_a_file_changed_after_submission_is_found(fabricate: Fabricate, tmp_path
     with pytest.raises(DrakeError, match=r"results.json was changed after it was submitted"):
         submission.check(out)
     (out / "notes.txt").write_text("extra")
-    with pytest.raises(DrakeError, match=r"1 too many, the first notes.txt"):
+    with pytest.raises(DrakeError, match=r"holds 1 files too many, the first notes.txt"):
         submission.check(out)
 
 
@@ -250,7 +253,7 @@ def test_a_mini_suite_is_built_again_from_the_sizes_in_the_results(
         results.data.seed = 7
 
     _falsify(run, forget_path)
-    submission.verify(run)
+    verify(run)
     assert asked == [{"seed": 7, "train": 40, "test": 5, "public_per_world": 3}]
 
 
@@ -272,7 +275,7 @@ def test_token_ids_are_held_against_the_tokenizer(words: str) -> None:
     check = TokenCheck({words: "1"})
     check.verify(_open_ended("tree", [2], "cup", [1]), words, "here")
     assert not check.unchecked
-    with pytest.raises(DrakeError, match="the token ids say 'cup', the text is 'tree'"):
+    with pytest.raises(DrakeError, match="the token ids stand for 'cup', the text is 'tree'"):
         check.verify(_open_ended("tree", [1], "cup", [1]), words, "here")
     with pytest.raises(DrakeError, match=r"\[2\] are not those of the gold answer 'cup'"):
         check.verify(_open_ended("tree", [2], "cup", [2]), words, "here")
@@ -284,7 +287,39 @@ def test_without_a_tokenizer_ids_must_at_least_agree_with_each_other() -> None:
     check = TokenCheck({"nowhere": "1"})
     check.verify(_open_ended("tree", [2], "cup", [1]), "nowhere", "here")
     assert check.unchecked == {"nowhere"}
-    with pytest.raises(DrakeError, match="the token ids say 'tree', the text is 'boat'"):
+    with pytest.raises(DrakeError, match="the token ids stand for 'tree', the text is 'boat'"):
         check.verify(_open_ended("boat", [2], "cup", [1]), "nowhere", "here")
     with pytest.raises(DrakeError, match=r"\[3\] are not those of the gold answer 'cup'"):
         check.verify(_open_ended("tree", [2], "cup", [3]), "nowhere", "here")
+
+
+def test_scoring_again_gives_the_scores_of_the_answers_whatever_the_results_hold(fabricate: Fabricate) -> None:
+    run = fabricate()
+    honest = load(run)
+
+    def raise_one(results: Results) -> None:
+        results.runs[0].scores["official"][1][0][0] = 1.0
+        results.summary["official"]["self_last"].mean = 0.99
+
+    _falsify(run, raise_one)
+    _change_rows(run, lambda rows: [row._replace(correct=None if row.correct is None else False) for row in rows])
+    assert drake.score(run) == honest
+    assert load(run) != honest
+
+
+def test_scoring_again_needs_every_answer(fabricate: Fabricate) -> None:
+    run = fabricate()
+    _change_rows(run, lambda rows: rows[:-1])
+    with pytest.raises(DrakeError, match="client 1 lacks 1 answers for Words-0"):
+        drake.score(run)
+
+
+def test_the_score_command_prints_the_averages_and_refuses_others(fabricate: Fabricate, tmp_path: Path) -> None:
+    out = submission.submit(fabricate(), tmp_path / "out")
+    found = CliRunner().invoke(score, [str(out)], catch_exceptions=False)
+    assert "every score follows from the answers." in found.output
+    run = fabricate("other")
+    _falsify(run, lambda results: setattr(results.summary["official"]["self_last"], "mean", 0.99))
+    refused = CliRunner().invoke(score, [str(run)])
+    assert isinstance(refused.exception, DrakeError)
+    assert "summary.official.self_last.mean is 0.99" in str(refused.exception)

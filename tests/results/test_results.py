@@ -1,4 +1,4 @@
-"""results.json and the prediction tables: what is written is what is read, and nonsense is one sentence."""
+"""results.json: what is written is what is read, older files are migrated, and nonsense is one sentence."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from drake.errors import DrakeError
@@ -23,21 +22,13 @@ from drake.results import (
     SeedRun,
     Traffic,
     aggregate,
-    estimate,
     load,
     save,
     score_table,
     seed_summary,
 )
+from drake.results.schema import JSON_SCHEMA, json_schema
 from drake.runs.provenance import environment
-from drake.scoring.predictions import (
-    Prediction,
-    prediction_path,
-    prediction_schema,
-    read_predictions,
-    write_predictions,
-)
-from drake.scoring.scores import Question, TaskScore, answer_row, score_matrix, score_rows, unparsed_rate
 
 CLIENTS = [ClientInfo(id=0, model="s", tasks=["a"]), ClientInfo(id=1, model="m", tasks=["b"])]
 
@@ -55,7 +46,9 @@ def _run(seed: int = 0, last: float = 0.5) -> SeedRun:
         summary={},
         traffic=[Traffic(round=1, client=0, direction="up", kind="adapter", bytes=12)],
         seconds_train=1.5,
+        seconds_aggregation=0.25,
         seconds_eval=0.5,
+        flops=None,
         train_loss=[[0.7, None], [0.6, 0.5]],
         relevance=[None, [[1.0, 0.25], [0.25, 1.0]]],
     )
@@ -70,6 +63,7 @@ def _results(*runs: SeedRun, **changes: Any) -> Results:
         "method": MethodInfo(
             name="fedmosaic", reference="é", options={"gate": "scalar"}, relative_cost=1.06, local_steps=94, batch=4
         ),
+        "evaluate_at": "trained",
         "preset": "quick",
         "config": {"eval_records": 0, "nested": {"list": [1, 2.5, None, "x"]}},
         "data": DataInfo(name="mini", source="mini", fingerprint="ab", split="dynamic", seed=0, path=None),
@@ -115,10 +109,6 @@ def test_summaries_are_aggregated_with_their_standard_error() -> None:
     assert aggregate([]) == {}
 
 
-def test_one_seed_has_no_standard_error() -> None:
-    assert estimate([0.5, None]).model_dump() == {"mean": 0.5, "stderr": None, "n": 1}
-
-
 def test_a_folder_without_results_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DrakeError, match=r"holds no results\.json"):
         load(tmp_path)
@@ -130,8 +120,15 @@ def test_a_folder_without_results_is_one_sentence(tmp_path: Path) -> None:
         ("{", "cannot be read as JSON"),
         ("[1]", "has no schema_version"),
         ('{"name": "x"}', "has no schema_version"),
-        ('{"schema_version": 99}', "schema version 99, this drake reads up to 1"),
+        (
+            '{"schema_version": 99}',
+            "schema version 99, but .* reads up to 2; install a newer version",
+        ),
+        ('{"schema_version": true}', "has no schema_version"),
+        ('{"schema_version": 0}', "has no schema_version"),
         ('{"schema_version": 1}', "is not valid at status"),
+        ('{"schema_version": 1, "runs": [1], "environment": {"machine": []}}', "is not valid at status"),
+        ('{"schema_version": 2}', "is not valid at status"),
     ],
 )
 def test_files_that_are_no_results_are_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
@@ -184,79 +181,54 @@ def test_the_environment_names_versions_and_machine() -> None:
     assert (found.git_commit is None) == (found.git_dirty is None)
 
 
-ROWS = [
-    Prediction(1, 5, 0, "a", "a/test/000000", "red.", "red", True, True, None, None, "red"),
-    Prediction(1, 5, 0, "b", "b/test/000000", "üç", None, None, None, [3, 1], [], "three"),
-]
+def _as_version_1(content: dict[str, Any], with_optional_keys: bool) -> dict[str, Any]:
+    """The content of a results file as versions of drake with schema 1 wrote it, the first ones without the keys that
+    were added under schema 1."""
+    del content["evaluate_at"]
+    content["schema_version"] = 1
+    for run in content["runs"]:
+        run["seconds_mix"] = run.pop("seconds_aggregation")
+    if not with_optional_keys:
+        del content["environment"]["machine"]["processes"]
+        for run in content["runs"]:
+            del run["seconds_mix"], run["flops"], run["relevance"]
+    return content
 
 
-def test_predictions_round_trip_with_the_same_bytes(tmp_path: Path) -> None:
-    path = prediction_path(tmp_path, 3, 1)
-    assert path == tmp_path / "predictions" / "seed-3" / "point-1.parquet"
-    write_predictions(path, ROWS)
-    assert read_predictions(path) == ROWS
-    assert pq.read_schema(path).equals(prediction_schema)
-    write_predictions(tmp_path / "again.parquet", iter(ROWS))
-    assert (tmp_path / "again.parquet").read_bytes() == path.read_bytes()
-    write_predictions(tmp_path / "none.parquet", [])
-    assert read_predictions(tmp_path / "none.parquet") == []
+def test_results_of_schema_1_still_load(tmp_path: Path) -> None:
+    results = _results(_run(), evaluate_at="aggregated")
+    path = save(results, tmp_path)
+    written = path.read_text()
+    path.write_text(json.dumps(_as_version_1(json.loads(written), with_optional_keys=True)))
+    assert load(tmp_path) == results
+    path.write_text(json.dumps(_as_version_1(json.loads(written), with_optional_keys=False)))
+    found = load(tmp_path)
+    assert (found.schema_version, found.evaluate_at, found.environment.machine.processes) == (2, "aggregated", 1)
+    run = found.runs[0]
+    assert (run.seconds_aggregation, run.flops, run.relevance) == (None, None, None)
+    assert run.scores == results.runs[0].scores
+    assert json.loads(save(found, tmp_path).read_text())["schema_version"] == 2
 
 
-def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DrakeError, match="has no text"):
-        write_predictions(tmp_path / "x.parquet", [ROWS[0]._replace(text=None)])
-    with pytest.raises(DrakeError, match="does not fit"):
-        write_predictions(tmp_path / "x.parquet", [ROWS[0]._replace(client="zero")])
-    assert list(tmp_path.iterdir()) == []
+def test_every_key_of_schema_2_is_needed(tmp_path: Path) -> None:
+    path = save(_results(_run()), tmp_path)
+    written = path.read_text()
+    for key in ("evaluate_at", "preset", "summary"):
+        content = json.loads(written)
+        del content[key]
+        path.write_text(json.dumps(content))
+        with pytest.raises(DrakeError, match=f"is not valid at {key}: Field required"):
+            load(tmp_path)
 
 
-def test_files_that_are_no_predictions_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DrakeError, match="are missing"):
-        read_predictions(tmp_path / "absent.parquet")
-    (tmp_path / "text.parquet").write_text("no parquet")
-    with pytest.raises(DrakeError, match="is no Parquet file"):
-        read_predictions(tmp_path / "text.parquet")
-    pq.write_table(pa.table({"point": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(DrakeError, match="does not have the columns"):
-        read_predictions(tmp_path / "other.parquet")
-
-
-CHOICE = Question("a", "<image>\nWhat?\nChoice list:[red, blue]. Your answer is:", ("red", "blue"), "red", "accuracy")
-OPEN = Question("b", "<image>\nHow many? Answer with a single word or a number.", (), "three", "token-F1")
-
-
-def test_one_function_scores_choices_and_open_questions() -> None:
-    questions = {"1": CHOICE, "2": CHOICE._replace(answer="blue"), "3": CHOICE, "4": OPEN, "5": OPEN}
-    rows = [
-        answer_row(1, 5, 0, "1", "It is red", CHOICE),  # the official matcher finds it, the strict one does not
-        answer_row(1, 5, 0, "2", "blue", questions["2"]),
-        answer_row(1, 5, 0, "3", "mauve", CHOICE),
-        answer_row(1, 5, 1, "4", "the three", OPEN, [7, 8], [8]),
-        answer_row(1, 5, 1, "5", "four", OPEN, [9], [8]),
-    ]
-    assert [row.picked for row in rows] == ["red", "blue", None, None, None]
-    assert [row.correct for row in rows] == [True, True, False, None, None]
-    scores = score_rows(reversed(rows), questions)
-    assert scores[0, "a"] == TaskScore(official=2 / 3, strict=1 / 3, unparsed=1 / 3, answers=3)
-    # counters start at generated 1, matched 1, gold 0: precision 2/4, recall 2/2
-    assert scores[1, "b"] == TaskScore(official=pytest.approx(2 / 3), strict=0.5, unparsed=None, answers=2)
-    assert unparsed_rate(scores.values()) == 1 / 3
-    assert unparsed_rate([scores[1, "b"]]) == 0.0
-    assert score_matrix(scores, 2, ["a", "b"], "strict") == [[1 / 3, None], [None, 0.5]]
-
-
-def test_scores_ignore_what_a_row_claims() -> None:
-    row = answer_row(1, 5, 0, "1", "blue", CHOICE)._replace(picked="red", correct=True, gold="blue")
-    assert score_rows([row], {"1": CHOICE})[0, "a"].official == 0.0
-
-
-def test_answers_that_belong_to_no_question_are_refused() -> None:
-    row = answer_row(1, 5, 0, "1", "blue", CHOICE)
-    with pytest.raises(DrakeError, match="belongs to no record"):
-        score_rows([row], {})
-    with pytest.raises(DrakeError, match="belongs to no record"):
-        score_rows([row._replace(task="other")], {"1": CHOICE})
-    with pytest.raises(DrakeError, match="lacks its token ids"):
-        score_rows([row._replace(task="b")], {"1": OPEN})
-    with pytest.raises(DrakeError, match="metric 'bleu'"):
-        score_rows([row], {"1": CHOICE._replace(metric="bleu")})
+def test_the_json_schema_in_the_package_is_that_of_the_models(tmp_path: Path) -> None:
+    schema = json.loads(JSON_SCHEMA.read_text(encoding="utf-8"))
+    assert schema == json_schema(), "raise SCHEMA_VERSION if it was released, then run python -m drake.results.schema"
+    content = json.loads(save(_results(_run()), tmp_path).read_text())
+    jsonschema.validate(content, schema)
+    for key, wrong in (("evaluate_at", "sometimes"), ("surprise", 1), ("schema_version", 1)):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(content | {key: wrong}, schema)
+    parts = [part["properties"] for part in schema["$defs"].values() if "properties" in part]
+    documented = [key for part in parts for key in part.values()]
+    assert all("description" in key for key in [*documented, *schema["properties"].values()])

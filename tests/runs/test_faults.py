@@ -22,7 +22,7 @@ def setup(micro_backbones, micro_data):
 
 
 def bits(results):
-    return [run.model_dump(exclude={"seconds_train", "seconds_mix", "seconds_eval"}) for run in results.runs]
+    return [run.model_dump(exclude={"seconds_train", "seconds_aggregation", "seconds_eval"}) for run in results.runs]
 
 
 def test_ten_kills_at_random_moments_change_nothing(setup, tmp_path):

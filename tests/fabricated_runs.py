@@ -96,6 +96,7 @@ def fabricate(tmp_path: Path, benchmark: HandMadeBenchmark) -> Fabricate:
             "method": MethodInfo(
                 name=method, reference="A paper", options={}, relative_cost=1.0, local_steps=8, batch=16
             ),
+            "evaluate_at": "aggregated",
             "preset": "mini",
             "config": {"eval_records": RECORDS, "data": {"train": 1, "test": 1, "public_per_world": 1}},
             "data": DataInfo(
@@ -117,7 +118,7 @@ def fabricate(tmp_path: Path, benchmark: HandMadeBenchmark) -> Fabricate:
                 packages={"numpy": "2.0"},
                 git_commit=None,
                 git_dirty=None,
-                machine=Machine(cpu="a processor", cores=2, threads=1),
+                machine=Machine(cpu="a processor", cores=2, threads=1, processes=1),
                 device="cpu",
                 dtype="float32",
             ),
@@ -178,8 +179,10 @@ def _seed_run(
             for direction in ("up", "down")
         ],
         seconds_train=90.0,
+        seconds_aggregation=None,
         seconds_eval=30.0,
         flops=1.5e12 + seed * 1e12,
         train_loss=[[1.0, None]] * ROUNDS[-1],
+        relevance=None,
     )
     return run.model_copy(update={"summary": {p: seed_summary(score_table(run, p, clients)) for p in PROTOCOLS}})

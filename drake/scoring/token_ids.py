@@ -1,7 +1,7 @@
-"""Token ids of open-ended answers, checked against the tokenizer of the model that is said to have answered.
+"""Token ids of open-ended answers, checked against the tokenizer of the model that is claimed to have answered.
 
-The official F1 rests on ids, not on texts, so ids that do not belong to their text would be an invented score. Called
-by `submission.py` only.
+The official F1 is computed from ids, not from texts, so ids that do not belong to their text would be an invented
+score. Called when stored answers are scored again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TokenCheck:
             text = tokenizer.decode(predicted, skip_special_tokens=True).strip()
             ids = tuple(gold_ids(tokenizer, row.gold))
         if text != row.text:
-            raise DrakeError(f"{where}: the token ids say {text!r}, the text is {row.text!r}.")
+            raise DrakeError(f"{where}: the token ids stand for {text!r}, the text is {row.text!r}.")
         if ids != gold:
             raise DrakeError(f"{where}: the token ids {list(gold)} are not those of the gold answer {row.gold!r}.")
 

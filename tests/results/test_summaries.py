@@ -1,0 +1,149 @@
+"""From a[t,i,k] to the reported numbers."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drake.errors import DrakeError
+from drake.results import ScoreTable, estimate, seed_summary
+
+
+def example() -> ScoreTable:
+    """Two clients with two tasks each, a zero-shot point, two phases, and one unseen task."""
+    values = np.array(
+        [
+            [[0.9, 0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, 0.9, 0.9]],  # zero-shot: enters no average
+            [[0.8, 0.1, 0.4, 0.2, 0.5], [0.3, 0.1, 0.6, 0.2, 0.7]],
+            [[0.6, 0.7, 0.5, 0.1, 0.6], [0.2, 0.4, 0.8, 0.5, 0.8]],
+        ]
+    )
+    own = (("a0", "a1"), ("b0", "b1"))
+    first, all_begun = frozenset({"a0", "b0"}), frozenset({"a0", "a1", "b0", "b1"})
+    return ScoreTable(values, ("a0", "a1", "b0", "b1", "new"), own, (frozenset(), first, all_begun), (0, 5, 10))
+
+
+def test_summary_of_an_example_worked_out_by_hand():
+    found = seed_summary(example())
+    # begun after round 5: a0, b0. Self: client a 0.8, client b 0.6. Others: a on b0 0.4, b on a0 0.3.
+    assert found.self_curve == pytest.approx((0.7, 0.65))
+    assert found.others_curve == pytest.approx((0.35, 0.3))
+    # after round 10. Self: (0.6 + 0.7)/2 and (0.8 + 0.5)/2. Others: (0.5 + 0.1)/2 and (0.2 + 0.4)/2.
+    assert found.self_last == pytest.approx(0.65)
+    assert found.self_auc == pytest.approx(0.675)
+    assert found.others_last == pytest.approx(0.3)
+    assert found.others_auc == pytest.approx(0.325)
+    assert found.clients_last == pytest.approx((0.65, 0.65))
+    assert found.clients_std == pytest.approx(0.0)
+    assert found.worst_decile == pytest.approx(0.65)
+    # a0 fell from 0.8 to 0.6, b0 rose from 0.6 to 0.8; a1 and b1 have no earlier score
+    assert found.forgetting == pytest.approx(0.0)
+    assert found.unseen_last == pytest.approx(0.7)
+
+
+def test_forgetting_takes_the_best_earlier_score_and_no_score_from_before_the_task_began():
+    values = np.array([[[0.5, 0.9]], [[0.8, 0.4]], [[0.6, 0.3]]])
+    begun = (frozenset({"x"}), frozenset({"x", "y"}), frozenset({"x", "y"}))
+    found = seed_summary(ScoreTable(values, ("x", "y"), (("x", "y"),), begun, (5, 10, 15)))
+    assert found.forgetting == pytest.approx(((0.8 - 0.6) + (0.4 - 0.3)) / 2)
+    assert found.others_last is None  # there is no other client
+
+
+def test_worst_decile_and_spread_of_eleven_clients():
+    scores = np.arange(11) / 10
+    names = tuple(f"t{i}" for i in range(11))
+    table = ScoreTable(np.diag(scores)[None], names, tuple((n,) for n in names), (frozenset(names),), (1,))
+    found = seed_summary(table)
+    assert found.worst_decile == pytest.approx(0.05)  # a tenth of 11, rounded up: two clients
+    assert found.clients_std == pytest.approx(np.std(scores))
+    assert found.forgetting is None
+
+
+def test_a_missing_score_makes_only_what_needs_it_nan():
+    table = example()
+    values = table.values.copy()
+    values[1, 0, 2] = np.nan  # client a on b0 after round 5: Others at the first point
+    values[1, 1, 1] = np.nan  # a1 has not begun by then: nothing needs it
+    values[2, 0, 4] = np.nan  # an unseen task
+    found = seed_summary(replace(table, values=values))
+    assert found.others_auc is None
+    assert found.unseen_last is None
+    assert found.others_last == pytest.approx(0.3)
+    assert found.self_auc == pytest.approx(0.675)
+    values[2, 1, 3] = np.nan  # client b on its own b1 at the end
+    found = seed_summary(replace(table, values=values))
+    assert found.self_last is None
+    assert found.worst_decile is None
+    assert found.clients_std is None
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"values": np.zeros((3, 2, 4))}, "shape"),
+        ({"tasks": ("a0", "a1", "b0", "b1", "b1")}, "two columns"),
+        ({"own": (("a0", "a1"), ("b0", "elsewhere"))}, "'elsewhere' has no column"),
+        ({"rounds": (0, 10, 5)}, "ascend"),
+        ({"begun": (frozenset(),)}, "begun"),
+    ],
+)
+def test_tables_that_do_not_fit_together_are_refused(change, why):
+    with pytest.raises(DrakeError, match=why):
+        replace(example(), **change)
+
+
+def test_a_table_with_the_zero_shot_point_alone_has_no_summary():
+    table = example()
+    with pytest.raises(DrakeError, match="after training"):
+        seed_summary(replace(table, values=table.values[:1], begun=table.begun[:1], rounds=(0,)))
+
+
+@st.composite
+def tables(draw) -> ScoreTable:
+    clients, per_client, points = draw(st.integers(2, 5)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    own = tuple(tuple(f"{i}-{k}" for k in range(per_client)) for i in range(clients))
+    names = tuple(name for tasks in own for name in tasks)
+    size = points * clients * len(names)
+    values = np.array(draw(st.lists(st.floats(0, 1), min_size=size, max_size=size)))
+    begun = tuple(frozenset(name for tasks in own for name in tasks[: min(t + 1, per_client)]) for t in range(points))
+    shape = (points, clients, len(names))
+    return ScoreTable(values.reshape(shape), names, own, begun, tuple(range(1, points + 1)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(table=tables())
+def test_every_average_lies_between_the_lowest_and_the_highest_score(table):
+    found = seed_summary(table)
+    low, high = table.values.min() - 1e-12, table.values.max() + 1e-12
+    for name in ("self_last", "self_auc", "others_last", "others_auc", "worst_decile"):
+        assert low <= getattr(found, name) <= high
+    assert found.worst_decile <= found.self_last + 1e-12
+    assert found.clients_std <= (high - low) / 2 + 1e-12
+
+
+@settings(max_examples=40, deadline=None)
+@given(table=tables(), data=st.data())
+def test_the_order_of_clients_and_of_columns_changes_no_mean(table, data):
+    clients = data.draw(st.permutations(range(len(table.own))))
+    columns = data.draw(st.permutations(range(len(table.tasks))))
+    shuffled = ScoreTable(
+        table.values[:, clients][:, :, columns],
+        tuple(table.tasks[k] for k in columns),
+        tuple(table.own[i] for i in clients),
+        table.begun,
+        table.rounds,
+    )
+    before, after = seed_summary(table), seed_summary(shuffled)
+    for name in ("self_last", "self_auc", "others_last", "others_auc", "clients_std", "worst_decile", "forgetting"):
+        assert getattr(after, name) == pytest.approx(getattr(before, name), abs=1e-12, nan_ok=True)
+    assert [after.clients_last[clients.index(i)] for i in range(len(clients))] == pytest.approx(before.clients_last)
+
+
+def test_estimates_give_the_mean_and_its_standard_error():
+    found = estimate([0.6, None, 0.7, 0.8])
+    assert (found.mean, found.stderr, found.n) == (pytest.approx(0.7), pytest.approx(0.1 / math.sqrt(3)), 3)
+    assert estimate([0.5, None]).model_dump() == {"mean": 0.5, "stderr": None, "n": 1}
+    assert estimate([None]).model_dump() == {"mean": None, "stderr": None, "n": 0}

@@ -1,0 +1,50 @@
+"""Who may import whom: the contracts in pyproject.toml hold, and imports stay light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from importlinter.cli import lint_imports_command
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    found = CliRunner().invoke(lint_imports_command, ["--no-cache"])
+    assert found.exit_code == 0, found.output
+    assert f"Contracts: {len(contracts)} kept, 0 broken." in found.output
+    assert len(contracts) == 4
+
+
+def test_an_import_of_a_higher_layer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (ROOT / "pyproject.toml").read_text()
+    swapped = settings.replace('"drake.cli",\n  "drake.tools",', '"drake.tools",\n  "drake.cli",')
+    assert swapped != settings
+    (tmp_path / "pyproject.toml").write_text(swapped)
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(lint_imports_command, ["--no-cache"])
+    assert found.exit_code == 1
+    assert "drake.cli is not allowed to import drake.tools" in found.output
+
+
+def test_results_are_loaded_when_used_and_pandas_only_for_data_frames() -> None:
+    code = (
+        "import sys, drake, drake.results\n"
+        "assert not {'pydantic', 'numpy', 'pandas'} & set(sys.modules), 'import drake.results is heavy'\n"
+        "assert drake.load_results and drake.results.load and drake.score\n"
+        "assert not {'pandas', 'torch', 'matplotlib', 'transformers'} & set(sys.modules), 'reading results is heavy'\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+def test_every_package_is_typed() -> None:
+    for package in ("drake", "methods/drake_methods", "baselines/drake_baselines", "leaderboard/drake_leaderboard"):
+        assert (ROOT / package / "py.typed").exists(), package
