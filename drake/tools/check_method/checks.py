@@ -13,7 +13,7 @@ import torch
 from drake.engines.tasks import Job, perform
 from drake.errors import DrakeError
 from drake.scoring.generation import generate
-from drake.tools.check_method.compare import changes, differs, equal, shapes
+from drake.tools.check_method.compare import changes, differs, equal, shapes_of
 from drake.tools.check_method.cost import cost
 from drake.tools.check_method.leaks import leak
 from drake.tools.check_method.trial import Trial
@@ -63,7 +63,7 @@ def _answers(trial: Trial) -> str | None:
 
 def _state_grows(trial: Trial) -> str | None:
     for client in trial.first.results[0]:
-        shapes = [shapes(results[client].state) for results in trial.first.results]
+        shapes = [shapes_of(results[client].state) for results in trial.first.results]
         if fault := changes(shapes, "the state of a client", "a run would fill its disk"):
             return fault
     return None
@@ -78,7 +78,7 @@ def _messages_change(trial: Trial) -> str | None:
         downloads = [answers.get(client) for answers in first.answers]  # a server may skip rounds
         for what, messages in (("an upload", uploads), ("a download", downloads)):
             messages = [message for message in messages if message is not None]
-            shapes = [shapes(message.tensors) for message in messages]
+            shapes = [shapes_of(message.tensors) for message in messages]
             if fault := changes(shapes, what, "what was measured in one round would not hold for the next"):
                 return fault
             if len({frozenset(message.numbers) for message in messages}) > 1:
@@ -89,7 +89,7 @@ def _messages_change(trial: Trial) -> str | None:
 def _data_sets_the_size(trial: Trial) -> str | None:
     fewer = trial.run(trial.worker(records=trial.size.records // 2), rounds=1).results[0][0].upload
     usual = trial.first.results[0][0].upload
-    if usual is not None and fewer is not None and shapes(usual.tensors) != shapes(fewer.tensors):
+    if usual is not None and fewer is not None and shapes_of(usual.tensors) != shapes_of(fewer.tensors):
         return "an upload has another shape when a client trains on fewer records, so it tells how many there are."
     return None
 
@@ -166,7 +166,7 @@ def _declares_what_it_sends(trial: Trial) -> str | None:
     upload, download = trace.results[0][0].upload, trace.downloads[0].get(0)
     for hook, crossed in (("sent", upload), ("received", download)):
         named = getattr(worker.method, hook)(worker.client_round(client))
-        if shapes(named) != shapes(crossed.tensors if crossed else {}):
+        if shapes_of(named) != shapes_of(crossed.tensors if crossed else {}):
             return f"`{hook}` names other tensors than those that cross; `drake comm` would count wrongly."
     return None
 

@@ -13,7 +13,7 @@ from drake.federation.messages import Download, LocalResult, Upload
 from drake.tools.check_method.trial import Trace
 
 
-def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
