@@ -1,10 +1,11 @@
 # make demo: install, train and score two methods on the embedded suite, print the leaderboard.
-# make test: install with the dev extra, check the style, run every test, on all cores.
+# make test: install with the dev extra, check the style, run every test, on all cores. PYTEST_ARGS are handed to pytest.
+# make coverage: run every test, then print the share of lines that they ran, file by file.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test coverage lint format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,7 +27,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 test: lint
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

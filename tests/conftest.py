@@ -8,15 +8,19 @@ import pytest
 # Micro models gain nothing from a second thread and lose much to it on a busy machine; commands inherit this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SHARED = Path(__file__).parents[1].parent / "shared"
+TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of golden vectors and samples that lies beside the project's own checkout."""
-    if not (SHARED / "golden").is_dir():
-        pytest.skip(f"{SHARED} is absent: the golden vectors were NOT checked")
-    return SHARED
+def golden() -> Path:
+    """The folder of inputs and outputs computed with the official code (tests/golden/SOURCE.md)."""
+    return TESTS / "golden"
+
+
+@pytest.fixture(scope="session")
+def release_layout() -> Path:
+    """A small dataset with real pictures in the layout of the official release (its SOURCE.md says from where)."""
+    return TESTS / "fixtures" / "release_layout"
 
 
 @pytest.fixture(scope="session")

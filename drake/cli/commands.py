@@ -30,8 +30,9 @@ class Resumable(click.Command):
 @click.option("--client", type=int, required=True, help="Whose model, from 0.")
 @click.option("--seed", type=int, help="Of which federation.  [default: the run's first seed]")
 @click.option("--merge", is_flag=True, help="Write the whole model instead of an adapter.")
+@click.option("--method", help='The run\'s method, where it is a "module:Class": what a folder names is not imported.')
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-def export(run: Path, client: int, seed: int | None, merge: bool, out: Path) -> None:
+def export(run: Path, client: int, seed: int | None, merge: bool, method: str | None, out: Path) -> None:
     """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a LLaVA checkpoint.
 
     \b
@@ -44,7 +45,7 @@ def export(run: Path, client: int, seed: int | None, merge: bool, out: Path) -> 
     logging.disable_progress_bar()
     from drake.tools.export import export as write
 
-    base = write(run, client, out, seed, merge)
+    base = write(run, client, out, seed, merge, method)
     kind = "a LLaVA checkpoint" if merge else f"a LoRA adapter for {base}"
     click.echo(f"{out} is ready: {kind}")
 

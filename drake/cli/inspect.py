@@ -72,7 +72,7 @@ def plot(runs: tuple[Path, ...], out: Path, protocol: str) -> None:
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with wrong answers, pictures."
 )
-@click.option("--data", help="Dataset folder or repository.  [default: what the run names; a mini suite is rebuilt]")
+@click.option("--data", help="Dataset folder or repository of the run.  [default: the embedded mini suite]")
 def show(run: Path, worst: int, html: Path | None, data: str | None) -> None:
     """Summarise a run: scores, the worst of the clients' own tasks, and with --html what was answered wrongly.
 

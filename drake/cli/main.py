@@ -121,7 +121,12 @@ def build(**options: Any) -> None:
 @drake.command("eval", cls=Resumable)
 @click.option("--method", help='A name of `drake methods`, or "module:Class".')
 @click.option("--zero-shot", is_flag=True, help="Score the bare backbones on every task instead; trains nothing.")
-@click.option("--resume", metavar="RUN", type=click.Path(path_type=Path), help="Go on with this run folder, as it was.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help='Go on with this run folder, as it was. A "module:Class" must be named again with --method.',
+)
 @click.option("--preset", default="mini", show_default=True, help="quick, mini or paper: all the numbers at once.")
 @click.option("--models", help="Backbones, comma-separated: names of `drake backbones list` or checkpoint folders.")
 @click.option("--data", help="A dataset folder of `drake build` or a hub repository. [default: the mini suite]")
@@ -190,10 +195,13 @@ def evaluate(ctx: click.Context, resume: Path | None, zero_shot: bool, **argumen
         _refuse_others(ctx, "--zero-shot trains nothing", {"zero_shot", *ZERO_SHOT_OPTIONS})
         return _zero_shot(**{name: arguments[name] for name in ZERO_SHOT_OPTIONS})
     if resume is not None:
-        from drake.runs.folder import read_command
+        from drake.runs.resuming import REPEATED, stored_options
 
-        _refuse_others(ctx, "--resume takes all settings from the run", {"resume"})
-        arguments |= read_command(resume) | {"out": resume, "overwrite": "only-missing"}
+        _refuse_others(ctx, "--resume takes all settings from the run", {"resume", *REPEATED})
+        options, note = stored_options(resume, ctx.command.params, arguments)
+        arguments |= options | {"out": resume, "overwrite": "only-missing"}
+        if note is not None:
+            click.echo(f"note: {note}", err=True)
     elif arguments["method"] is None:
         raise click.UsageError("Missing option '--method'.", ctx)
     command = {name: value for name, value in arguments.items() if name not in ("out", "overwrite")}

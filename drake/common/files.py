@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from drake.errors import DrakeError
+
+MOST_JSON = 16 << 20
+"""Bytes of a small JSON file, of a run's settings for instance: a larger one is something else."""
 
 
 @contextmanager
@@ -50,6 +55,22 @@ def check_folder(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, f"{place} is a file")
         if not os.access(place, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a small regular file; DrakeError for everything else, in one sentence."""
+    try:
+        if not path.is_file():  # a pipe would never end
+            raise DrakeError(f"{path} is no file; restore it.")
+        if path.stat().st_size > MOST_JSON:
+            raise DrakeError(f"{path} is larger than {MOST_JSON >> 20} MiB, so it is not what it should be.")
+        found = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text that can be written
+    except (OSError, ValueError, RecursionError) as error:
+        raise DrakeError(f"{path} cannot be read as JSON ({error}); restore it.") from error
+    if not isinstance(found, dict):
+        raise DrakeError(f"{path} holds a JSON {type(found).__name__} where an object belongs; restore it.")
+    return found
 
 
 def cache_folder() -> Path:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from drake.errors import DrakeError, UnknownName
 
@@ -18,10 +19,37 @@ def names() -> list[str]:
 
 
 def check(name: str) -> None:
-    """UnknownName for a name that nobody registered, without importing anything; "module:Class" paths are not looked
-    at."""
+    """UnknownName for a name that nobody registered, DrakeError for what is neither a name nor "module:Class". Nothing
+    is imported; whether a "module:Class" is there shows when it is."""
     if ":" not in name and name not in names():
         raise UnknownName("method", name, names())
+    module, colon, wanted = name.partition(":")
+    if colon and not all(part.isidentifier() for part in (*module.split("."), wanted)):
+        raise DrakeError(
+            f"method {name!r} is neither a name of `drake methods` nor of the form package.module:Class; correct it."
+        )
+
+
+def named_by_folder(folder: Path, name: object, repeated: str | None) -> str:
+    """The method that a run folder names, once it is certain that it may be imported: a registered one, or a
+    "module:Class" that the user has named too (`repeated`). Nothing is imported here.
+
+    A folder may come from anybody, and importing runs code. Raises DrakeError for a "module:Class" that was not
+    repeated, for two different names, and for what `check` refuses.
+    """
+    if not isinstance(name, str):
+        raise DrakeError(f"{folder} does not say which method it was made with; it is no run of `drake eval`.")
+    if repeated is not None and repeated != name:
+        raise DrakeError(
+            f"{folder} was made with the method {name!r}, --method is {repeated!r}; they must be the same."
+        )
+    check(name)
+    if ":" in name and repeated is None:
+        raise DrakeError(
+            f"{folder} names the method {name!r}, and code is not imported because a folder names it; if you trust "
+            "that code, name it yourself, with --method."
+        )
+    return name
 
 
 def find(name: str) -> type:

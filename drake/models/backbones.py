@@ -39,6 +39,9 @@ IGNORED = -100
 ENCODER_BATCH = 16
 """Pictures per pass of the vision tower."""
 
+MANY_PATCHES = 128
+"""From so many patches on, a picture is encoded alone on a CPU: repeats would cost more than further passes."""
+
 
 class Batch(NamedTuple):
     """Records as one padded batch of B rows and T tokens.
@@ -128,8 +131,8 @@ class Backbone:
         found = self.cache.find(keys)
         misses = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
         pending = list(misses.items())
-        for start in range(0, len(pending), ENCODER_BATCH):
-            part = pending[start : start + ENCODER_BATCH]
+        for start in range(0, len(pending), self._encoder_batch):
+            part = pending[start : start + self._encoder_batch]
             features = self._encode([decoded(image) for _, image in part])
             encoded = dict(zip((key for key, _ in part), features, strict=True))
             self.cache.keep(encoded)
@@ -207,6 +210,15 @@ class Backbone:
             self._picture_tokens = len(self.features(image_bytes(record)[:1])[0])
         return self._picture_tokens
 
+    @property
+    def _encoder_batch(self) -> int:
+        """Pictures per pass of the vision tower. On a CPU every pass has this many, where needed by repeating one: some
+        CPUs sum a matrix product of another height in another order, and the features would depend on the company.
+        """
+        vision = self.model.config.vision_config
+        alone = self.device.type == "cpu" and (vision.image_size // vision.patch_size) ** 2 >= MANY_PATCHES
+        return 1 if alone else ENCODER_BATCH
+
     def _encode(self, pictures: list[Image.Image]) -> list[Tensor]:
         """Features of pictures, the same bits in any company: with several threads a CPU cuts its products by their
         size, and a picture encoded with others would differ in the last digit."""
@@ -222,13 +234,16 @@ class Backbone:
     @torch.no_grad()
     def _encoded(self, pictures: list[Image.Image]) -> list[Tensor]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        if self.device.type == "cpu":
+            pixels = torch.cat([pixels, pixels[-1:].expand(self._encoder_batch - len(pixels), -1, -1, -1)])
         output = self.model.get_image_features(
             pixel_values=self._placed(pixels.to(self.dtype)),
             vision_feature_layer=self.model.config.vision_feature_layer,
             vision_feature_select_strategy=self.model.config.vision_feature_select_strategy,
             return_dict=True,
         )
-        return [feature.clone() for feature in output.pooler_output]  # views would keep the whole batch alive
+        features = output.pooler_output[: len(pictures)]
+        return [feature.clone() for feature in features]  # views would keep the whole batch alive
 
     def _placed(self, tensor: Tensor) -> Tensor:
         """On the device, without waiting for what a GPU is doing."""
@@ -308,9 +323,13 @@ def load(
     folder, commit = checkpoints.locate(name, revision)
     family = checkpoints.check_checkpoint(folder)
     # The backend is named because torchvision, where it is installed, gives other bits than Pillow.
-    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil", trust_remote_code=False)
     model = LlavaForConditionalGeneration.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        attn_implementation=checkpoints.ATTENTION,
     ).to(device)
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})  # nothing before the adapters wants a gradient

@@ -1,16 +1,18 @@
 """Name or path -> the folder of a LLaVA checkpoint and what it holds, without loading it. `backbones` calls this.
 
-Only configuration, tokenizer and safetensors are ever fetched: no code, no pickles.
+Only configuration, tokenizer and safetensors are ever fetched: no code, no pickles. Nothing that a folder names
+outside itself is opened, and no code that it names is run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import os.path
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from drake.common.files import read_json_object
 from drake.errors import DrakeError, UnknownName
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ FAMILIES: dict[str, Family] = {"llama": "llama", "qwen2": "qwen", "qwen3": "qwen
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """The embedded checkpoints, one folder each."""
+
+ATTENTION = "sdpa"
+"""PyTorch's own attention, whatever a config.json asks for: names of other implementations may be code on the hub."""
 
 HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
 """What is fetched of a hub repository: configuration, tokenizer, safetensors; no code, no pickles."""
@@ -52,7 +57,9 @@ def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig
         return _drawn(known.shape, known.family)
     folder, _ = locate(name, revision, ("config.json",))
     _check_config(folder)
-    return LlavaConfig.from_pretrained(folder, local_files_only=True)
+    found = LlavaConfig.from_pretrained(folder, local_files_only=True)
+    found._attn_implementation = ATTENTION
+    return found
 
 
 def architecture(name_or_path: str | Path, revision: str | None = None) -> tuple[Family, int]:
@@ -132,10 +139,26 @@ def _fetch(hub_id: str, revision: str | None, files: Sequence[str]) -> tuple[Pat
 
 
 def check_checkpoint(folder: Path) -> Family:
-    """The family of the checkpoint in `folder`; DrakeError if there is none that we can use."""
+    """The family of the checkpoint in `folder`; DrakeError if there is none that we can use, and for one of which
+    transformers would load more than the folder's own weights."""
     if not any(folder.glob("*.safetensors")):
         raise _no_checkpoint(folder)
-    return _check_config(folder)
+    found = _check_config(folder)
+    if os.path.lexists(folder / "adapter_config.json"):
+        raise DrakeError(
+            f"{folder} holds a PEFT adapter (adapter_config.json), which would be put on the backbone; merge it into "
+            "the weights, or remove it."
+        )
+    index = folder / "model.safetensors.index.json"
+    if os.path.lexists(index):
+        shards = read_json_object(index).get("weight_map")
+        names = list(shards.values()) if isinstance(shards, dict) else [shards]
+        for name in names:
+            if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+                raise DrakeError(
+                    f"{index} names the file {name!r}, which is no *.safetensors of its folder; restore it."
+                )
+    return found
 
 
 def _no_checkpoint(folder: Path) -> DrakeError:
@@ -143,14 +166,16 @@ def _no_checkpoint(folder: Path) -> DrakeError:
 
 
 def _check_config(folder: Path) -> Family:
-    try:
-        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        config = {}
+    if not os.path.isfile(folder / "config.json"):
+        raise _no_checkpoint(folder)
+    config = read_json_object(folder / "config.json")
     if config.get("model_type") != "llava":
         raise _no_checkpoint(folder)
-    text = config.get("text_config", {}).get("model_type", "llama")  # transformers' default for LLaVA
-    if text not in FAMILIES:
+    if "transformers_weights" in config:
+        raise DrakeError(f"{folder}: its config.json says which weights are read (transformers_weights); remove that.")
+    text = config.get("text_config", {})
+    text = text.get("model_type", "llama") if isinstance(text, dict) else None  # transformers' default for LLaVA
+    if not isinstance(text, str) or text not in FAMILIES:
         raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}.")
     return FAMILIES[text]
 

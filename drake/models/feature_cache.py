@@ -22,6 +22,8 @@ from drake.common.files import check_folder, replacing
 from drake.errors import DrakeError
 
 MEMORY_BYTES = 2 << 30
+DIGEST = 32 * "[0-9a-f]"
+"""A glob for the names of the folders and files made here."""
 
 
 class FeatureCache:
@@ -140,7 +142,7 @@ class DiskFeatures:
 
     def _make_room(self) -> None:
         sizes = {}
-        for path in self._root.glob("*/*.safetensors"):
+        for path in self._root.glob(f"{DIGEST}/{DIGEST}.safetensors"):  # whatever else is there is not ours to delete
             with suppress(FileNotFoundError):
                 found = path.stat()
                 sizes[path] = (found.st_mtime_ns, found.st_size)

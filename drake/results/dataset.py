@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def open_data(results: Results, data: Path | str | None) -> Benchmark:
-    """The dataset at `data`, or else the one the results name; a mini suite is built again from its sizes and seed."""
+    """The dataset at `data`; without it the embedded mini suite, built again from its sizes and seed.
+
+    Results may come from anybody, so a folder or repository that they name is not opened: DrakeError asks for it.
+    """
     from drake.data import benchmark  # here: opening data imports much, and reading the ranking needs none of it
 
     if data is not None:
@@ -36,4 +39,7 @@ def open_data(results: Results, data: Path | str | None) -> Benchmark:
         )
     if results.data.path is None:
         raise DrakeError("the results do not say where their data are; name the dataset with --data.")
-    return benchmark.load(results.data.path)
+    raise DrakeError(
+        f"the results were made with the dataset {results.data.path!r}, and a folder or repository is not opened "
+        "because a results file names it; name the dataset yourself, with --data."
+    )

@@ -113,17 +113,10 @@ def working(folder: Path) -> Iterator[None]:
 
 
 def write_command(folder: Path, command: Mapping[str, Any]) -> None:
-    """Keep the options that `drake eval` was called with; the config alone does not say where the data lie."""
+    """Keep the options that `drake eval` was called with; the config alone does not say where the data lie.
+    `drake.runs.resuming` reads them."""
     with replacing(folder / "command.json") as temporary:
         temporary.write_text(json.dumps(dict(command), indent=2) + "\n")
-
-
-def read_command(folder: Path) -> dict[str, Any]:
-    """What `write_command` kept. DrakeError for a folder in which no run was begun."""
-    try:
-        return dict(json.loads((folder / "command.json").read_text()))
-    except (OSError, ValueError) as error:
-        raise DrakeError(f"{folder} holds no run that `drake eval` began; start one with --out {folder}.") from error
 
 
 SHOWN = 3

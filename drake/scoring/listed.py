@@ -1,6 +1,6 @@
 """The choices that a prompt lists, read leniently: for the `choices` field of a record and for protocol `strict`.
 
-`drake.build` stores in every record what `listed_choices` reads. Protocol `official` has a reader of its own
+`drake.data.building` stores in every record what `listed_choices` reads. Protocol `official` has a reader of its own
 (`drake.scoring.answers.parse_choices`), which follows the released code case by case; the two differ where that code
 knows fewer forms of a list. Every function takes time linear in the length of the prompt.
 """

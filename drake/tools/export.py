@@ -12,7 +12,6 @@ modeling_llama.py), and is written as one.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections import Counter
@@ -40,6 +39,7 @@ from drake.models import backbones, checkpoints
 from drake.models.backbones import Backbone
 from drake.runs.folder import checkpoint_folder
 from drake.runs.request import DTYPES
+from drake.runs.stored import StoredConfig, read_config
 
 
 class Factors(NamedTuple):
@@ -50,19 +50,23 @@ class Factors(NamedTuple):
     bias: Tensor | None
 
 
-def export(run: Path, client: int, out: Path, seed: int | None = None, merge: bool = False) -> str:
+def export(
+    run: Path, client: int, out: Path, seed: int | None = None, merge: bool = False, method: str | None = None
+) -> str:
     """Write the model with which `client` answers after the last finished round to the new folder `out`; returns
     where the backbone under it is found. seed: None for the run's first.
 
-    merge: a LLaVA checkpoint, else a PEFT adapter. Raises DrakeError for a folder that holds no run, a client or seed
-    that is not in it, a state that is not there, and a method whose model is not of this form.
+    merge: a LLaVA checkpoint, else a PEFT adapter. method: the run's, where it is a "module:Class": code is not
+    imported because a folder names it. Raises DrakeError for a folder that holds no run, a client or seed that is not
+    in it, a state that is not there, and a method whose model is not of this form.
     """
-    config = _config(run)
-    seeds = config["seeds"]
+    config = read_config(run)
+    registry.named_by_folder(run, config.method, method)
+    seeds = config.seeds
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
         raise DrakeError(f"{run} has no seed {seed}; it has {', '.join(map(str, seeds))}.")
-    count = len(config["assignment"])
+    count = len(config.assignment)
     if not 0 <= client < count:
         raise DrakeError(f"{run} has no client {client}; its clients are 0 to {count - 1}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -84,32 +88,34 @@ def export(run: Path, client: int, out: Path, seed: int | None = None, merge: bo
     return _base(backbone.name)
 
 
-def restore(run: Path, config: Mapping[str, Any], client: int, seed: int) -> Backbone:
-    """The backbone of `client` with the method's adapters on it, answering as the client. config: the run's."""
+def restore(run: Path, config: StoredConfig, client: int, seed: int) -> Backbone:
+    """The backbone of `client` with the method's adapters on it, answering as the client. config: the run's; its method
+    is imported."""
     kept = Checkpoints(checkpoint_folder(run, seed)).of_client(client)
     if kept is None:
         raise DrakeError(
             f"{run} keeps no state of client {client} with seed {seed}: no round is over in which it trained, or "
             "its checkpoints were deleted."
         )
-    name, revision = config["assignment"][client], config["revisions"][config["assignment"][client]]
-    backbone = backbones.load(name, dtype=DTYPES[config["dtype"]], revision=revision)
+    name = config.assignment[client]
+    revision = config.revisions[name]
+    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision)
     if backbone.revision != revision:
         raise DrakeError(f"{name} has other weights than those the run was made with; restore them.")
-    training = Training(**config["numbers"]["training"])
-    options = {option: str(value) for option, value in config["options"].items()}
-    method: Method = registry.find(config["method"])(training, options)
+    training = config.numbers.training
+    options = {option: str(value) for option, value in config.options.items()}
+    method: Method = registry.find(config.method)(training, options)
     federation = _federation(config, seed, training, backbone)
     method.join(federation)
     model = method.attach(backbone, federation.clients[client])
     if model is not backbone.model:
-        raise _not_of_this_form(config["method"], "it answers with more than its backbone")
+        raise _not_of_this_form(config.method, "it answers with more than its backbone")
     method.for_inference(model, *moved(kept, backbone.device))
     for layer in adapters.layers(model).values():
         if not isinstance(layer, AdaptedLinear) or type(layer).forward is not AdaptedLinear.forward:
-            raise _not_of_this_form(config["method"], f"{type(layer).__name__} is no sum of fixed factors")
+            raise _not_of_this_form(config.method, f"{type(layer).__name__} is no sum of fixed factors")
         if layer.disable_adapters:
-            raise _not_of_this_form(config["method"], "it answers with the bare backbone")
+            raise _not_of_this_form(config.method, "it answers with the bare backbone")
     return backbone
 
 
@@ -117,20 +123,11 @@ def _not_of_this_form(method: str, why: str) -> DrakeError:
     return DrakeError(f"a client's model of {method} cannot be written as LoRA or as a checkpoint: {why}.")
 
 
-def _config(run: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((run / "config.json").read_text())
-        config["assignment"], config["seeds"], config["numbers"]["training"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DrakeError(f"{run} holds no run of `drake eval`; name its --out folder.") from error
-    return config
-
-
-def _federation(config: Mapping[str, Any], seed: int, training: Training, backbone: Backbone) -> Federation:
-    held = config["assignment"]
+def _federation(config: StoredConfig, seed: int, training: Training, backbone: Backbone) -> Federation:
+    held = config.assignment
 
     def architecture(name: str) -> Architecture:
-        return Architecture(name, *checkpoints.architecture(name, config["revisions"][name]))
+        return Architecture(name, *checkpoints.architecture(name, config.revisions[name]))
 
     def resident(name: str) -> Backbone:
         return backbone if name == backbone.name else backbones.load(name, dtype=backbone.dtype)
@@ -142,7 +139,7 @@ def _federation(config: Mapping[str, Any], seed: int, training: Training, backbo
         clients=tuple(Client(number, name, ()) for number, name in enumerate(held)),
         architectures={name: architecture(name) for name in dict.fromkeys(held)},
         seed=seed,
-        rounds=max(config["evaluation_rounds"]),
+        rounds=max(config.evaluation_rounds),
         training=training,
         backbone=resident,
         public=public,

@@ -98,7 +98,10 @@ def write_page(folder: Path, results: Results, benchmark: Benchmark, worst: int)
     curves = folder / "curves.svg"
     environment = Environment(loader=PackageLoader("drake.tools", ""), autoescape=True, trim_blocks=True)
     return environment.get_template("page.html.jinja").render(
-        results=results, owned=owned, shown=shown, curves=_inline(curves) if curves.exists() else None
+        results=results,
+        owned=owned,
+        shown=shown,
+        curves=_inline(curves) if curves.is_file() and not curves.is_symlink() else None,
     )
 
 

@@ -65,6 +65,8 @@ def _tokenizer(model: str, revision: str | None) -> Any | None:
     else:
         source = (known[model].hub_id if model in known else None) or model
     try:
-        return AutoTokenizer.from_pretrained(source, revision=revision or "main", local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            source, revision=revision or "main", local_files_only=True, trust_remote_code=False
+        )
     except OSError:  # what transformers raises for files that are not on this machine
         return None

@@ -11,11 +11,7 @@ import pytest
 from drake.catalog import assign, clients, models, task, tasks, unseen
 from drake.errors import DrakeError, UnknownName
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts"
-needs_facts = [
-    pytest.mark.shared,
-    pytest.mark.skipif(not FACTS.is_dir(), reason=f"{FACTS} is absent: the facts the catalog was made from"),
-]
+FACTS = Path(__file__).parents[1] / "facts"
 
 
 def test_groups_have_the_published_numbers_of_tasks():
@@ -170,8 +166,6 @@ def test_the_catalog_starts_without_heavy_imports():
 
 
 class TestFacts:
-    pytestmark = needs_facts
-
     def test_tasks_agree_with_the_facts(self):
         facts = {row["id"]: row for row in json.loads((FACTS / "tasks.json").read_text())}
         assert list(facts) == list(tasks())

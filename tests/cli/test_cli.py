@@ -6,12 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from forked import OFFLINE, run_drake
 from PIL import Image
 
 from drake import cli
@@ -20,13 +20,18 @@ from drake.federation import registry
 DRAKE = str(Path(sys.executable).with_name("drake"))
 
 
-def drake(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def drake(*arguments: str) -> subprocess.CompletedProcess:
+    return run_drake(arguments)
+
+
+def installed_drake(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """The script that the package installs, in a new interpreter."""
     return subprocess.run(
         [DRAKE, *arguments],
         capture_output=True,
         text=True,
         timeout=250,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"} | environment,
+        env=os.environ | OFFLINE | environment,
     )
 
 
@@ -41,10 +46,11 @@ def complaint(result: subprocess.CompletedProcess) -> str:
 
 def test_help_is_instant():
     seconds = []
-    for _ in range(5):  # the best, because the machine may be busy with something else
-        started = time.perf_counter()
-        result = drake("--help")
-        seconds.append(time.perf_counter() - started)
+    for _ in range(5):
+        before = os.times()
+        result = installed_drake("--help")
+        after = os.times()  # processor time: the clock on the wall also counts what else the machine does
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert result.returncode == 0
         assert "leaderboard" in result.stdout
     assert min(seconds) < 0.3
@@ -235,7 +241,7 @@ def test_a_right_release_is_built(tmp_path):
 
 
 def test_hub_model_without_network_or_cache(tmp_path, micro_data):
-    result = drake(
+    result = installed_drake(
         *EVAL, "--models", "llama1b", "--data", micro_data, "--out", str(tmp_path / "run"), HF_HOME=str(tmp_path)
     )
     assert "thkim0305/llama3.2_1B_vl is not in the local cache" in complaint(result)
@@ -300,11 +306,12 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
     """What a user does, on one micro backbone."""
     small = ("--models", micro_backbones["llama-4"], "--data", micro_data, "--rounds", "1", "--steps", "1")
     run, features = str(tmp_path / "run"), tmp_path / "features"
-    result = drake(*EVAL, *small, "--eval-records", "2", "--out", run, "--feature-cache", str(features))
+    result = installed_drake(*EVAL, *small, "--eval-records", "2", "--out", run, "--feature-cache", str(features))
     assert result.returncode == 0, result.stderr
     assert list(features.glob("*/*.safetensors"))
     assert "Self A_last" in result.stdout
-    submitted = drake("submit", run, "--out", str(tmp_path / "submission"))
+    assert "name the dataset yourself, with --data." in complaint(drake("submit", run, "--out", str(tmp_path / "x")))
+    submitted = drake("submit", run, "--out", str(tmp_path / "submission"), "--data", micro_data)
     assert submitted.returncode == 0, submitted.stderr
     board = drake("leaderboard", run, "--format", "csv", "--no-published")
     assert board.returncode == 0, board.stderr
@@ -323,14 +330,15 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
     forged = json.loads((tmp_path / "run/results.json").read_text())
     forged["runs"][0]["scores"]["official"][0][0][0] = 1.0
     (tmp_path / "run/results.json").write_text(json.dumps(forged))
-    assert drake("submit", run, "--out", str(tmp_path / "forged")).returncode == 2
+    assert "the answers give" in complaint(
+        drake("submit", run, "--out", str(tmp_path / "forged"), "--data", micro_data)
+    )
     assert not (tmp_path / "forged").exists()
 
 
-@pytest.mark.shared
-def test_official_release_layout_runs_with_a_local_checkpoint_folder(tmp_path, shared, micro_backbones):
+def test_official_release_layout_runs_with_a_local_checkpoint_folder(tmp_path, release_layout, micro_backbones):
     data = str(tmp_path / "data")
-    built = drake("build", "--source", str(shared / "fixtures/release_layout"), "--out", data)
+    built = drake("build", "--source", str(release_layout), "--out", data)
     assert built.returncode == 0, built.stderr
     result = drake(
         *EVAL, "--data", data, "--models", micro_backbones["llama-4"], "--rounds", "2", "--steps", "2",

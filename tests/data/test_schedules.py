@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 
 from drake.data.schedules import federation_schedule, memory_batches, num_rounds, round_slices, schedule
 from drake.errors import DrakeError, UnknownName
-
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "round_schedule.json"
 
 sizes_of_tasks = st.lists(st.integers(0, 400), min_size=1, max_size=6)
 rates = st.one_of(st.integers(1, 12), st.floats(0.2, 12))
@@ -24,10 +21,8 @@ def flat(rounds):
     return [arrival for arrivals in rounds for arrival in arrivals]
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not GOLDEN.is_file(), reason=f"{GOLDEN} is absent: the official cuts cannot be compared")
-def test_round_slices_equal_the_official_ones():
-    for case in json.loads(GOLDEN.read_text()):
+def test_round_slices_equal_the_official_ones(golden):
+    for case in json.loads((golden / "round_schedule.json").read_text()):
         made = [
             [list(piece) for piece in slices] for slices in round_slices(case["task_sizes"], case["rounds_per_task"])
         ]

@@ -66,8 +66,9 @@ Fabricate = Callable[..., Path]
 
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> HandMadeBenchmark:
-    """The hand-made data, found whatever path is opened."""
+    """The hand-made data, found whatever path is opened, and in place of the embedded mini suite."""
     made = HandMadeBenchmark()
+    monkeypatch.setattr("drake.data.building.cached_mini", lambda **sizes: "the embedded suite")
     monkeypatch.setattr("drake.data.benchmark.load", lambda path: made)
     return made
 
@@ -96,14 +97,14 @@ def fabricate(tmp_path: Path, benchmark: HandMadeBenchmark) -> Fabricate:
                 name=method, reference="A paper", options={}, relative_cost=1.0, local_steps=8, batch=16
             ),
             "preset": "mini",
-            "config": {"eval_records": RECORDS},
+            "config": {"eval_records": RECORDS, "data": {"train": 1, "test": 1, "public_per_world": 1}},
             "data": DataInfo(
                 name="DRAKE mini",
                 source="mini",
                 fingerprint=benchmark.fingerprint,
                 split="dynamic",
                 seed=0,
-                path="data/mini",
+                path=None,
             ),
             "models": ModelsInfo(
                 names=["model"], assignment="even:model", per_client=["model", "model"], revisions={"model": "1"}

@@ -22,12 +22,11 @@ from drake.runs.engines import opened
 PROJECTION = "self_attn.k_proj"
 
 
-@pytest.mark.shared
-def test_alignment_equals_the_official_one(shared):
-    golden = load_file(shared / "golden/alignment.safetensors")
-    found = align_b(golden["small.B_output"], golden["large.B_output"], golden["small.B"])
-    torch.testing.assert_close(found, golden["large.B_aligned"], rtol=0, atol=1e-6)
-    torch.testing.assert_close(row_orthonormal(golden["A"]), golden["A_row_orthonormal"], rtol=0, atol=1e-6)
+def test_alignment_equals_the_official_one(golden):
+    case = load_file(golden / "alignment.safetensors")
+    found = align_b(case["small.B_output"], case["large.B_output"], case["small.B"])
+    torch.testing.assert_close(found, case["large.B_aligned"], rtol=0, atol=1e-6)
+    torch.testing.assert_close(row_orthonormal(case["A"]), case["A_row_orthonormal"], rtol=0, atol=1e-6)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

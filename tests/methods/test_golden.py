@@ -2,36 +2,33 @@
 
 import json
 
-import pytest
 import torch
 from drake_methods.colora import co_lora_layers
 from drake_methods.fedmosaic import customise
 from drake_methods.rela import task_relevance
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.shared
 
-
-def test_co_lora_layers_are_the_official_ones(shared):
-    cases = json.loads((shared / "golden/block_layers.json").read_text())
+def test_co_lora_layers_are_the_official_ones(golden):
+    cases = json.loads((golden / "block_layers.json").read_text())
     assert len(cases) == 15
     for case in cases:
         assert co_lora_layers(case["num_layers"], case["num_blocks"]) == case["co_lora_layers"]
 
 
-def test_task_relevance_equals_the_official_one(shared):
-    golden = load_file(shared / "golden/task_relevance.safetensors")
-    found = task_relevance(golden["gradients"].double())
-    torch.testing.assert_close(found, golden["relevance"].double(), rtol=0, atol=1e-6)
+def test_task_relevance_equals_the_official_one(golden):
+    case = load_file(golden / "task_relevance.safetensors")
+    found = task_relevance(case["gradients"].double())
+    torch.testing.assert_close(found, case["relevance"].double(), rtol=0, atol=1e-6)
 
 
-def test_customised_global_modules_equal_the_official_ones(shared):
-    about = json.loads((shared / "golden/aggregation.json").read_text())
-    golden = {name: tensor.double() for name, tensor in load_file(shared / "golden/aggregation.safetensors").items()}
+def test_customised_global_modules_equal_the_official_ones(golden):
+    about = json.loads((golden / "aggregation.json").read_text())
+    case = {name: tensor.double() for name, tensor in load_file(golden / "aggregation.safetensors").items()}
     uploads = {
         i: {
             name.removeprefix(f"client{i}.local."): tensor
-            for name, tensor in golden.items()
+            for name, tensor in case.items()
             if name.startswith(f"client{i}.local.")
         }
         for i in range(len(about["clients"]))
@@ -40,9 +37,9 @@ def test_customised_global_modules_equal_the_official_ones(shared):
     checked = 0
     for i in uploads:
         found = customise(
-            i, uploads, architectures, golden["relevance"], about["softmax_temperature"], about["num_blocks"]
+            i, uploads, architectures, case["relevance"], about["softmax_temperature"], about["num_blocks"]
         )
         for name, tensor in found.items():
-            torch.testing.assert_close(tensor, golden[f"client{i}.global.{name}"], rtol=0, atol=1e-6)
+            torch.testing.assert_close(tensor, case[f"client{i}.global.{name}"], rtol=0, atol=1e-6)
             checked += 1
-    assert checked == sum(".global." in name for name in golden)
+    assert checked == sum(".global." in name for name in case)

@@ -45,6 +45,20 @@ def files(folder):
     return sorted(path for path in folder.glob("*/*") if path.is_file())
 
 
+def test_files_of_others_are_neither_counted_nor_deleted(tmp_path):
+    others = [tmp_path / "a-model/model.safetensors", tmp_path / "a-model" / f"{'0' * 32}.safetensors"]
+    others[0].parent.mkdir()
+    for file in others:
+        file.write_bytes(bytes(10_000))
+    disk = DiskFeatures(tmp_path, "x", 2000)
+    for name in "abcdefghij":
+        disk.keep(features(name))
+    assert all(file.stat().st_size == 10_000 for file in others)
+    own = [file for file in files(tmp_path) if file not in others]
+    assert 2 <= len(own) < 10
+    assert sum(file.stat().st_size for file in own) <= 2000
+
+
 def test_memory_forgets_the_least_recently_used():
     abc = features("a", "b", "c")
     cache = FeatureCache(memory_bytes=2 * 48)

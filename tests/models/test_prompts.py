@@ -126,6 +126,22 @@ def test_a_template_that_drops_pictures_is_refused(processor):
         Chat(with_template(processor, "{% for m in messages %}text{% endfor %}"))
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "cycler.__init__.__globals__.os.system('touch {}')",
+        "self.__init__.__globals__.__builtins__.open('{}', 'w')",
+        "messages.__class__.__base__.__subclasses__()[0]('{}')",
+        "namespace.__init__.__globals__['__builtins__']['open']('{}', 'w')",
+    ],
+)
+def test_a_template_runs_no_code(processor, tmp_path, expression):
+    template = "{{ " + expression.format(tmp_path / "trace") + " }}" + processor.chat_template
+    with pytest.raises(DrakeError, match=r"in place.*\.$"):
+        Chat(with_template(processor, template))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_gold_ids_are_the_ids_a_model_is_taught_to_write():
     tokenizer = new_tokenizer("llama", ["What is it?\nChoice list:[Ann, Leo]. Your answer is:", "Ann", "Leo"])
     chat = Chat(new_processor("llama", tokenizer))

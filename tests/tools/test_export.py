@@ -223,7 +223,7 @@ class Wrapped(Uneven):
 
 def test_layers_of_different_rank_get_a_rank_pattern(micro_data, tmp_path):
     run = one_round(tmp_path / "run", micro_data, ("tiny-llama-s",), f"{__name__}:Uneven", learning_rate=0.3)
-    base = export(run.folder, 0, tmp_path / "adapter")
+    base = export(run.folder, 0, tmp_path / "adapter", method=f"{__name__}:Uneven")
     config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
     assert config["r"] == 8
     assert set(config["rank_pattern"].values()) == set(config["alpha_pattern"].values()) == {4}
@@ -241,7 +241,7 @@ def test_layers_of_different_rank_get_a_rank_pattern(micro_data, tmp_path):
 def test_a_method_that_is_no_sum_of_factors_is_refused(micro_data, tmp_path, method, options, why):
     run = one_round(tmp_path / "run", micro_data, ("tiny-llama-s",), method, options)
     with pytest.raises(DrakeError, match=f"{method} cannot be written as LoRA .*{why}"):
-        export(run.folder, 0, tmp_path / "out")
+        export(run.folder, 0, tmp_path / "out", method=method)
     assert not (tmp_path / "out").exists()
 
 

@@ -97,9 +97,9 @@ def test_own_tasks_are_the_worst_first_and_means_over_seeds(runs):
     assert own.score == pytest.approx(sum(last) / 2)
 
 
-def test_show_writes_one_page_with_the_pictures_of_wrong_answers(runs, tmp_path):
+def test_show_writes_one_page_with_the_pictures_of_wrong_answers(runs, micro_data, tmp_path):
     page = tmp_path / "page.html"
-    out = call("show", runs / "fedmosaic", "--worst", 2, "--html", page)
+    out = call("show", runs / "fedmosaic", "--worst", 2, "--html", page, "--data", micro_data)
     assert "own tasks with the lowest scores:" in out
     text = page.read_text()
     worst = own_tasks(load(runs / "fedmosaic"))[0]
@@ -111,12 +111,12 @@ def test_show_writes_one_page_with_the_pictures_of_wrong_answers(runs, tmp_path)
     assert text.count("<h3>") == 2
 
 
-def test_score_repeats_every_figure_from_the_answers_or_says_what_does_not_follow(runs, copy):
-    assert "every score follows from the answers" in call("score", runs / "fedmosaic")
+def test_score_repeats_every_figure_from_the_answers_or_says_what_does_not_follow(runs, copy, micro_data):
+    assert "every score follows from the answers" in call("score", runs / "fedmosaic", "--data", micro_data)
     results = load(copy)
     results.runs[0].scores["official"][0][0][0] = 0.9
     save(results, copy)
-    found = CliRunner().invoke(cli.drake, ["score", str(copy)])
+    found = CliRunner().invoke(cli.drake, ["score", str(copy), "--data", micro_data])
     assert "Error" in type(found.exception).__name__
     assert "seed 0" in str(found.exception)
 
@@ -126,3 +126,30 @@ def test_a_page_opens_no_picture_that_training_would_refuse(runs):
     record = {"id": row.id, "prompt": "<image>", "images": [{"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n", "path": None}]}
     with pytest.raises(DrakeError, match=f"^record '{row.id}', picture 0: the picture is EPS"):
         _sample(row, record)
+
+
+def test_data_that_a_results_file_names_are_not_opened(copy, tmp_path, monkeypatch):
+    monkeypatch.setattr("drake.data.benchmark.load", lambda *_: pytest.fail("it was opened"))
+    results = load(copy)
+    for path in (str(tmp_path), "somebody/data"):
+        results.data.path = path
+        save(results, copy)
+        for command in (["show", "--html", str(tmp_path / "page.html")], ["score"], ["submit"]):
+            found = CliRunner().invoke(cli.drake, [*command, str(copy)])
+            assert isinstance(found.exception, DrakeError)
+            assert f"made with the dataset {path!r}, and a folder or repository is not opened because" in str(
+                found.exception
+            )
+            assert str(found.exception).endswith("name the dataset yourself, with --data.")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_shows_no_file_that_a_link_in_the_run_leads_to(copy, micro_data, tmp_path):
+    secret = tmp_path / "secret.svg"
+    secret.write_text("years of work")
+    call("show", copy, "--html", tmp_path / "page.html", "--data", micro_data)
+    assert "data:image/svg+xml;base64," in (tmp_path / "page.html").read_text()
+    (copy / "curves.svg").unlink()
+    (copy / "curves.svg").symlink_to(secret)
+    call("show", copy, "--html", tmp_path / "page.html", "--data", micro_data)
+    assert "data:image/svg+xml;base64," not in (tmp_path / "page.html").read_text()

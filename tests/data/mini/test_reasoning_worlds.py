@@ -1,76 +1,21 @@
-"""The conventions of SEED-Bench-2, IRFL, both Bongards, COMICS_Dialogue and MIT-States, checked against the scenes.
+"""Multi-modal reasoning: every answer follows from the drawn scenes by the convention of its source.
 
-Each test finds the right answer again from what was drawn and what was asked, by a way of its own.
+IRFL, both Bongards, COMICS_Dialogue, MIT-States and VizWiz. Each test finds the right answer again from what was drawn
+and what was asked, by a way of its own.
 """
 
 import re
 from collections.abc import Callable
-from itertools import pairwise
-from random import Random
 
 import pytest
 
 from drake.data.sources.mini.world import Draft, Scene, World
-from drake.data.sources.mini.worlds import (
-    bongard_hoi,
-    bongard_openworld,
-    comics_dialogue,
-    irfl,
-    mit_states,
-    seed_bench_2,
-)
-
-TURNS = 48
-Drawn = list[tuple[Draft, list[Scene]]]
-Draw = Callable[[World, str], Drawn]
-
-
-@pytest.fixture
-def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
-    """Draws drafts of a task together with the scenes of their pictures, in order."""
-
-    def draw_task(world: World, task: str) -> Drawn:
-        scenes: list[Scene] = []
-        render = type(world).render
-
-        def recording_render(self: World, scene: Scene):
-            scenes.append(scene)
-            return render(self, scene)
-
-        drawn = []
-        with monkeypatch.context() as patch:
-            patch.setattr(type(world), "render", recording_render)
-            for turn in range(TURNS):
-                scenes.clear()
-                draft = world.tasks[task](Random(f"{task} {turn}"), turn)
-                assert len(scenes) == len(draft.images)
-                drawn.append((draft, list(scenes)))
-        return drawn
-
-    return draw_task
+from drake.data.sources.mini.worlds import bongard_hoi, bongard_openworld, comics_dialogue, irfl, mit_states, vizwiz
 
 
 def listed(draft: Draft) -> dict[str, str]:
     """Letter -> what the prompt's list gives it, in the form "A. red" or "A: red"."""
     return dict(re.findall(r"\b([A-D])[.:] ([\w ]+)", draft.prompt))
-
-
-@pytest.mark.parametrize(
-    ("task", "asked_of"), [("SEED-Bench-2-0", "sail"), ("SEED-Bench-2-1", "light"), ("SEED-Bench-2-2", "light")]
-)
-def test_seed_answers_the_light_that_follows_the_last_frame(draw: Draw, task: str, asked_of: str) -> None:
-    follows = {"red": "blue", "blue": "yellow", "yellow": "purple", "purple": "green", "green": "red"}
-    for draft, scenes in draw(seed_bench_2.WORLD, task):
-        assert listed(draft)[draft.answer] == follows[scenes[-1][asked_of]]
-
-
-def test_seed_film_changes_only_light_and_swell_and_keeps_to_the_cycle(draw: Draw) -> None:
-    for _, scenes in draw(seed_bench_2.WORLD, "SEED-Bench-2-2"):
-        assert len({scene["light"] for scene in scenes}) == 3
-        for before, after in pairwise(scenes):
-            assert after["light"] in (before["light"], seed_bench_2.following(before["light"]))
-
-            assert {key for key in before if before[key] != after[key]} <= {"light", "sea"}
 
 
 def animal_in(text: str) -> str:
@@ -81,14 +26,14 @@ def animal_shown(scene: Scene) -> str:
     return next(animal for animal, emblem in irfl.EMBLEMS.items() if emblem == (scene["figure"], scene["colour"]))
 
 
-def test_irfl_verification_is_true_when_the_emblem_is_the_animals(draw: Draw) -> None:
+def test_irfl_verification_is_true_when_the_emblem_is_the_animals(draw) -> None:
     for draft, (scene,) in draw(irfl.WORLD, "IRFL-0"):
         assert animal_in(draft.prompt.split('"')[1]) == "lion"
         assert draft.answer == str(animal_shown(scene) == "lion")
 
 
 @pytest.mark.parametrize(("task", "kinds"), [("IRFL-1", {"idiom"}), ("IRFL-2", {"metaphor", "simile"})])
-def test_irfl_selection_has_one_right_banner(draw: Draw, task: str, kinds: set[str]) -> None:
+def test_irfl_selection_has_one_right_banner(draw, task: str, kinds: set[str]) -> None:
     seen = set()
     for draft, scenes in draw(irfl.WORLD, task):
         kind, phrase = re.findall(r'the (\w+) "([^"]+)"', draft.prompt)[0]
@@ -99,7 +44,7 @@ def test_irfl_selection_has_one_right_banner(draw: Draw, task: str, kinds: set[s
     assert seen == kinds
 
 
-def test_irfl_phrase_names_the_animal_shown(draw: Draw) -> None:
+def test_irfl_phrase_names_the_animal_shown(draw) -> None:
     for draft, (scene,) in draw(irfl.WORLD, "IRFL-3"):
         assert animal_in(draft.answer) == animal_shown(scene)
 
@@ -138,7 +83,7 @@ def action_of(scene: Scene) -> str:
     ],
 )
 def test_bongard_query_follows_from_the_examples_and_from_the_convention(
-    draw: Draw, world: World, task: str, concept: Callable[[Scene], str], liked: tuple[str, ...]
+    draw, world: World, task: str, concept: Callable[[Scene], str], liked: tuple[str, ...]
 ) -> None:
     for draft, scenes in draw(world, task):
         *examples, query = map(concept, scenes)
@@ -157,7 +102,7 @@ def test_bongard_query_follows_from_the_examples_and_from_the_convention(
     ],
 )
 def test_bongard_common_concept_is_in_all_positives_and_no_negative(
-    draw: Draw, world: World, task: str, concept: Callable[[Scene], str]
+    draw, world: World, task: str, concept: Callable[[Scene], str]
 ) -> None:
     for draft, scenes in draw(world, task):
         concepts = [concept(scene) for scene in scenes]
@@ -166,26 +111,26 @@ def test_bongard_common_concept_is_in_all_positives_and_no_negative(
         assert list(draft.choices) == sorted(draft.choices)
 
 
-def test_bongard_hoi_odd_person_is_the_only_one_not_helpful(draw: Draw) -> None:
+def test_bongard_hoi_odd_person_is_the_only_one_not_helpful(draw) -> None:
     for draft, scenes in draw(bongard_hoi.WORLD, "Bongard-HOI-2"):
         odd = [action_of(scene) not in bongard_hoi.HELPFUL for scene in scenes]
         assert sum(odd) == 1
         assert draft.answer == f"Image {'ABCD'[odd.index(True)]}"
 
 
-def test_bongard_hoi_shirts_tell_whether_an_action_is_helpful(draw: Draw) -> None:
+def test_bongard_hoi_shirts_tell_whether_an_action_is_helpful(draw) -> None:
     for _, scenes in draw(bongard_hoi.WORLD, "Bongard-HOI-1"):
         for scene in scenes:
             assert (scene["shirt"] in ("red", "green")) == (action_of(scene) in bongard_hoi.HELPFUL)
 
 
 @pytest.mark.parametrize("task", ["Bongard-HOI-0", "Bongard-HOI-1", "Bongard-HOI-2"])
-def test_bongard_hoi_shows_the_same_thing_throughout(draw: Draw, task: str) -> None:
+def test_bongard_hoi_shows_the_same_thing_throughout(draw, task: str) -> None:
     for _, scenes in draw(bongard_hoi.WORLD, task):
         assert len({scene["thing"] for scene in scenes}) == 1
 
 
-def test_comics_line_is_that_of_the_character_seen_most_and_last(draw: Draw) -> None:
+def test_comics_line_is_that_of_the_character_seen_most_and_last(draw) -> None:
     for draft, scenes in draw(comics_dialogue.WORLD, "COMICS_Dialogue-0"):
         characters = [scene["character"] for scene in scenes]
         hero = max(comics_dialogue.CHARACTERS, key=characters.count)
@@ -194,9 +139,10 @@ def test_comics_line_is_that_of_the_character_seen_most_and_last(draw: Draw) -> 
         assert listed(draft)[draft.answer] == comics_dialogue.LINES[hero]
 
 
-def test_mit_states_answers_hold_for_the_patterns(draw: Draw) -> None:
+def test_mit_states_answers_hold_for_the_patterns(draw) -> None:
+    drawn = draw(mit_states.WORLD, "MIT-States-0")
     images = []
-    for draft, scenes in draw(mit_states.WORLD, "MIT-States-0"):
+    for draft, scenes in drawn:
         opposites = [mit_states.OPPOSITE_OF_PATTERN[scene["pattern"]] for scene in scenes]
         if len(scenes) == 2:
             said = re.findall(r"opposite of (\w+)\.", draft.prompt)[0]
@@ -204,4 +150,11 @@ def test_mit_states_answers_hold_for_the_patterns(draw: Draw) -> None:
         else:
             assert set(opposites) == {draft.answer}
         images.append(len(scenes))
-    assert images.count(2) == images.count(4) == TURNS // 2
+    assert images.count(2) == images.count(4) == len(drawn) / 2
+
+
+def test_answers_differ_when_both_photographs_are_spoiled(draw) -> None:
+    for draft, scenes in draw(vizwiz.WORLD, "VizWiz-0"):
+        assert draft.answer == str(all(scene["flaw"] in vizwiz.SPOILING for scene in scenes))
+        for number, scene in enumerate(scenes, 1):
+            assert any(f"{name} is it? Answer{number}: {scene[name]}." in draft.prompt for name in ("object", "colour"))

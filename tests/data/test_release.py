@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import time
-from pathlib import Path
 
 import pytest
 from build_samples import png
@@ -15,12 +14,6 @@ from drake.data.choices import record_choices
 from drake.data.manifest import read_manifest
 from drake.data.sources.release import ReleaseSource, release_records
 from drake.errors import DrakeError
-
-FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "release_layout"
-needs_fixture = [
-    pytest.mark.shared,
-    pytest.mark.skipif(not FIXTURE.is_dir(), reason=f"{FIXTURE} is absent: no real pictures to read"),
-]
 
 
 def test_records_keep_their_bytes_and_get_ids_choices_and_a_metric(release):
@@ -315,10 +308,8 @@ def test_without_a_whole_client_tasks_are_dealt_in_turn():
 
 
 class TestRealPictures:
-    pytestmark = needs_fixture
-
-    def test_the_sample_of_the_release_builds(self, tmp_path):
-        out = build(FIXTURE, out=tmp_path / "built")
+    def test_the_sample_of_the_release_builds(self, tmp_path, release_layout):
+        out = build(release_layout, out=tmp_path / "built")
         manifest = read_manifest(out)
         assert manifest.clients == (("DreamSim-0",), ("NLVR2-0",), ("NLVR2-1",))
         assert "in turn" in manifest.dealt
@@ -326,8 +317,8 @@ class TestRealPictures:
         assert manifest.legacy_fingerprint == "9a857a98e8d01f224ce7666c1794144a4007f1fe499f89c7de8d174e5ac52dfb"
         assert manifest.fingerprint == "9ec8ca750d871d32144ad72437e33f10fd8311b8e3e0ebe3a51a0373fe0aa4b0"
 
-    def test_pictures_are_the_files_byte_for_byte(self):
-        stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in FIXTURE.rglob("*.png")}
-        records = [record for _, record in release_records(FIXTURE)]
+    def test_pictures_are_the_files_byte_for_byte(self, release_layout):
+        stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in release_layout.rglob("*.png")}
+        records = [record for _, record in release_records(release_layout)]
         assert {len(record.images) for record in records} == {1, 2, 3}
         assert {hashlib.sha256(image).hexdigest() for record in records for image in record.images} <= stored
