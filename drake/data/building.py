@@ -115,15 +115,16 @@ def cached_mini(
     """The mini suite with these parameters (see `build`), built on first use and kept.
 
     It lies in $DRAKE_CACHE, or in ~/.cache/drake, under a hash of the parameters and of the code that draws
-    and stores it, so that an edited world is drawn anew. Processes may race: each builds for itself, the first to
-    finish is kept.
+    and stores it, so that an edited world is drawn anew; a suite whose files were changed or lost is built again.
+    Processes may race: each builds for itself, the first to finish is kept.
     """
     sizes = {"train": train, "test": test, "public_per_world": public_per_world}
     stored = sorted(map(str, _splits(split, alpha)))
     code = _code("record.py", "writer.py", "parquet_files.py", "manifest.py", "card.py", "oracle.py")
     key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), code])
     folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if not folder.exists():
+    damaged = folder.exists() and not _is_whole(folder)
+    if damaged or not folder.exists():
         try:
             build(
                 "mini",
@@ -133,12 +134,23 @@ def cached_mini(
                 **sizes,
                 rounds_per_task=rounds_per_task,
                 alpha=alpha,
+                overwrite=damaged,
                 progress=progress,
             )
         except DrakeError:
             if not folder.exists():  # else another process was faster, and made the same
                 raise
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    from drake.data.manifest import check_files, read_manifest
+
+    try:
+        check_files(folder, read_manifest(folder))
+    except DrakeError:
+        return False
+    return True
 
 
 def mini_revision() -> str:

@@ -147,6 +147,16 @@ def test_the_cache_is_filled_once_and_keyed_by_parameters_and_code(tmp_path, mon
     assert len({first, *built}) == 5
 
 
+def test_a_cached_suite_whose_bytes_were_changed_is_built_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path))
+    folder = cached_mini(0, **SIZES)
+    path = folder / "data/VSR-0/test-00000.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    assert cached_mini(0, **SIZES) == folder
+    assert path.read_bytes() == content
+
+
 def test_the_revision_follows_the_code_of_the_worlds(tmp_path, monkeypatch):
     (tmp_path / "mini").mkdir()
     monkeypatch.setattr(drake.data.building, "__file__", str(tmp_path / "__init__.py"))

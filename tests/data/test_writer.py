@@ -235,3 +235,44 @@ def test_clients_need_train_and_test_records(tmp_path):
         write(tmp_path / "d", schedules=SCHEDULES._replace(clients=[("Pets-9",)]))
     with pytest.raises(DrakeError, match="nothing to write"):
         write(tmp_path / "d", [])
+
+
+@pytest.mark.parametrize(
+    ("clients", "message"),
+    [
+        ([("Pets-0",), ("Pets-0",)], "'Pets-0' belongs to client 0 and to client 1"),
+        ([("Pets-0",), ()], "client 1 has no task"),
+        ([], "there is no client"),
+    ],
+)
+def test_clients_have_tasks_of_their_own(tmp_path, clients, message):
+    with pytest.raises(DrakeError, match=message):
+        write(tmp_path / "d", schedules=SCHEDULES._replace(clients=clients))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_has_one_metric(tmp_path):
+    pairs = list(records())
+    pairs[3] = ("train", pairs[3][1]._replace(metric="token-F1"))
+    with pytest.raises(DrakeError, match="'Pets-0/train/000003' has the metric 'token-F1', others of its task"):
+        write(tmp_path / "d", pairs)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answer": ""}, "has an empty answer"),
+        ({"answer": "here: <image>"}, "<image> in its answer"),
+        ({"choices": ("Yes", "<image>")}, "<image> in a choice"),
+        ({"answer": "\ud83d?"}, r"its answer holds half a character \(.ud83d at 0\)"),
+        ({"prompt": "<image>" * 300, "images": (b"",) * 300}, "has 300 pictures; a record may have 256"),
+        ({"prompt": "a" * 1_000_001, "images": ()}, "its prompt has 1,000,001 characters"),
+        ({"metric": "bleu"}, "has the metric 'bleu'"),
+        ({"answer": None}, "its answer is NoneType, not a text"),
+    ],
+)
+def test_records_that_would_break_a_run_are_refused(tmp_path, change, message):
+    pairs = [("train", record("Pets-0", "train", 1)._replace(**change))]
+    with pytest.raises(DrakeError, match=message) as caught:
+        write(tmp_path / "d", pairs)
+    assert "record 'Pets-0/train/000001' of task 'Pets-0'" in str(caught.value)
