@@ -1,11 +1,16 @@
 """Files are whole or absent, and what the system refuses is one sentence."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from drake.common.files import check_folder, replacing
 from drake.errors import DrakeError
+<<<<<<< HEAD:tests/common/test_files.py
+=======
+from drake.files import check_folder, read_json_object, replacing
+>>>>>>> e9453c8 (Changelog and page of export; a JSON object is read from regular files alone):tests/test_files.py
 
 
 def put(path: Path, text: str) -> None:
@@ -67,3 +72,16 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(DrakeError, match=r"cannot be written \(Permission denied\)"):
         check_folder(tmp_path / "a")
+
+
+def test_a_json_object_is_read_from_regular_files_alone(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"a": [1, "\\u00e9"]}')
+    assert read_json_object(path) == {"a": [1, "é"]}
+    os.mkfifo(tmp_path / "pipe")  # reading it would never end
+    for nothing in (tmp_path / "pipe", tmp_path, tmp_path / "missing", Path("/dev/zero")):
+        with pytest.raises(DrakeError, match=r"is no file; restore it\.$"):
+            read_json_object(nothing)
+    path.write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(DrakeError, match=r"x\.json cannot be read as JSON \(.*\); restore it\.$"):
+        read_json_object(path)
