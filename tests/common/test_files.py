@@ -5,12 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from drake.common.files import check_folder, replacing
+from drake.common.files import check_folder, read_json_object, replacing
 from drake.errors import DrakeError
-<<<<<<< HEAD:tests/common/test_files.py
-=======
-from drake.files import check_folder, read_json_object, replacing
->>>>>>> e9453c8 (Changelog and page of export; a JSON object is read from regular files alone):tests/test_files.py
 
 
 def put(path: Path, text: str) -> None:

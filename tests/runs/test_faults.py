@@ -16,11 +16,7 @@ KILLS = 10
 
 @pytest.fixture(scope="module")
 def setup(micro_backbones, micro_data):
-<<<<<<< HEAD:tests/runs/test_faults.py
-    numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
-=======
-    numbers = {"steps": 2, "dropout": 0.05, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 4}
->>>>>>> 90d3455 (Workers take over whole stretches of tests (worksteal); coverage reaches forked processes; fewer answers where runs are killed):tests/harness/test_faults.py
+    numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     return Setup(configure("fedmosaic", "quick", models=models, data=micro_data, device="cpu", **numbers))
 
