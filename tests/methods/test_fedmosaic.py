@@ -214,8 +214,7 @@ def test_the_input_gate_trains_and_answers(micro_backbones, micro_data):
     found = one_round(micro_backbones, micro_data, {"gate": "input"}, rounds=2)
     worker, federation, _, results, downloads = found
     assert results[2].state["gate.5.mlp.up_proj.w"].abs().sum() > 0
-    model = worker.model(federation.clients[2])
-    worker.method.for_inference(model, results[2].state, downloads[2])
+    model = worker.answer_as(federation.clients[2], results[2].state, downloads[2])
     assert torch.equal(adapters.layers(model)["5.mlp.up_proj"].lora_gate_w, results[2].state["gate.5.mlp.up_proj.w"])
 
 
