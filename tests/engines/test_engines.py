@@ -15,7 +15,7 @@ from drake.engines.processes import _dumps
 from drake.engines.ray_cluster import Pool, pools
 from drake.errors import DrakeError
 from drake.runs import Reporter, Setup, evaluate
-from drake.runs.engines import opened, resolved, shares_from
+from drake.runs.engines import opened, resolved
 
 CLIENTS = {"small": 5, "large": 5}
 
@@ -52,8 +52,6 @@ def test_shares_that_make_no_sense_are_refused():
         pools(1, None, {"small": 2.0, "large": 0.5}, CLIENTS, cores=4)
     with pytest.raises(DrakeError, match="too few"):
         pools(1, None, {"small": 0.7, "large": 0.5}, CLIENTS, cores=4)
-    with pytest.raises(DrakeError, match="not of the form"):
-        shares_from("small:1")
 
 
 @pytest.fixture(scope="module")
