@@ -131,7 +131,9 @@ def test_every_dotted_name_of_a_package_exists(page):
 @each_page
 def test_every_file_of_the_repository_that_is_named_exists(page):
     folders = "drake|methods|baselines|leaderboard|docs|experiments|benchmarks|tests|data_cards"
-    named = [name for block in code(page) for name in re.findall(rf"(?<![\w/.])(?<!--out )((?:{folders})/[\w./-]*\w)", block)]
+    named = [
+        name for block in code(page) for name in re.findall(rf"(?<![\w/.])(?<!--out )((?:{folders})/[\w./-]*\w)", block)
+    ]
     missing = [name for name in named if not (ROOT / name).exists() and "NAME" not in name]
     assert missing == []
 
