@@ -1,6 +1,6 @@
 """DRAKE: a benchmark for personalised federated learning of vision-language models.
 
-Importing this package imports nothing heavy: every public name is loaded when it is first used.
+Importing this package is fast: every public name is loaded when it is first used.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Modules that have moved: an old name goes on importing for one release, with a DeprecationWarning.
+"""Modules that have moved: their old names can be imported for one more release, with a DeprecationWarning.
 
-The finder below hands out the module of the new name, so that `drake.stream.round_slices` and
+The finder below returns the module of the new name, so that `drake.stream.round_slices` and
 `drake.data.schedules.round_slices` are one object. `drake.build`, once a package, is now the function `drake.build`;
-`import drake.build` goes on working and gives a module that can be called.
+`import drake.build` still works and gives a module that can be called.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 REMOVED_IN = "0.3"
-"""The version that no longer knows the old names."""
+"""The version in which the old names are removed."""
 
 MOVED = {
     "drake.backbones": "drake.models.backbones",
@@ -57,7 +57,7 @@ MOVED = {
     "drake.stopping": "drake.common.stopping",
     "drake.stream": "drake.data.schedules",
 }
-"""Old name -> new name, of the modules whose names users may have written down."""
+"""Old name -> new name, for modules that users may import."""
 
 
 class _CallableModule(ModuleType):
@@ -66,7 +66,7 @@ class _CallableModule(ModuleType):
     def __init__(self, name: str, found: ModuleType) -> None:
         super().__init__(name, found.__doc__)
         self.__dict__.update({key: value for key, value in vars(found).items() if not key.startswith("__")})
-        self.__path__: list[str] = []
+        self.__path__: MutableSequence[str] = []
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self.__dict__[self.__name__.rpartition(".")[2]](*arguments, **options)
@@ -87,13 +87,13 @@ class _Alias(Loader):
         return found
 
     def exec_module(self, module: ModuleType) -> None:
-        """The module has run already; what importlib wrote into it for the old name is taken back."""
+        """Restore the attributes that importlib has set for the old name; the module itself has run already."""
         for name, value in self._kept.items():
             setattr(module, name, value)
 
 
 def new_name(name: str) -> str | None:
-    """What the module `name` is called now; None for a name that has not moved."""
+    """The new name of the module `name`; None if it has not moved."""
     old, rest = name, ""
     while old and old not in MOVED:
         old, _, last = old.rpartition(".")
@@ -112,7 +112,7 @@ class MovedModules(MetaPathFinder):
         if new is None:
             return None
         warnings.warn(
-            f"{fullname} is called {new} now; the old name goes with version {REMOVED_IN}.",
+            f"{fullname} is now {new}; the old name will be removed in version {REMOVED_IN}.",
             DeprecationWarning,
             stacklevel=_importer(),
         )
@@ -120,7 +120,7 @@ class MovedModules(MetaPathFinder):
 
 
 def _importer() -> int:
-    """How many frames above `find_spec`'s caller the import statement stands: importlib's own frames do not count."""
+    """The number of frames from `find_spec`'s caller up to the import statement: those of importlib are skipped."""
     depth, frame = 1, sys._getframe(1)
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         frame, depth = frame.f_back, depth + 1
@@ -128,7 +128,7 @@ def _importer() -> int:
 
 
 def install() -> None:
-    """Let the old names be found; called once, by `import drake`. The finder goes first: an old package's path is that
-    of the new one, in which other finders would load a second copy of a module."""
+    """Make the old names importable; `import drake` calls this. The finder must be the first: an old package has the
+    path of the new one, in which other finders would load a second copy of a module."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.insert(0, MovedModules())

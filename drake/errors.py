@@ -1,12 +1,13 @@
-"""What may go wrong because of what a user gave us; every room may raise it, only the command line catches it."""
+"""Errors in what a user gave: any module may raise them, the command line prints them."""
 
 
 class DrakeError(Exception):
-    """A wrong input, in one clear sentence: what, where, what to do. The command line prints it and exits with 2."""
+    """An error in the input, as one sentence: what is wrong, where, what to do. The command line prints it and exits
+    with status 2."""
 
 
 class UnknownName(DrakeError):
-    """A name that no registry holds; the message lists the nearest known names."""
+    """A name that does not exist; the message gives the nearest known name, or all of them."""
 
     def __init__(self, kind: str, name: str, known: list[str]):
         from difflib import get_close_matches

@@ -20,7 +20,8 @@ def test_every_old_name_imports_the_module_of_the_new_name():
         "        old = importlib.import_module(name)\n"
         "    new = importlib.import_module(MOVED[name])\n"
         "    told = [str(w.message) for w in seen if w.category is DeprecationWarning]\n"
-        "    assert f'{name} is called {MOVED[name]} now; the old name goes with version 0.3.' in told, (name, told)\n"
+        "    sentence = f'{name} is now {MOVED[name]}; the old name will be removed in version 0.3.'\n"
+        "    assert sentence in told, (name, told)\n"
         "    assert new.__spec__.name == MOVED[name], name\n"
         "    public = [n for n in vars(new) if not n.startswith('__')]\n"
         "    assert all(getattr(old, n) is getattr(new, n) for n in public), name\n"
@@ -31,7 +32,7 @@ def test_every_old_name_imports_the_module_of_the_new_name():
 
 
 def test_a_module_inside_a_moved_package_is_not_loaded_twice():
-    with pytest.warns(DeprecationWarning, match=r"drake\.harness\.folder is called drake\.runs\.folder now"):
+    with pytest.warns(DeprecationWarning, match=r"drake\.harness\.folder is now drake\.runs\.folder"):
         old = import_module("drake.harness.folder")
     assert old is import_module("drake.runs.folder")
 

@@ -1,7 +1,7 @@
-"""The catalog room: what exists. Tasks, clients and their tasks, backbones and who holds which.
+"""The catalog: all tasks, clients with their tasks, and backbones with the clients that hold them.
 
-Every room may call it; it knows none of them and starts in milliseconds (TOML and the standard library). The
-data are in `tasks.toml`, `scenarios.toml` and `models.toml` beside this file.
+Every package may use it; it imports none of them and loads in milliseconds (TOML and the standard library). The data
+are in `tasks.toml`, `scenarios.toml` and `models.toml` beside this file.
 
     tasks("drake")["NLVR2-0"].n_images        # 2
     clients()[0]                              # ("Fashion200K-0", "MagicBrush-0", "VISION-0", "FashionIQ-0")

@@ -1,9 +1,9 @@
-"""Data cards: one Markdown page per source data set, from the catalog and what only a person can say.
+"""Data cards: one Markdown page per source data set, from the catalog and hand-written notes.
 
     python -m drake.catalog.cards [FOLDER]        # FOLDER is data_cards unless given
 
-`<source>.md` is generated and compared with the catalog in the tests; write by hand in `notes/<source>.md`, which is
-appended. Nobody else calls this module.
+`<source>.md` is generated, and a test compares it with the catalog; hand-written text belongs in `notes/<source>.md`,
+which is appended. A command of its own: no other module imports it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def world_module(source: str) -> str | None:
 
 
 def _owner(task: Task) -> str:
-    """Whose task it is and when it comes, counted from 0 as everywhere in the benchmark."""
+    """The client of a task and the task's place in the order of arrival, both from 0."""
     if task.group in NO_OWNER:
         return NO_OWNER[task.group]
     return f"{task.group} client {task.client}, position {task.client_position}"
@@ -66,7 +66,7 @@ def _link(name: str, url: str) -> str:
 
 
 def card(source: str, notes: str = "") -> str:
-    """The Markdown of one source's card, with the hand-written `notes` at its end."""
+    """One source's card as Markdown, with the hand-written `notes` at its end."""
     of_source = sources()[source]
     first = of_source[0]
     world = world_module(source)
@@ -121,7 +121,7 @@ def card(source: str, notes: str = "") -> str:
 
 
 def index() -> str:
-    """The Markdown of the folder's own page: every card with its tasks' owners and licence."""
+    """The folder's index page as Markdown: every card with its number of tasks, group and licence."""
     rows = [
         f"| {_link(source, source + '.md')} | {len(of_source)} | {of_source[0].group} | {_cell(of_source[0].licence)} |"
         for source, of_source in sources().items()

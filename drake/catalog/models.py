@@ -1,4 +1,4 @@
-"""Backbones by name, and which client holds which. Called through `drake.catalog`."""
+"""Backbones by name, and the assignment of backbones to clients. Used through `drake.catalog`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from drake.errors import DrakeError, UnknownName
 
 @dataclass(frozen=True)
 class TextShape:
-    """The language model of a backbone: decoder layers, width of the hidden states and of the MLP, attention heads,
-    heads of keys and values, width of a head, entries of the vocabulary."""
+    """The shape of a backbone's language model.
+
+    layers: decoder layers. hidden, intermediate: widths of the hidden states and of the MLP. heads, kv_heads: attention
+    heads and key-value heads. head_dim: width of a head. vocab: entries of the vocabulary.
+    """
 
     layers: int
     hidden: int
@@ -27,12 +30,12 @@ class TextShape:
 
 @dataclass(frozen=True)
 class Model:
-    """A backbone a user can name.
+    """A backbone of the catalog.
 
-    hub_id: repository on the Hugging Face hub, None for the embedded ones. embedded: ships with the package.
-    family: whose tokenizer and layers. anchor_order: where the name stands when models are put in order to be dealt to
-    clients, small before large; a method that needs an anchor finds it from the architectures. shape: None for the
-    embedded ones, whose files are at hand.
+    hub_id: repository on the Hugging Face Hub, None for the embedded ones. embedded: whether it ships with the package.
+    family: of its tokenizer and layers. anchor_order: its place when models are assigned to clients, small before large
+    (a method that needs an anchor model chooses it from the architectures). shape: None for the embedded ones, which
+    have a config.json.
     """
 
     name: str
@@ -45,7 +48,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Who holds which backbone: `models[i]` is client i's; `official` when the release has this very one."""
+    """The backbone of every client: `models[i]` is that of client i. official: whether the release has the same one."""
 
     name: str
     models: tuple[str, ...]
@@ -54,7 +57,7 @@ class Assignment:
 
 @cache
 def _all_models() -> dict[str, Model]:
-    found = {}
+    found: dict[str, Model] = {}
     for name, fields in read_toml("models.toml").items():
         shape = TextShape(**fields["shape"]) if "shape" in fields else None
         found[name] = Model(**fields | {"name": name, "shape": shape})
@@ -67,7 +70,7 @@ def models() -> dict[str, Model]:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Catalog models by their order, checkpoints of the user's own after them by path."""
+    """Sorting key: models of the catalog by their order, then a user's own checkpoints by path."""
     known = _all_models()
     return (known[name].anchor_order if name in known else len(known), name)
 
@@ -75,17 +78,17 @@ def _order(name: str) -> tuple[int, str]:
 def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str = "drake") -> Assignment:
     """One backbone per client; the order of `models` does not matter.
 
-    models: catalog names, hub ids ("owner/name") or checkpoint folders; the last two pass through unchanged.
-    num_clients: as many as the benchmark has unless given.
-    The official assignment where the release has one for exactly these models and this number of clients;
-    otherwise client i holds model i modulo their number: counts differ by at most one and models meet every
-    kind of client. Raises UnknownName for a name that is none of these, DrakeError for no, repeated or
-    too many models.
+    models: catalog names, hub ids ("owner/name") or checkpoint folders; the last two are kept as they are.
+    num_clients: that of the benchmark if None.
+
+    Returns the release's assignment where it has one for exactly these models and this number of clients. Otherwise
+    client i gets model i modulo the number of models, so that the numbers of clients per model differ by at most one.
+    Raises UnknownName for a name that is none of these, DrakeError for no, repeated or too many models.
     """
     scenario = federation(benchmark)
     count = len(scenario["clients"]) if num_clients is None else num_clients
     if isinstance(models, str) or not models:
-        raise DrakeError(f"a federation needs a list of at least one model, not {models!r}; name one or more.")
+        raise DrakeError(f"a federation needs a list of at least one model, not {models!r}; give one or more names.")
     known = _all_models()
     for name in models:
         if name not in known and "/" not in name and not Path(name).is_dir():

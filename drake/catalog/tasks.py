@@ -1,4 +1,4 @@
-"""Tasks, the clients they belong to, and the tasks no client has. Called through `drake.catalog`."""
+"""Tasks, the clients they belong to, and the unseen tasks, which no client has. Used through `drake.catalog`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from drake.errors import UnknownName
 
 @dataclass(frozen=True)
 class Task:
-    """One task of the benchmark with what is known of its source; None means unknown or not applicable.
+    """One task of the benchmark and what is known about its source; None means unknown or not applicable.
 
     group: "drake" (40), "unseen-newtasktype" (4), "unseen-newvisualdomain" (3) or "hflb" (36).
     source, source_full: the source data set's id and its full name. category: one of DRAKE's three, or None.
     type: "multi-choice" or "open-ended". metric: "accuracy" or "token-F1".
-    n_images: pictures per record; None where it varies, `images_note` then says how.
-    client, client_position: owner and order of arrival, from 0. For unseen tasks both only number the list.
-    measures: what the source tests, as the rest of a sentence.
-    licence, restrictions: what was found, and what it forbids, in plain words.
-    conflict: where the released material contradicts itself.
-    *_size_reported: as reported for the release, hence text ("<=10000", "80%").
+    n_images: pictures per record; None if it varies, as `images_note` then describes.
+    client, client_position: its client and its place in the order of arrival, from 0; for unseen tasks, numbers in the
+    list of these.
+    measures: what the source tests, to complete the sentence "It measures ...".
+    licence, restrictions: the licence that was found, and what it forbids, in plain words.
+    conflict: contradictions in the released material.
+    train_size_reported, test_size_reported: as reported for the release, therefore text ("<=10000", "80%").
     """
 
     id: str
@@ -58,8 +59,8 @@ class Task:
 
 @cache
 def read_toml(name: str) -> dict[str, Any]:
-    """The parsed data file of that name beside this module; do not change what it returns."""
-    return tomllib.loads((files(__package__) / name).read_text(encoding="utf-8"))
+    """The parsed TOML file of that name beside this module; cached, so callers must not modify it."""
+    return tomllib.loads((files("drake.catalog") / name).read_text(encoding="utf-8"))
 
 
 def _joined(*parts: str | None) -> str | None:
@@ -69,19 +70,19 @@ def _joined(*parts: str | None) -> str | None:
 @cache
 def _all_tasks() -> dict[str, Task]:
     data = read_toml("tasks.toml")
-    found = {}
+    found: dict[str, Task] = {}
     for row in data["task"]:
         source = data["source"][row["source"]]
         fields = source | row
         fields["restrictions"] = tuple(source.get("restrictions", ()))
-        for key in ("note", "conflict"):  # a source and its task may each have something to say
+        for key in ("note", "conflict"):  # both a source and its task may have one
             fields[key] = _joined(source.get(key), row.get(key))
         found[row["id"]] = Task(**fields)
     return found
 
 
 def tasks(group: str | None = None) -> dict[str, Task]:
-    """Tasks by id, in catalog order: all 83, those of one group, or those of both "unseen" groups.
+    """Tasks by id, in catalog order: all 83, those of one group, or with "unseen" those of both unseen groups.
 
     Raises UnknownName for a group that does not exist.
     """
@@ -96,7 +97,7 @@ def tasks(group: str | None = None) -> dict[str, Task]:
 
 
 def task(id: str) -> Task:
-    """The task of that id; raises UnknownName, with the nearest id, for any other."""
+    """The task with that id; raises UnknownName, with the nearest id, if there is none."""
     everything = _all_tasks()
     if id not in everything:
         raise UnknownName("task", id, list(everything))
@@ -104,7 +105,7 @@ def task(id: str) -> Task:
 
 
 def federation(benchmark: str) -> dict[str, Any]:
-    """The `clients` and `assignments` of a benchmark as written in scenarios.toml; raises UnknownName."""
+    """The `clients` and `assignments` of a benchmark, as in scenarios.toml; raises UnknownName for another name."""
     scenarios = {name: part for name, part in read_toml("scenarios.toml").items() if "clients" in part}
     if benchmark not in scenarios:
         raise UnknownName("benchmark", benchmark, list(scenarios))
@@ -117,5 +118,5 @@ def clients(benchmark: str = "drake") -> tuple[tuple[str, ...], ...]:
 
 
 def unseen() -> dict[str, tuple[str, ...]]:
-    """The task ids no client trains on: "new-task-type" (4) and "new-visual-domain" (3)."""
+    """The ids of the tasks that no client trains on: "new-task-type" (4) and "new-visual-domain" (3)."""
     return {kind: tuple(ids) for kind, ids in read_toml("scenarios.toml")["unseen"].items()}

@@ -1,4 +1,4 @@
-"""What is not the same in two configs. Whoever refuses to go on with another run, and `drake diff`, say it alike."""
+"""Differences of two configs as text, for `drake diff` and for errors about a run that cannot be continued."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 
 def setting_differences(a: Any, b: Any, where: str = "", between: str = ", ") -> Iterator[str]:
-    """ "numbers.training.steps (8, 4)" for every value that is not the same in two configs."""
+    """A text such as "numbers.training.steps (8, 4)" for every value that differs between two configs.
+
+    where: path of the values compared, empty at the top. between: separates the two values.
+    """
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for key in sorted(a.keys() | b.keys()):
             yield from setting_differences(a.get(key), b.get(key), f"{where}.{key}" if where else key, between)

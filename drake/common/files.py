@@ -1,4 +1,4 @@
-"""Files that are either whole or absent. Every room that writes may call this."""
+"""Atomic writing of files, so that each is complete or absent; small JSON files; the cache folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from drake.errors import DrakeError
 
 MOST_JSON = 16 << 20
-"""Bytes of a small JSON file, of a run's settings for instance: a larger one is something else."""
+"""Upper limit, in bytes, for a small JSON file such as a run's settings."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to `path` when the block ends well, else removed.
+    """A temporary path beside `path` to write to; renamed to `path` if the block succeeds, otherwise removed.
 
-    Readers see the old file or the whole new one, also after a power cut. Missing parent folders are made.
-    Raises DrakeError when the file cannot be written.
+    Readers see the old file or the complete new one, also after a power cut. Missing parent folders are made. Raises
+    DrakeError if the file cannot be written.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with writing(path):
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A block that makes `path`: what the system refuses it (permission, space, a file in the way) is a DrakeError."""
+    """A block that writes `path`: an OSError in it (permission, space, a file in the way) becomes a DrakeError."""
     try:
         yield
     except OSError as error:
@@ -46,7 +46,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_folder(folder: Path) -> None:
-    """DrakeError unless files can be put into `folder`, or it can be made; nothing is. Called before long work."""
+    """Raise DrakeError unless files can be written to `folder`, or it can be made. Changes nothing; called before long
+    work."""
     with writing(folder):
         place = folder.absolute()
         while not place.exists():
@@ -58,14 +59,14 @@ def check_folder(folder: Path) -> None:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a small regular file; DrakeError for everything else, in one sentence."""
+    """The JSON object in a small regular file; DrakeError for anything else."""
     try:
         if not path.is_file():  # a pipe would never end
             raise DrakeError(f"{path} is no file; restore it.")
         if path.stat().st_size > MOST_JSON:
             raise DrakeError(f"{path} is larger than {MOST_JSON >> 20} MiB, so it is not what it should be.")
         found = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text that can be written
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair cannot be written as UTF-8
     except (OSError, ValueError, RecursionError) as error:
         raise DrakeError(f"{path} cannot be read as JSON ({error}); restore it.") from error
     if not isinstance(found, dict):

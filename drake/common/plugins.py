@@ -1,7 +1,7 @@
-"""Classes that packages register as entry points: sources of data, methods, and what comes after them.
+"""Classes that packages register as entry points: sources of data, methods.
 
-A registry belongs to one group of entry points ("drake.sources"), so a class that somebody else publishes is found
-exactly like the ones that come along. Listing and checking names imports nothing.
+A registry belongs to one group of entry points ("drake.sources"), so classes of other packages are found like those of
+this one. Listing and checking names imports none of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from drake.errors import DrakeError, UnknownName
 
@@ -18,8 +19,8 @@ from drake.errors import DrakeError, UnknownName
 class Registry:
     """The entry points of one group.
 
-    group: "drake.sources". kind: what errors call its members ("source"). base: the class that all of them derive
-    from, as "package.module:Class", imported only when a member is.
+    group: name of the group, such as "drake.sources". kind: word for a member in errors ("source"). base: the class
+    that all members derive from, as "package.module:Class"; imported only together with a member.
     """
 
     group: str
@@ -31,20 +32,20 @@ class Registry:
         return sorted({entry.name for entry in entry_points(group=self.group)})
 
     def check(self, name: str) -> None:
-        """UnknownName, with the nearest registered name, for a name that is not registered."""
+        """Raise UnknownName, with the nearest registered name, for a name that is not registered."""
         known = self.names()
         if name not in known:
             raise UnknownName(self.kind, name, known)
 
     def find(self, name: str) -> type:
-        """The class behind a registered name; UnknownName for another, DrakeError where it cannot be imported."""
+        """The class registered under a name; UnknownName if there is none, DrakeError if it cannot be imported."""
         self.check(name)
         (entry, *_) = entry_points(group=self.group, name=name)
         return self.load(entry.value)
 
     def load(self, path: str) -> type:
-        """The class at "package.module:Class". For names that a user typed; a path that stands in a file is not to be
-        imported. Raises DrakeError where there is no such class, or none of this kind."""
+        """The class at "package.module:Class". Only for paths that a user typed: paths found in files must not be
+        imported. Raises DrakeError if there is no such class, or it is not of this kind."""
         try:
             found, base = _imported(path), _imported(self.base)
         except (ImportError, AttributeError) as error:
@@ -54,8 +55,8 @@ class Registry:
         return found
 
 
-def _imported(path: str):
+def _imported(path: str) -> Any:
     module, _, name = path.partition(":")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # the module may lie beside the user, as it would for `python -m`
+        sys.path.insert(0, "")  # the current folder, as for `python -m`
     return getattr(import_module(module), name)

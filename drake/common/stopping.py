@@ -1,7 +1,7 @@
-"""Ending a run from outside: the first signal asks, and the run stops at its next safe point.
+"""Stopping a run by a signal: after the first signal it stops at its next safe point, after the second at once.
 
-Long loops call `safe_point` where nothing is half done. A second signal stops at once; files are whole or absent
-(`drake.common.files`), so even that loses no more than what was being computed.
+Long loops call `safe_point` between complete steps. Files are complete or absent (`drake.common.files`), so even an
+immediate stop loses only the current step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Asked:
-    """Whether a signal has come."""
+    """Whether a signal has asked the run to stop."""
 
     flag = False
 
@@ -28,8 +28,10 @@ def _to_stderr(sentence: str) -> None:
 
 @contextmanager
 def gracefully(work: str = "this step", tell: Callable[[str], None] = _to_stderr) -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM end the run at the next safe point with a KeyboardInterrupt. `tell` shows the sentence
-    that acknowledges the first signal."""
+    """Inside the block, SIGINT and SIGTERM raise KeyboardInterrupt at the next safe point.
+
+    work: what will be finished first, for the message. tell: shows the message that acknowledges the first signal.
+    """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
@@ -38,7 +40,7 @@ def gracefully(work: str = "this step", tell: Callable[[str], None] = _to_stderr
         if _Asked.flag:
             raise KeyboardInterrupt
         _Asked.flag = True
-        tell(f"{signal.Signals(number).name}: stopping after {work}; once more stops at once.")
+        tell(f"{signal.Signals(number).name}: stopping after {work}; a second signal stops at once.")
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
@@ -50,6 +52,6 @@ def gracefully(work: str = "this step", tell: Callable[[str], None] = _to_stderr
 
 
 def safe_point() -> None:
-    """KeyboardInterrupt if a signal has asked the run to stop."""
+    """Raise KeyboardInterrupt if a signal has asked the run to stop."""
     if _Asked.flag:
         raise KeyboardInterrupt

@@ -1,5 +1,8 @@
-"""How many threads PyTorch computes with in this process. The last bits of a sum on a CPU depend on that number, so
-whatever must agree bit for bit (the processes of an engine, a run that goes on) uses the same one."""
+"""The number of threads that PyTorch uses in this process.
+
+The last bits of a sum on a CPU depend on it, so computations that must agree bit for bit (the processes of an engine, a
+run that is continued) use the same number.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from contextlib import contextmanager
 
 
 def use_threads(count: int) -> None:
-    """From now on PyTorch computes with `count` threads in this process."""
-    import torch  # here: commands that train nothing should not wait for it
+    """Set the number of threads that PyTorch uses in this process."""
+    import torch  # here, so that commands that train nothing start fast
 
     torch.set_num_threads(count)
 
 
 def threads() -> int:
-    """The number of threads PyTorch computes with in this process."""
+    """The number of threads that PyTorch uses in this process."""
     import torch
 
     return torch.get_num_threads()
@@ -23,7 +26,7 @@ def threads() -> int:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """One thread inside the block, the number from before afterwards."""
+    """One thread inside the block; afterwards the previous number."""
     before = threads()
     use_threads(1)
     try:

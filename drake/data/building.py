@@ -1,7 +1,7 @@
-"""Builds a dataset folder from a source (`drake.Source`): `drake.build`.
+"""A source (`drake.Source`) -> a dataset folder: `drake.build`.
 
-The command line and users call `build`; a run without a dataset calls `cached_mini`. Knows no source by name, except
-that `cached_mini` builds the embedded one, and nothing of models or methods.
+The command line and users call `build`; a run without a dataset calls `cached_mini`. No source is known by name, except
+that `cached_mini` builds the embedded mini suite.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from drake.data.sources.base import Source
 
 Progress = Callable[[int, int, str], None]
-"""(parts done, parts in all, what is being made now), called at the start of each part and once at the
-end."""
+"""(parts done, number of parts, name of the current part); called at the start of each part and once at the end."""
 
 ALWAYS = ("dynamic", "static")
-"""Schedules every dataset stores; those with a concentration are stored when asked for."""
+"""Schedules that every dataset stores; those with a Dirichlet concentration are stored on request."""
 MOST_CLIENTS = 10
+"""Clients when all tasks of a source are distributed evenly."""
 TASKS_PER_CLIENT = 4
+"""Tasks of a further client, made of tasks that the catalog lacks."""
 
 
 def build(
@@ -56,22 +57,24 @@ def build(
     source: "mini"; the folder of the official release (the one that holds `dataset/`, or `dataset/` itself), also as
     "release:PATH"; a folder with a drake.toml that describes your own data, also as "folder:PATH"; the name of
     another registered source, "package.module:Class", or a `drake.Source`.
-    split: "dynamic" or "static", which are always stored, or "dirichlet" or "dirichlet-across", stored
-    besides them with concentration `alpha` (also written "dirichlet-0.1"). out: where; a folder below `data/`
-    named after the source if not given.
-    options: the source's own. The mini suite has train, test and public_per_world: records per task and public
-    records per world. workers: processes for sources that compute their records. progress: called as parts are
-    finished. warn: called with a sentence for each task whose gold answers cannot all be right
-    (`warnings.warn` if not given).
+    split: "dynamic" or "static", which are always stored, or "dirichlet" or "dirichlet-across", stored in addition with
+    concentration `alpha` ("dirichlet-0.1" sets both).
+    out: the new folder; one below `data/` named after the source if not given.
+    options: options of the source. The mini suite has train, test and public_per_world: records per task and split, and
+    public records per world.
+    workers: processes for sources that compute their records.
+    progress: called as parts are finished.
+    warn: called with a sentence for each task with gold answers that are none of the choices (`warnings.warn` if not
+    given).
 
-    Raises DrakeError for anything wrong with the arguments or the source, and then leaves no dataset behind.
+    Raises DrakeError for wrong arguments and for a source that cannot be used, and then leaves no dataset behind.
     """
     from drake.data.oracle import GoldVerdicts
     from drake.data.publishing import check_target
     from drake.data.writer import Provenance, Schedules, write_dataset
 
     splits = _splits(split, alpha)
-    num_rounds(1, rounds_per_task)  # refuses now what would be refused after all records are drawn
+    num_rounds(1, rounds_per_task)  # an early check, before all records are drawn
     opened = open_source(source, seed, **options)
     out = Path("data", opened.default_name) if out is None else Path(out)
     check_target(out, overwrite)
@@ -114,9 +117,9 @@ def cached_mini(
 ) -> Path:
     """The mini suite with these parameters (see `build`), built on first use and kept.
 
-    It lies in $DRAKE_CACHE, or in ~/.cache/drake, under a hash of the parameters and of the code that draws
-    and stores it, so that an edited world is drawn anew; a suite whose files were changed or lost is built again.
-    Processes may race: each builds for itself, the first to finish is kept.
+    The folder is in $DRAKE_CACHE, or in ~/.cache/drake. Its name is a hash of the parameters and of the code that draws
+    and stores the records, so that an edited world is drawn again; a suite with changed or missing files is built
+    again. Several processes may build it at once: the first to finish is kept.
     """
     sizes = {"train": train, "test": test, "public_per_world": public_per_world}
     stored = sorted(map(str, _splits(split, alpha)))
@@ -131,14 +134,16 @@ def cached_mini(
                 split,
                 folder,
                 seed,
-                **sizes,
+                train=train,
+                test=test,
+                public_per_world=public_per_world,
                 rounds_per_task=rounds_per_task,
                 alpha=alpha,
                 overwrite=damaged,
                 progress=progress,
             )
         except DrakeError:
-            if not folder.exists():  # else another process was faster, and made the same
+            if not folder.exists():  # otherwise another process has built the same one meanwhile
                 raise
     return folder
 
@@ -159,12 +164,11 @@ def mini_revision() -> str:
 
 
 def deal_tasks(present: Iterable[str]) -> tuple[tuple[tuple[str, ...], ...], str]:
-    """(tasks of each client, how they were chosen) for the tasks of a source that have train records.
+    """(tasks of each client, how they were assigned) for the tasks of a source that have train records.
 
-    If all four tasks of at least one client of the catalog are present ("drake" first, then "hflb"), its
-    clients keep those of their tasks that are there, clients without any are dropped, and tasks that the
-    catalog does not know make up further clients of four. Otherwise, all tasks are dealt one by one to up
-    to ten clients.
+    If all four tasks of at least one client of the catalog are present ("drake" first, then "hflb"), the catalog's
+    clients keep those of their tasks that are present, clients without any are left out, and tasks that the catalog
+    lacks form further clients of four tasks. Otherwise all tasks are distributed in turn over up to ten clients.
     """
     tasks = list(dict.fromkeys(present))
     for benchmark in ("drake", "hflb"):
@@ -184,7 +188,7 @@ def deal_tasks(present: Iterable[str]) -> tuple[tuple[tuple[str, ...], ...], str
 
 
 def _splits(split: str, alpha: float) -> list[tuple[str, float | None]]:
-    """The schedules to store: (split, alpha), the always stored ones first."""
+    """The schedules to store as (split, alpha), those of every dataset first."""
     match = re.fullmatch(r"(dirichlet(?:-across)?)-(\d+(?:\.\d+)?)", split)
     if match:
         split, alpha = match[1], float(match[2])
@@ -196,8 +200,7 @@ def _splits(split: str, alpha: float) -> list[tuple[str, float | None]]:
 
 
 def _code(*places: str) -> str:
-    """A hash over Python and TOML files: of those named, and of all below the folders named, relative to
-    here."""
+    """A hash over Python and TOML files: those named, and all in the folders named, relative to this file's folder."""
     here = Path(__file__).parent
     hashed = hashlib.sha256()
     for place in places:

@@ -1,5 +1,4 @@
-"""README.md (dataset card) and croissant.json of a built dataset, from its manifest. Only the writer calls
-this."""
+"""README.md (dataset card) and croissant.json of a built dataset, from its manifest. `drake.data.writer` calls this."""
 
 from __future__ import annotations
 
@@ -35,8 +34,7 @@ _SCHEDULE_FIELDS = {
 
 
 def configs(manifest: Manifest) -> list[dict[str, Any]]:
-    """What `datasets.load_dataset` offers: "default" (all tasks), one config per task, "public", the
-    schedules."""
+    """The configs of `datasets.load_dataset`: "default" (all tasks), one per task, "public", one per schedule."""
     splits = [split for split in ("train", "test") if any(getattr(t, split) for t in manifest.tasks.values())]
     found = [("default", [(split, f"{DATA}/*/{split}-*.parquet") for split in splits])]
     if manifest.public:
@@ -61,9 +59,9 @@ def configs(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def readme(manifest: Manifest, licence: str, about: str = "", licences: Mapping[str, str] | None = None) -> str:
-    """The dataset card: YAML header with the configs, then what a reader needs to know.
+    """The dataset card: a YAML header with the configs, then the description for readers.
 
-    about: where the records come from. licences: by source data set, where they differ.
+    about: origin of the records, in sentences. licences: licence by source data set, where they differ.
     """
     records = sum(task.train + task.test for task in manifest.tasks.values()) + manifest.public
     header = DatasetCardData(
@@ -139,7 +137,7 @@ def _licences(licences: Mapping[str, str]) -> str:
 
 
 def _gold_fails(manifest: Manifest) -> str:
-    """A paragraph about gold answers that cannot be right; empty where there are none."""
+    """A paragraph about gold answers that a protocol marks wrong; empty if there are none."""
     lines = [
         f"- {task}: {count} by protocol `{protocol}`"
         for task, entry in manifest.tasks.items()

@@ -1,7 +1,6 @@
-"""What is wrong with a source, task by task: `drake check-source`. Reads every record and stores nothing.
+"""A report on the faults of a source, task by task: `drake check-source`. Reads every record and stores nothing.
 
-A dataset can also be checked through its source before it is built; `drake build` refuses or counts the same things,
-but stops at the first record that cannot be used.
+`drake build` refuses or counts the same faults, but stops at the first record that cannot be used.
 """
 
 from __future__ import annotations
@@ -20,14 +19,18 @@ from drake.data.sources.base import Source
 from drake.errors import DrakeError
 
 MAJORITY = 0.9
-"""Share of the commonest answer from which on a task is pointed out."""
+"""Fraction of the most frequent answer above which a task is reported."""
 FEW = 10
-"""Records below which a split is pointed out."""
+"""Number of records below which a split is reported."""
 
 
-class Finding(NamedTuple):
-    """what: the kind of fault, in words. count: records that have it. example: the first one. broken: whether the
-    source must be mended; other findings are for a person to judge."""
+@dataclass(frozen=True)
+class Finding:
+    """One kind of fault.
+
+    what: the fault, in words. count: records that have it. example: the first of them. broken: whether it must be
+    corrected before the source can be used; other findings are for a person to judge.
+    """
 
     what: str
     count: int
@@ -37,10 +40,10 @@ class Finding(NamedTuple):
 
 @dataclass
 class TaskReport:
-    """What one task looks like ("public" for the public records).
+    """The report on one task ("public" for the public records).
 
-    train, test: sound records of each split; public records count as train. majority: share of the commonest gold
-    answer over all records, 0 where there is none.
+    train, test: usable records of each split; public records count as train. majority: fraction of the most frequent
+    gold answer over all records, 0 if there are no records.
     """
 
     task: str
@@ -52,19 +55,19 @@ class TaskReport:
 
     @property
     def broken(self) -> bool:
-        """Whether some finding must be mended."""
+        """Whether a fault must be corrected before the task can be used."""
         return any(finding.broken for finding in self.findings)
 
 
 class SourceReport(NamedTuple):
-    """tasks: one report each, the public records last. findings: of the source as a whole."""
+    """The report on a source. tasks: one report each, public records last. findings: faults of the source itself."""
 
     tasks: list[TaskReport]
     findings: list[Finding]
 
     @property
     def broken(self) -> bool:
-        """Whether anything must be mended before the source is used."""
+        """Whether a fault must be corrected before the source can be used."""
         return any(finding.broken for finding in self.findings) or any(task.broken for task in self.tasks)
 
 
@@ -85,7 +88,7 @@ class _Faults:
 
 
 class _Seen:
-    """Where a prompt with its pictures was met first, and with which answer: by digest, over all splits and tasks."""
+    """The first record with each prompt and pictures, and its answer: by digest, over all splits and tasks."""
 
     def __init__(self) -> None:
         self._met: dict[bytes, tuple[str, str, str]] = {}
@@ -107,7 +110,7 @@ class _Seen:
 
 
 def check(source: Source, limit: int | None = None) -> SourceReport:
-    """Read a source and report on every task. limit: records of each split to read at most, all if None."""
+    """Read a source and report on every task. limit: upper limit of records read from each split; None for all."""
     seen = _Seen()
     general = _Faults()
     try:
@@ -120,7 +123,7 @@ def check(source: Source, limit: int | None = None) -> SourceReport:
     except ValueError as error:
         general.add("clients do not fit the tasks", str(error), True)
     trained = {task for of_client in source.clients or () for task in of_client}
-    reports = []
+    reports: list[TaskReport] = []
     for task, splits in tasks.items():
         report, faults, answers = TaskReport(task), _Faults(), Counter[str]()
         for split in splits:
@@ -143,7 +146,7 @@ def check(source: Source, limit: int | None = None) -> SourceReport:
 def _sound(
     source: Source, records: Iterator[Record], split: str, faults: _Faults, limit: int | None
 ) -> Iterator[Record]:
-    """The records that can be used; the faults of the others are counted."""
+    """The usable records; the faults of the others are counted."""
 
     def collect(error: DrakeError) -> None:
         faults.add("unusable records", str(error), True)
@@ -161,7 +164,7 @@ def _sound(
                 faults.add("ids used twice", record.id, True)
             ids.add(record.id)
             yield record
-    except DrakeError as error:  # of the file as a whole
+    except DrakeError as error:  # an error of the file, not of a record
         faults.add(f"{split} cannot be read", str(error), True)
     finally:
         source.on_bad_record = before

@@ -1,8 +1,8 @@
-"""The choices of a record whose source gives none but those in its prompt. Sources call this.
+"""The choices of a record, read from its prompt, for sources that give no list of choices.
 
-The reader of prompts is the scorer's. What it cuts wrongly is mended here where the gold answer shows how: a choice
-that holds a comma or brackets, a list with commas of another script. Where the gold answer is already among the
-choices, nothing changes.
+The prompt is read by the scorer's own function. Where that splits a list wrongly, the gold answer shows how to correct
+it: a choice may contain a comma or brackets, and the list may have the commas of another script. If the gold answer is
+among the choices already, they stay as they are.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SEPARATORS = (",", ";", "，", "、", "；")
 
 
 def record_choices(prompt: str, gold: str) -> tuple[str, ...]:
-    """The choices that a prompt offers, in its order, with `gold` whole among them if it stands there; empty for an
-    open question. Linear in the length of the prompt."""
+    """The choices in a prompt, in its order; `gold` is one of them if the prompt's list contains it. Empty for an
+    open-ended question. Linear in the length of the prompt."""
     plain = listed_choices(prompt, gold)
     if not plain or not gold.strip() or wins(plain, gold, prompt):
         return tuple(plain)
@@ -34,12 +34,12 @@ def record_choices(prompt: str, gold: str) -> tuple[str, ...]:
 
 
 def wins(choices: list[str] | tuple[str, ...], gold: str, prompt: str) -> bool:
-    """Whether the gold answer, given as an answer, is right by protocol `strict`."""
+    """Whether protocol `strict` marks the gold answer correct if a model gives it."""
     return score_strict(choices, gold, gold, prompt).correct
 
 
 def _bracketed(prompt: str) -> Iterator[str]:
-    """What the last "Choice list: [...]" holds, up to the bracket that closes the first one."""
+    """The content of the last "Choice list: [...]", up to the bracket that closes it."""
     starts = [match.end() for match in _LIST_START.finditer(prompt)]
     if not starts:
         return
@@ -52,7 +52,7 @@ def _bracketed(prompt: str) -> Iterator[str]:
 
 
 def _cut_around(text: str, gold: str, separator: str) -> list[str]:
-    """The text cut at separators, except inside the first `gold` that stands between two of them or at an end."""
+    """The text split at separators, except inside the first `gold` between two of them or at an end of the text."""
     mark = re.escape(separator)
     found = re.search(rf"(?:^|{mark})\s*({re.escape(gold)})\s*(?=$|{mark})", text)
     if found is None:

@@ -1,8 +1,7 @@
 """Fingerprints of datasets by the definition of manifest schema 1, as results of older versions carry them.
 
-They covered the hashes of the record files alone, not their names and not the clients, so that a dataset with train
-and test exchanged had the fingerprint of the right one. Whoever compares results reads them through
-`current_fingerprint`. Imports nothing.
+They covered the hashes of the record files, but neither their names nor the clients, so that exchanging train and test
+did not change them. Code that compares results passes fingerprints through `current_fingerprint`. Imports nothing.
 """
 
 CURRENT = {
@@ -18,9 +17,9 @@ CURRENT = {
         "7186e00638e3f57aeabb251b558914758121a332db16536459ab526549766ad2"
     ),
 }
-"""Fingerprint of schema 1 -> that of schema 2, of the embedded suite in its usual sizes."""
+"""Fingerprint of schema 1 -> fingerprint of schema 2, for the embedded suite in its usual sizes."""
 
 
 def current_fingerprint(fingerprint: str) -> str:
-    """The fingerprint as manifests have it now, for one that stands in results; one that is not listed is unchanged."""
+    """The fingerprint of schema 2 for one from stored results; one that is not listed is returned unchanged."""
     return CURRENT.get(fingerprint, fingerprint)

@@ -1,7 +1,7 @@
-"""What a built dataset says about itself: `manifest.json`. The writer makes it, `drake.data.benchmark` checks it.
+"""The description of a built dataset, `manifest.json`: `drake.data.writer` makes it, `drake.data.benchmark` checks it.
 
-A folder without a readable manifest is no built dataset. The file comes from outside (a disk, the Hub), so
-it is validated before anything in it is believed.
+A folder without a readable manifest is no built dataset. The file comes from outside (a disk, the Hub), so it is
+validated before anything in it is used.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SCHEMA_VERSION = 2
 DATA = "data"
 SCHEDULES = "schedules"
 MOST_BYTES = 32 << 20
-"""Of a manifest; that of the whole release has some 40 kB."""
+"""Upper limit for the size of a manifest; that of the whole release has about 40 kB."""
 MOST_ROUNDS = 1_000_000
 MOST_ROWS = 1 << 31
-"""Of one Parquet file."""
+"""Upper limit for the rows of one Parquet file."""
 
 Check = Literal["sha256", "sizes"]
 
@@ -48,10 +48,16 @@ def _inside(path: str) -> str:
     return path
 
 
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        raise ValueError(f"{name[:100]!r} is not the name of a task or a schedule")
+    return name
+
+
 Count = Annotated[StrictInt, Field(ge=0, le=1 << 53)]
 Sha256 = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
-"""Of a task or a schedule: it names a file or a folder too."""
+Name = Annotated[StrictStr, AfterValidator(_named)]
+"""The name of a task or a schedule; a file or a folder has the same name."""
 Text = Annotated[StrictStr, Field(max_length=10_000)]
 
 
@@ -68,10 +74,10 @@ class FileEntry(_Part):
 
 
 class TaskEntry(_Part):
-    """One task: where it comes from, how it is scored, and how many records each split holds.
+    """One task: its source, category and metric, and the number of records in each split.
 
-    gold_fails: by protocol, how many gold answers that protocol marks wrong when a model answers with exactly their
-    text; protocols without any are left out.
+    gold_fails: by protocol, the number of gold answers that it marks wrong if a model answers with exactly their text;
+    protocols without any are left out.
     """
 
     source: Text
@@ -83,7 +89,8 @@ class TaskEntry(_Part):
 
 
 class ScheduleEntry(_Part):
-    """One stored schedule. rounds: of the client that has most. alpha: None where no mixture is drawn."""
+    """One stored schedule. rounds: those of the client with the most. alpha: concentration of the Dirichlet
+    distribution; None for schedules without one."""
 
     split: Name
     rounds_per_task: Annotated[float, Field(gt=0, le=MOST_ROUNDS)]
@@ -94,14 +101,17 @@ class ScheduleEntry(_Part):
 class Manifest(_Part):
     """The whole file. `files` are the Parquet files by their path in the folder, with forward slashes.
 
-    name: what to call the dataset in a table. source: the kind of source ("mini", "release", "folder"). revision: of
-    what it was made from (a hash of the worlds' code, or of the release's record files). seed: of the mini suite and
-    of the schedules.
-    parameters: the other arguments of the build. clients: the tasks of each client in order of arrival;
-    dealt: how these were chosen ("catalog", or what was done instead). unseen: tasks that no client trains
-    on.
-    fingerprint: SHA-256 over names and hashes of the files under data/ and over the clients; results carry it.
-    legacy_fingerprint: the fingerprint by schema 1, which covered the hashes alone; results of schema 1 carry it.
+    name: the dataset's name, for tables.
+    source: the kind of source ("mini", "release", "folder").
+    revision: of the source (a hash of the worlds' code, or of the release's record files).
+    seed: of the mini suite and of the schedules.
+    parameters: the other arguments of the build.
+    clients: the tasks of each client in order of arrival.
+    dealt: how tasks were assigned to clients ("catalog", or a description).
+    unseen: tasks that no client trains on.
+    public: the number of public records.
+    fingerprint: SHA-256 over names and hashes of the files under data/ and over the clients; results hold it.
+    legacy_fingerprint: the fingerprint of schema 1, over the hashes alone; results of schema 1 hold it.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -125,7 +135,7 @@ class Manifest(_Part):
         check_clients(self.clients, self.tasks)
         for name in self.schedules:
             if f"{SCHEDULES}/{name}.parquet" not in self.files:
-                raise ValueError(f"there is no file of the schedule {name}")
+                raise ValueError(f"the schedule {name} has no file")
         rows: dict[tuple[str, str], int] = {}
         for path, entry in self.files.items():
             if match := re.fullmatch(rf"{DATA}/([^/]+)/(train|test|{PUBLIC})-\d+\.parquet", path):
@@ -144,7 +154,7 @@ _SPLITS = ("train", "test")
 
 
 def check_clients(clients: Sequence[Sequence[str]], tasks: Mapping[str, object]) -> None:
-    """ValueError for no client, a client without tasks, a task of two clients, and a task that does not exist."""
+    """Raise ValueError if there is no client, a client has no task, or a task has two clients or does not exist."""
     if not clients:
         raise ValueError("there is no client")
     owner: dict[str, int] = {}
@@ -178,9 +188,9 @@ def sha256(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a built dataset; DrakeError when there is no such folder or it is no built dataset.
+    """The manifest of a built dataset; DrakeError if there is no such folder or it is no built dataset.
 
-    A manifest of schema 1 is read as well: its fingerprint becomes `legacy_fingerprint`, the other is computed.
+    A manifest of schema 1 is read too: its fingerprint becomes `legacy_fingerprint`, `fingerprint` is computed.
     """
     path = folder / MANIFEST
     if not folder.is_dir():
@@ -211,7 +221,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _migrated(content: bytes) -> bytes:
-    """A manifest of schema 1 in the shape of schema 2; anything else as it is, for the validation to judge."""
+    """A manifest of schema 1 as one of schema 2; anything else unchanged, for the validation to check."""
     try:
         raw: Any = json.loads(content)
         if not isinstance(raw, dict) or raw.get("schema_version") != 1 or "legacy_fingerprint" in raw:
@@ -228,7 +238,7 @@ def _migrated(content: bytes) -> bytes:
 
 
 def check_files(folder: Path, manifest: Manifest, check: Check = "sha256") -> None:
-    """Compare the files with the manifest: all sizes, and the bytes too unless `check` is "sizes".
+    """Compare the files with the manifest: all sizes and, unless `check` is "sizes", the SHA-256 of all files.
 
     Raises DrakeError for the first file that is missing, is a link out of the dataset, or differs.
     """

@@ -1,8 +1,8 @@
-"""Is a record sound, and can its gold answer win? `drake build` and `drake check-source` ask this of every record.
+"""Checks of a record and its gold answer. `drake build` and `drake check-source` apply them to every record.
 
-`check_record` refuses what would break a run: marks without pictures, texts that cannot be stored, sizes without end.
-`GoldVerdicts` counts what a run survives but no model can score on: gold answers that the scoring protocols would mark
-wrong if a model answered with exactly that text.
+`check_record` refuses records that would break a run: picture marks without pictures, texts that cannot be stored,
+sizes above the limits. `GoldVerdicts` counts records that break nothing but on which no model can score: gold answers
+that the scoring protocols mark wrong even if a model answers with exactly that text.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from drake.scoring.answers import PROTOCOLS, Protocol, score_official
 
 IMAGE_MARK = "<image>"
 MOST_PICTURES = 256
-"""Pictures of one record; the benchmark's own have at most 10 or so."""
+"""Upper limit of pictures in one record; those of the benchmark have about 10 at most."""
 MOST_PICTURE_BYTES = 512 << 20
-"""Of all pictures of one record together."""
+"""Upper limit of bytes for all pictures of one record together."""
 MOST_CHARACTERS = 1_000_000
-"""Of one text of a record."""
+"""Upper limit for one text of a record."""
 METRICS = ("accuracy", "token-F1")
 
 _TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def check_task_name(task: str) -> None:
-    """DrakeError unless `task` can name a task, and with it a folder and a config."""
+    """Raise DrakeError unless `task` can be the name of a task, and so of a folder and a config."""
     if not _TASK.fullmatch(task):
         raise DrakeError(
             f"{task[:120]!r} cannot name a task: use letters, digits, '_', '-' and '.', at most 100 of them."
@@ -37,13 +37,13 @@ def check_task_name(task: str) -> None:
 
 
 def check_pictures(what: str, count: int) -> None:
-    """DrakeError, which begins with `what`, for more pictures than a record may have; called before they are read."""
+    """Raise DrakeError, beginning with `what`, for too many pictures of a record; called before they are read."""
     if count > MOST_PICTURES:
         raise DrakeError(f"{what} has {count:,} pictures; a record may have {MOST_PICTURES}.")
 
 
 def check_record(split: str, record: Record) -> None:
-    """DrakeError for a record that cannot be stored, trained on or scored; the sentence names the record.
+    """Raise DrakeError, which names the record, for one that cannot be stored, trained on or scored.
 
     split: "train", "test" or "public".
     """
@@ -62,7 +62,7 @@ def check_record(split: str, record: Record) -> None:
 
 
 def check_answer(what: str, answer: str) -> None:
-    """DrakeError, which begins with `what`, for a gold answer that is empty or holds a picture mark."""
+    """Raise DrakeError, beginning with `what`, for a gold answer that is empty or holds a picture mark."""
     if not answer.strip():
         raise DrakeError(f"{what} has an empty answer; remove the record or give it one.")
     if IMAGE_MARK in answer:
@@ -70,7 +70,7 @@ def check_answer(what: str, answer: str) -> None:
 
 
 def check_text(what: str, text: object) -> None:
-    """DrakeError, which begins with `what`, for what is no text, is too long, or cannot be written as UTF-8."""
+    """Raise DrakeError, beginning with `what`, for a value that is no text, is too long, or has no UTF-8 form."""
     if not isinstance(text, str):
         raise DrakeError(f"{what} is {type(text).__name__}, not a text.")
     if len(text) > MOST_CHARACTERS:
@@ -95,7 +95,7 @@ def _check_texts(what: str, record: Record) -> None:
 
 
 def gold_wins(record: Record, protocol: Protocol) -> bool:
-    """Whether the gold answer, given as an answer, is right by `protocol`. Open-ended answers always are."""
+    """Whether `protocol` marks the gold answer correct if a model gives it. Open-ended ones always are."""
     if record.metric != "accuracy":
         return True
     if protocol == "strict":
@@ -105,13 +105,13 @@ def gold_wins(record: Record, protocol: Protocol) -> bool:
 
 @dataclass
 class GoldVerdicts:
-    """Per (task, protocol): how many gold answers cannot win, and the first such record."""
+    """For each (task, protocol): the number of gold answers that it marks wrong, and the first such record."""
 
     count: Counter[tuple[str, Protocol]] = field(default_factory=Counter)
     first: dict[tuple[str, Protocol], Record] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
-        """Ask both protocols about a record."""
+        """Check a record with both protocols."""
         for protocol in PROTOCOLS:
             if not gold_wins(record, protocol):
                 key = (record.task, protocol)
@@ -121,8 +121,8 @@ class GoldVerdicts:
     def sentences(self) -> list[str]:
         """One for every task with gold answers that are none of the choices (protocol `strict`), with an example.
 
-        What `official` alone marks wrong is counted and not told: its weaknesses are known, the embedded suite has such
-        records too.
+        Gold answers that only `official` marks wrong are counted but not reported: the weaknesses of that protocol are
+        known, and the embedded suite has such records too.
         """
         return [
             f"task {task}: {self.count[task, protocol]:,} gold answers are none of the choices, so they cannot be "

@@ -1,14 +1,14 @@
-"""The Parquet files of a dataset: their columns, how they are written, how they are read. The writer and the opened
-dataset call this.
+"""The Parquet files of a dataset: columns, writing, reading. `drake.data.writer` and `drake.data.arrow` call this.
 
-    data/<task>/<split>-00000.parquet     one row per record (`FEATURES`), pictures with the bytes they came with
-    schedules/<name>.parquet              rows of `SCHEDULE_FEATURES`
+data/<task>/<split>-00000.parquet     one row per record (`FEATURES`), pictures with the bytes they came with
+schedules/<name>.parquet              rows of `SCHEDULE_FEATURES`
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,7 +44,7 @@ SCHEDULE_FEATURES = Features(
 SHARD = 512 << 20
 """Bytes after which a task's split continues in its next file."""
 ROWS_PER_BATCH = 64
-"""Rows that `record_batches` reads at a time; each may hold megabytes of pictures."""
+"""Rows that `record_batches` reads at once; each may hold megabytes of pictures."""
 
 
 class Shards:
@@ -58,14 +58,14 @@ class Shards:
         self._count = self._written = self._buffered = 0
 
     def add(self, record: Record) -> int:
-        """Keep a record until `flush`; returns about how many bytes that takes."""
+        """Keep a record in memory until `flush`; returns the approximate bytes that this takes."""
         self._rows.append(record)
         size = sum(map(len, record.images)) + 4 * len(record.prompt) + 1000
         self._buffered += size
         return size
 
     def flush(self) -> None:
-        """Write what was added as one row group."""
+        """Write the records added since the last flush as one row group."""
         if not self._rows:
             return
         if self._writer is None:
@@ -78,7 +78,7 @@ class Shards:
             self.close()
 
     def close(self) -> None:
-        """Finish the file; what is added later begins the next one."""
+        """Finish the file; records added later begin the next one."""
         self.flush()
         if self._writer is not None:
             self._writer.close()
@@ -86,28 +86,28 @@ class Shards:
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of a new file, in whose texts repeats are stored once; its folder is made."""
+    """A writer of a new file that stores repeated texts once; creates the file's folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Pictures are compressed already and rarely repeat within a task: a dictionary of them would only cost
-    # memory.
+    # Pictures are compressed already and rarely repeat within a task: a dictionary of them would only cost memory.
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts, write_statistics=texts)
+    options: dict[str, Any] = {"use_dictionary": texts, "write_statistics": texts}  # not annotated as lists
+    return pq.ParquetWriter(path, schema, compression="zstd", **options)
 
 
 def _table(rows: Sequence[Record]) -> pa.Table:
-    columns = dict(zip(Record._fields, map(list, zip(*rows, strict=True)), strict=True))
+    columns: dict[str, list[Any]] = dict(zip(Record._fields, map(list, zip(*rows, strict=True)), strict=True))
     columns["images"] = [[{"bytes": image, "path": None} for image in images] for images in columns["images"]]
     return pa.Table.from_pydict({name: columns[name] for name in FEATURES}, schema=FEATURES.arrow_schema)
 
 
 def read_records(path: Path) -> pa.Table:
-    """The records of one file, pictures encoded; DrakeError where a column is missing, has another type, or holds
-    nothing in some row."""
+    """The records of one file, pictures encoded. Raises DrakeError if a column is missing, has another type, or has no
+    value in some row."""
     return _checked(path, _read(path))
 
 
 def record_batches(path: Path) -> Iterator[pa.Table]:
-    """The records of one file, a few at a time; DrakeError as in `read_records`."""
+    """The records of one file in batches of `ROWS_PER_BATCH`; raises what `read_records` raises."""
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH):
@@ -117,10 +117,10 @@ def record_batches(path: Path) -> Iterator[pa.Table]:
 
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:
-    """A table or batch of `path` with the columns of `FEATURES`, checked as `read_records` says."""
+    """The table with the columns of `FEATURES`; raises what `read_records` raises."""
     if missing := [name for name in FEATURES if name not in table.column_names]:
         raise DrakeError(f"{path} has no column {missing[0]!r}; build the dataset again.")
-    # The files' metadata say that pictures are to be decoded; the schema set here says that they are not.
+    # The files' metadata ask for decoded pictures; the schema set here keeps them encoded.
     schema = UNDECODED.arrow_schema
     try:
         table = table.select(list(FEATURES)).cast(schema)
@@ -132,7 +132,7 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
 
 
 def read_schedule(path: Path, client: int) -> pa.Table:
-    """The rows of one client in a schedule's file, by round and position; DrakeError as in `read_records`."""
+    """The rows of one client in a schedule's file, by round and position; raises what `read_records` raises."""
     table = _read(path, [("client", "=", client)])
     if set(SCHEDULE_FEATURES) - set(table.column_names):
         raise DrakeError(f"{path} lacks columns of a schedule; build the dataset again.")
@@ -142,7 +142,7 @@ def read_schedule(path: Path, client: int) -> pa.Table:
 
 
 def row_count(path: Path) -> int:
-    """The number of rows that a file's footer names; no row is read."""
+    """The number of rows according to a file's footer; no row is read."""
     try:
         return pq.read_metadata(path).num_rows
     except (pa.ArrowInvalid, OSError) as error:
@@ -151,6 +151,7 @@ def row_count(path: Path) -> int:
 
 def _read(path: Path, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path, filters=filters, partitioning=None)
+        options: dict[str, Any] = {"partitioning": None}  # not annotated as optional
+        return pq.read_table(path, filters=filters, **options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, ValueError) as error:
         raise DrakeError(f"{path} cannot be read as Parquet ({error}); build the dataset again.") from error

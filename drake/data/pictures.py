@@ -1,4 +1,4 @@
-"""The pictures of records: from stored bytes to upright RGB. Every reader of pictures in drake decodes them here.
+"""The decoder of pictures: encoded bytes -> upright RGB. All code of drake that reads pictures calls this.
 
     PNG, JPEG, WebP, GIF, BMP, TIFF    by their content, never by a file's name; of several frames the first
     orientation (EXIF)                 applied, as `datasets` does
@@ -6,8 +6,8 @@
     16-bit greyscale                   its eight high bits, as Pillow takes them of 16-bit colour
     floating point (TIFF)              values from 0 to 1 times 255; other ranges are refused
 
-Pictures come from anywhere, so nothing else is opened (Pillow's reader of EPS starts a program), sizes are limited
-before anything is decoded, and a file that a record names is never read.
+Pictures are untrusted input: no other format is opened (Pillow's reader of EPS starts a program), sizes are checked
+before anything is decoded, and no file is read because a record names its path.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from drake.errors import DrakeError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-"""What Pillow may try to read."""
+"""The formats that Pillow may try."""
 MOST_BYTES = 256 << 20
-"""A larger file is not a picture of this benchmark."""
+"""Upper limit for the size of an encoded picture."""
 MOST_PIXELS = 64_000_000
-"""Width times height; decoded, such a picture takes about 200 MB."""
+"""Upper limit of width times height; decoded, such a picture takes about 200 MB."""
 MOST_ELONGATED = 200
-"""The longer side over the shorter. A picture of 1 x 100,000 pixels is small, but image processors scale the shorter
-side to some hundred pixels, and the longer one with it."""
+"""Upper limit of the longer side over the shorter. A picture of 1 x 100,000 pixels is small, but image processors scale
+the shorter side to some hundred pixels, and the longer one with it."""
 DECODING = 1
-"""Goes up when the same bytes would be decoded to other pixels: what was computed from them before is not used then."""
+"""The version of the decoder, raised when it decodes some bytes to other pixels: caches of features depend on it."""
 
 ALLOWED = "it must be PNG, JPEG, WebP, GIF, BMP or TIFF"
 SIGNATURES = {
@@ -56,19 +56,19 @@ SIGNATURES = {
     b"<svg": "SVG",
     b"<?xml": "XML or SVG",
 }
-"""First bytes -> the format they belong to, for sentences about what cannot be read."""
+"""First bytes -> format, for error messages about files that cannot be read."""
 BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
-"""The same for ISO media files, whose brand stands behind `ftyp`."""
+"""The same for ISO media files, whose brand follows `ftyp`."""
 
-_quiet = threading.Lock()  # filters of warnings belong to the process, and batches are made by several threads
+_quiet = threading.Lock()  # warning filters are global to the process, and several threads make batches
 
 
 def image_bytes(record: Mapping[str, Any]) -> list[bytes]:
-    """The encoded pictures of a record: bytes as such, or the {"bytes", "path"} of a dataset's undecoded rows.
+    """The encoded pictures of a record, given as bytes or as the {"bytes", "path"} of a dataset's undecoded rows.
 
-    Raises DrakeError for a picture that is there by its path alone.
+    Raises DrakeError for a picture that is given by its path only.
     """
-    found = []
+    found: list[bytes] = []
     for index, image in enumerate(record["images"]):
         data = image.get("bytes") if isinstance(image, Mapping) else image
         if not isinstance(data, bytes):
@@ -91,10 +91,10 @@ def decoded_images(record: Mapping[str, Any]) -> list[Image.Image]:
 
 
 def decoded(data: bytes) -> Image.Image:
-    """An encoded picture as pixels [height, width, 3], upright, 8 bits a channel.
+    """An encoded picture as pixels [height, width, 3], upright, 8 bits per channel.
 
-    Raises DrakeError for bytes of another format, for a file that is cut off or damaged, and beyond `MOST_BYTES`,
-    `MOST_PIXELS` and `MOST_ELONGATED`; the last two are known from the header, before a pixel is decoded.
+    Raises DrakeError for another format, for a truncated or damaged file, and for a picture above `MOST_BYTES`,
+    `MOST_PIXELS` or `MOST_ELONGATED`; the last two are read from the header, before a pixel is decoded.
     """
     if not data:
         raise DrakeError(f"the picture is empty (0 bytes); {ALLOWED}.")
@@ -114,12 +114,12 @@ def decoded(data: bytes) -> Image.Image:
         raise DrakeError(f"the picture has too many pixels ({str(error).split(',')[0]}); make it smaller.") from error
     except UnidentifiedImageError as error:
         raise DrakeError(_unidentified(data)) from error
-    except Exception as error:  # what decoders raise at damaged bytes is of any kind, and says nothing about drake
+    except Exception as error:  # decoders raise errors of any kind for damaged bytes
         raise DrakeError(_damaged(data, error)) from error
 
 
 def first_unreadable(records: Sequence[Mapping[str, Any]], images: list[list[bytes]]) -> str:
-    """Where the broken picture of a batch is, for the error's sentence."""
+    """The record and the index of a batch's first picture that cannot be decoded, for error messages."""
     for record, row in zip(records, images, strict=True):
         for index, data in enumerate(row):
             try:
@@ -171,7 +171,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 
 def _format(data: bytes) -> str | None:
-    """What the first bytes say, of the formats known here."""
+    """The format according to the first bytes; None if it is not one of those above."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     if data[4:8] == b"ftyp":
@@ -181,7 +181,7 @@ def _format(data: bytes) -> str | None:
 
 
 def _unidentified(data: bytes) -> str:
-    """The sentence about bytes that no allowed reader takes."""
+    """The error message for bytes that none of the allowed formats matches."""
     if data.startswith(b"version https://git-lfs"):
         return f"the picture is a Git LFS pointer, not the file it stands for (`git lfs pull` fetches that); {ALLOWED}."
     text = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

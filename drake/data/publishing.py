@@ -1,4 +1,4 @@
-"""A dataset folder appears whole or not at all: it grows under a temporary name and is renamed. For `writer`."""
+"""Dataset folders that appear complete or not at all: written under a temporary name, then renamed. For `writer`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drake.errors import DrakeError
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
-    """Raise DrakeError when a dataset cannot be put at `folder`; called early, before the work is done."""
+    """Raise DrakeError if a dataset cannot be put at `folder`; called before the work is done."""
     check_folder(folder.parent)
     if not folder.exists():
         return
@@ -31,26 +31,26 @@ def check_target(folder: Path, overwrite: bool) -> None:
 
 @contextmanager
 def temporary_sibling(folder: Path) -> Iterator[Path]:
-    """A new empty folder beside `folder`, on the same disk so that it can be renamed; gone when done."""
+    """A new empty folder beside `folder`, on the same disk so that it can be renamed; removed at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as outer:
         inner = Path(outer) / folder.name
-        inner.mkdir()  # with the usual permissions; those of the outer one are for its owner only
+        inner.mkdir()  # with the default permissions; the outer folder is readable by its owner only
         yield inner
 
 
 def publish(temporary: Path, folder: Path, overwrite: bool) -> None:
-    """Make `temporary` durable and give it its name; DrakeError when something appeared there meanwhile."""
+    """Flush `temporary` to disk and rename it to `folder`; DrakeError if something else is there meanwhile."""
     for path in (*temporary.rglob("*"), temporary):
         _fsync(path)
-    if overwrite and (folder / MANIFEST).is_file():  # the old dataset steps aside, then goes
+    if overwrite and (folder / MANIFEST).is_file():  # the old dataset is moved away, then deleted
         aside = temporary.parent / "replaced"
         os.rename(folder, aside)
         os.rename(temporary, folder)
         shutil.rmtree(aside)
     else:
         try:
-            os.rename(temporary, folder)  # takes the place of an empty folder, never of a full one
+            os.rename(temporary, folder)  # replaces an empty folder, never one with files
         except OSError as error:
             if folder.exists():
                 raise DrakeError(

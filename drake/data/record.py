@@ -1,6 +1,6 @@
-"""A sample as sources hand it to the builder: what a mini world, the official release and a user's own data become.
+"""A record as sources give it to the builder: the common form of mini worlds, the official release and users' data.
 
-Field by field it is a row of a built dataset. Anybody may read it.
+It has the fields of a row of a built dataset.
 """
 
 from typing import NamedTuple
@@ -10,12 +10,12 @@ PUBLIC = "public"
 
 
 class Record(NamedTuple):
-    """One sample.
+    """One record.
 
-    id: "<task>/<split>/<six digits>", e.g. "NLVR2-0/train/000017"; of public ones "public/NLVR2/000017".
+    id: "<task>/<split>/<six digits>", e.g. "NLVR2-0/train/000017"; for public records "public/NLVR2/000017".
     task: a task id, or "public".
     source: the id of the source data set.
-    category: the task's skill; "" where none is known, "public" in the public split.
+    category: the skill that the task needs; "" if unknown, "public" for public records.
     images: encoded pictures, byte for byte as in the source, in the order of the prompt's "<image>".
     prompt: the question, with one "<image>" per picture.
     choices: the answers to choose from; empty when open-ended.

@@ -1,8 +1,7 @@
-"""The stream room: which records a client meets in which round, and what it then trains on.
+"""Schedules: the records that arrive at a client in each round, and the batches that it then trains on.
 
-Pure functions of their arguments: no file, no dataset, no global generator. `drake.data.building` stores the
-schedules made here in a dataset; the federation makes its local batches with `memory_batches`. Formulas:
-docs/algorithms, section 1.
+All functions are pure: no file, no dataset, no global generator. `drake.data.writer` stores the schedules made here in
+a dataset; a run draws its local batches with `memory_batches`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from drake.errors import DrakeError, UnknownName
 
 T = TypeVar("T")
 Rounds = list[list[tuple[str, int]]]
-"""Per round the (task, row) that arrive, in order; a row counts from 0 within the train split of its task."""
+"""The (task, row) pairs that arrive in each round, in order; rows count from 0 in the train split of their task."""
 
 SPLITS = ("dynamic", "static", "dirichlet", "dirichlet-across")
 
@@ -33,13 +32,13 @@ class Slice(NamedTuple):
 
 
 def round_slices(task_sizes: Sequence[int], rounds_per_task: float) -> list[list[Slice]]:
-    """What arrives in each round when tasks come one after another and each lasts `rounds_per_task` rounds.
+    """The records that arrive in each round if tasks arrive one after another and each lasts `rounds_per_task` rounds.
 
-    Round k covers the stream from k/R to (k+1)/R in units of tasks, and the share [a, b) of a task of n
-    records is int(a * n) .. int(b * n). The arithmetic is that of floats, as in the official code, so a cut
-    may fall one record short of the fraction; as every round starts from the very number at which the one
-    before it stopped, each record is in exactly one slice. Empty slices are left out. R may be fractional;
-    the last round ends with the last task.
+    With R = `rounds_per_task`, round k covers the stream from k/R to (k+1)/R in units of tasks, and the share [a, b) of
+    a task of n records is int(a * n) to int(b * n). The arithmetic is in floating point, as in the official code, so a
+    cut may be one record below the exact fraction; since every round starts at the same number at which the one before
+    it stopped, each record is in exactly one slice. Empty slices are left out. R may be fractional; the last round ends
+    with the last task.
     """
     tasks = len(task_sizes)
     count = num_rounds(tasks, rounds_per_task)
@@ -58,7 +57,7 @@ def round_slices(task_sizes: Sequence[int], rounds_per_task: float) -> list[list
 
 
 def num_rounds(tasks: int, rounds_per_task: float) -> int:
-    """How many rounds a stream of that many tasks takes: tasks * rounds_per_task, rounded up."""
+    """The number of rounds of a stream of `tasks` tasks: tasks * rounds_per_task, rounded up."""
     if not 0 < rounds_per_task < math.inf:
         raise DrakeError(f"rounds per task must be a number above 0, not {rounds_per_task}; 5 is usual.")
     return math.ceil(round(tasks * rounds_per_task, 9))  # 0.1 * 30 is 3.0000000000000004
@@ -67,23 +66,22 @@ def num_rounds(tasks: int, rounds_per_task: float) -> int:
 def schedule(
     split: str, sizes: Mapping[str, int], rounds_per_task: float, seed: int, client: int, alpha: float = 0.5
 ) -> Rounds:
-    """The stream of one client, whose tasks and their numbers of train records are `sizes`, in order of
-    arrival.
+    """The stream of one client. sizes: number of train records by task, tasks in order of arrival.
 
     Every task is shuffled once, by (seed, task); then
-    - "dynamic" deals the tasks one after another (`round_slices`);
-    - "static" pools them, shuffles, and cuts equal rounds of int(total / rounds) records; the rest, fewer
-      than one per round, is never dealt (with fewer records than rounds all are dealt, at most one per
-      round);
-    - "dirichlet" keeps these equal sizes but draws the mixture of each round over the client's tasks from
-      Dir(alpha); a task that has run out is made up for by the round's next likeliest.
-    Raises UnknownName for another split and DrakeError for "dirichlet-across", which only
-    `federation_schedule` can draw, since it moves records between clients.
+    - "dynamic": tasks arrive one after another (`round_slices`);
+    - "static": tasks are pooled, shuffled, and cut into equal rounds of int(total / rounds) records; the remainder,
+      fewer than one per round, never arrives (with fewer records than rounds all arrive, at most one per round);
+    - "dirichlet": rounds have the same equal sizes, but the proportions of the client's tasks in each round are drawn
+      from Dir(alpha); where a task runs out, the round's next most probable task takes its place.
+
+    Raises UnknownName for another split and DrakeError for "dirichlet-across", which only `federation_schedule` can
+    draw, since it moves records between clients.
     """
     if split not in SPLITS:
         raise UnknownName("split", split, list(SPLITS))
     if split == "dirichlet-across":
-        raise DrakeError("the split 'dirichlet-across' deals tasks over all clients; ask federation_schedule for it.")
+        raise DrakeError("the split 'dirichlet-across' spreads tasks over all clients; call federation_schedule.")
     shuffled = {task: _shuffled(size, seed, task) for task, size in sizes.items()}
     if split == "dynamic":
         names = list(sizes)
@@ -105,11 +103,10 @@ def federation_schedule(
     seed: int,
     alpha: float = 0.5,
 ) -> list[Rounds]:
-    """`schedule` of every client. clients: the tasks of each; sizes: train records by task, for all of them.
+    """`schedule` of every client. clients: the tasks of each. sizes: number of train records by task, for all tasks.
 
-    "dirichlet-across" splits every task's records over ALL clients by Dir(alpha), the label-skew split with
-    the task as the label; each client's share is pooled, shuffled and cut into as many equal rounds as its
-    own tasks take.
+    "dirichlet-across" splits every task's records over all clients by Dir(alpha), the label-skew split with the task as
+    the label; each client's share is pooled, shuffled and cut into as many equal rounds as its own tasks would last.
     """
     if split != "dirichlet-across":
         return [
@@ -141,18 +138,18 @@ def memory_batches(
     decay: float = 0.99,
     stream_only: bool = False,
 ) -> list[list[list[T]]]:
-    """Per round the `steps` batches of `batch` records that a client trains on, drawn from its online memory.
+    """The batches that a client trains on in each round, drawn from its online memory: `steps` of `batch` records each.
 
-    arrivals: per round the records that arrive, in order. They enter the memory one by one (above
-    `capacity` each evicts a random other) and earn steps / len(records) draws each, rounded so that a round
-    makes exactly `steps` (a number, or one for each round). A draw takes `batch` different records with
-    probability softmax(-c / temperature), where c counts the uses of a record and is multiplied by `decay` before
-    each draw; a memory smaller than the batch is repeated to fill it. A round without arrivals draws from the
-    memory alone. `stream_only` takes the round's records in order instead, from the start again when they run out;
-    a round without any repeats the last one that had some.
-    As long as nothing at all has arrived there is nothing to train on: such a round is an empty list.
+    arrivals: the records that arrive in each round, in order. They enter the memory one by one; once it holds
+    `capacity` records, each replaces a random one. Each arrival is followed by steps / len(records) draws, rounded so
+    that a round has exactly `steps` (one number, or one for each round). A draw takes `batch` different records with
+    probability softmax(-c / temperature), where c counts the uses of a record and is multiplied by `decay` before each
+    draw; a memory smaller than the batch is repeated to fill it. A round without arrivals draws from the memory.
+    stream_only: take the round's records in order instead, cyclically; a round without arrivals takes those of the
+    last round that had some.
 
-    The draws of round k are seeded by (seed, client, k); rounds before k do not depend on later arrivals.
+    Rounds before the first arrival have no batches. The draws of round k are seeded by (seed, client, k), so rounds
+    before k do not depend on later arrivals.
     """
     per_round = [steps] * len(arrivals) if isinstance(steps, int) else list(steps)
     if batch < 1 or min(per_round, default=0) < 0 or capacity < 1 or not temperature > 0:
@@ -162,15 +159,15 @@ def memory_batches(
         )
     if stream_only:
         return list(_stream_batches(arrivals, per_round, batch))
-    room = min(capacity, sum(map(len, arrivals)))
-    memory: _Memory[T] = _Memory(room, batch, temperature, decay)
-    rounds = []
+    size = min(capacity, sum(map(len, arrivals)))
+    memory: _Memory[T] = _Memory(size, batch, temperature, decay)
+    rounds: list[list[list[T]]] = []
     for k, records in enumerate(arrivals):
         rng = _generator(seed, "memory", client, k)
         batches: list[list[T]] = []
         for arrived, record in enumerate(records, start=1):
             memory.add(record, rng)
-            earned = arrived * per_round[k] // len(records)  # whole numbers: no drift, the last makes it all
+            earned = arrived * per_round[k] // len(records)  # integers: exactly per_round[k] after the last arrival
             batches += [memory.draw(rng) for _ in range(earned - len(batches))]
         if not records and memory.records:
             batches = [memory.draw(rng) for _ in range(per_round[k])]
@@ -179,11 +176,11 @@ def memory_batches(
 
 
 class _Memory(Generic[T]):
-    """Records and how often each was used; both are indexed by slot."""
+    """Up to `size` records and their decayed numbers of uses; both are indexed by slot."""
 
-    def __init__(self, room: int, batch: int, temperature: float, decay: float):
+    def __init__(self, size: int, batch: int, temperature: float, decay: float):
         self.records: list[T] = []
-        self._uses = np.zeros(room)
+        self._uses = np.zeros(size)
         self._batch, self._temperature, self._decay = batch, temperature, decay
 
     def add(self, record: T, rng: np.random.Generator) -> None:
@@ -197,13 +194,13 @@ class _Memory(Generic[T]):
     def draw(self, rng: np.random.Generator) -> list[T]:
         uses = self._uses[: len(self.records)]
         uses *= self._decay
-        # An exponential race: with E ~ Exp(1) per slot, the smallest E / p are a draw without replacement
-        # with probabilities p. In logarithms, with p = exp(-c/T) up to a factor, it cannot overflow.
+        # Sampling without replacement by exponential races: with E ~ Exp(1) per slot, the slots with the smallest E / p
+        # are a draw with probabilities p. In logarithms, with p = exp(-c/T) up to a factor, nothing overflows.
         finish = np.log(rng.standard_exponential(len(uses))) + uses / self._temperature
         most = min(self._batch, len(uses))
         first = np.argpartition(finish, most - 1)[:most]
         slots = np.resize(first[np.argsort(finish[first])], self._batch)
-        np.add.at(uses, slots, 1)  # unlike +=, counts a slot that is there twice twice
+        np.add.at(uses, slots, 1)  # unlike +=, counts a repeated slot as often as it occurs
         return [self.records[slot] for slot in slots]
 
 

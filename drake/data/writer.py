@@ -6,15 +6,15 @@
     README.md, croissant.json             the dataset card and its metadata (`card.py`)
     manifest.json                         hashes, sizes, clients (`manifest.py`)
 
-The folder grows under a temporary name beside its target and is renamed when it is complete. The same
-records in the same order give the same bytes, as long as the versions of the libraries are the same.
+The folder is written under a temporary name beside its target and renamed when it is complete. The same records in
+the same order give the same bytes, as long as the versions of the libraries are the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -42,13 +42,17 @@ from drake.data.schedules import federation_schedule
 from drake.errors import DrakeError
 from drake.scoring.answers import PROTOCOLS
 
+Metric = Literal["accuracy", "token-F1"]
+
 MOST_BUFFERED = 64 << 20
-"""Bytes of records that wait in memory, over all files; reaching it writes one row group per waiting file."""
+"""Bytes of records kept in memory over all files; beyond that, every file with such records gets a row group."""
 
 
 class Schedules(NamedTuple):
-    """Which schedules to store: for these clients, every (split, alpha) of `splits`; alpha None where
-    unused."""
+    """The schedules to store: for these clients, every (split, alpha) of `splits`; alpha is None for splits without.
+
+    dealt: how tasks were assigned to the clients, for the manifest.
+    """
 
     clients: Sequence[Sequence[str]]
     splits: Sequence[tuple[str, float | None]]
@@ -57,7 +61,7 @@ class Schedules(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """What the manifest and the card say about where the records come from; fields as in `Manifest` and `Source`."""
+    """The origin of the records, for the manifest and the card; fields as in `Manifest` and `Source`."""
 
     name: str
     source: str
@@ -70,7 +74,7 @@ class Provenance(NamedTuple):
 
 
 def schedule_name(split: str, alpha: float | None) -> str:
-    """The config a schedule is stored as: "dynamic", "static", "dirichlet-0.5", "dirichlet-across-0.5"."""
+    """The config name of a schedule: "dynamic", "static", "dirichlet-0.5", "dirichlet-across-0.5"."""
     return split if alpha is None else f"{split}-{alpha:g}"
 
 
@@ -85,18 +89,21 @@ def write_dataset(
 ) -> Manifest:
     """Write (split, record) pairs, split being "train", "test" or "public", as the dataset `folder`.
 
-    Records are streamed: what is held is at most MOST_BUFFERED bytes of them and the ids of the train splits.
-    `overwrite` replaces an earlier built dataset, and nothing else. `verdicts` is given every record; what it counts
-    stands in the manifest.
-    Raises DrakeError when the target is in the way or cannot be written, when a record is inconsistent or
-    repeated, and when a client's task has no train or no test records.
+    Records are streamed: memory holds at most `MOST_BUFFERED` bytes of them, and the ids of all.
+    overwrite: replace an earlier built dataset, and nothing else.
+    verdicts: is given every record; its counts are stored in the manifest.
+
+    Raises DrakeError if the target exists or cannot be written, if a record is inconsistent or repeated, and if a
+    client's task has no train or no test records.
     """
     folder, verdicts = Path(folder), verdicts or GoldVerdicts()
     check_target(folder, overwrite)
     with writing(folder), temporary_sibling(folder) as temporary:
         contents = _write_records(temporary, records, verdicts)
         if not contents.tasks:
-            raise DrakeError(f"nothing to write to {folder}: the source {provenance.source!r} holds no record.")
+            raise DrakeError(
+                f"there is nothing to write to {folder}: the source {provenance.source!r} holds no record."
+            )
         for task in (task for tasks in schedules.clients for task in tasks):
             entry = contents.tasks.get(task)
             if entry is None or not entry.train or not entry.test:
@@ -176,7 +183,7 @@ def _write_records(folder: Path, records: Iterable[tuple[str, Record]], verdicts
             task: TaskEntry(
                 source=record.source,
                 category=record.category,
-                metric=record.metric,
+                metric=cast(Metric, record.metric),  # `check_record` refuses others
                 train=count.get((task, "train"), 0),
                 test=count.get((task, "test"), 0),
                 gold_fails={p: n for p in PROTOCOLS if (n := verdicts.count[task, p])},
@@ -193,7 +200,7 @@ def _write_schedules(
     folder: Path, schedules: Schedules, train_ids: Mapping[str, Sequence[str]], seed: int
 ) -> dict[str, ScheduleEntry]:
     sizes = {task: len(ids) for task, ids in train_ids.items()}
-    entries = {}
+    entries: dict[str, ScheduleEntry] = {}
     for split, alpha in schedules.splits:
         name = schedule_name(split, alpha)
         drawn = federation_schedule(

@@ -1,7 +1,8 @@
-"""Name or path -> the folder of a LLaVA checkpoint and what it holds, without loading it. `backbones` calls this.
+"""Name or path -> the folder of a LLaVA checkpoint and its config, without loading the weights.
 
-Only configuration, tokenizer and safetensors are ever fetched: no code, no pickles. Nothing that a folder names
-outside itself is opened, and no code that it names is run.
+`drake.models.loading` and code that needs only shapes call this. Only configuration, tokenizer and safetensors are
+fetched from a hub: no code, no pickles. No file outside the folder is opened because a file in it names one, and no
+code is run.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import hashlib
 import os.path
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from drake.common.files import read_json_object
 from drake.errors import DrakeError, UnknownName
 
 if TYPE_CHECKING:
-    from transformers import LlavaConfig
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
 
     from drake.catalog import TextShape
 
@@ -41,11 +42,11 @@ def embedded() -> list[str]:
 
 
 def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig:
-    """The shape of a backbone: of a name of the catalog what the catalog says (the vision tower stands for any, the
-    same for all), of everything else its config.json, the only file that is fetched.
+    """The config of a backbone. A name of the catalog gets the language model's shape from there, with a small
+    placeholder for the vision tower; for everything else config.json is read, the only file that is fetched.
 
-    Raises UnknownName for a name that nobody knows, DrakeError for a repository that cannot be reached and a folder
-    that holds no LLaVA checkpoint.
+    Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached and for a
+    folder that holds no LLaVA checkpoint.
     """
     from transformers import LlavaConfig
 
@@ -54,7 +55,7 @@ def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig
     name = str(name_or_path)
     known = catalog.models().get(name)
     if known is not None and known.shape is not None:
-        return _drawn(known.shape, known.family)
+        return _from_shape(known.shape, known.family)
     folder, _ = locate(name, revision, ("config.json",))
     _check_config(folder)
     found = LlavaConfig.from_pretrained(folder, local_files_only=True)
@@ -65,10 +66,11 @@ def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig
 def architecture(name_or_path: str | Path, revision: str | None = None) -> tuple[Family, int]:
     """The family and the number of decoder layers of a backbone that need not be loaded; raises what `config` does."""
     found = config(name_or_path, revision)
-    return family(found), found.text_config.num_hidden_layers
+    return family(found), text_config(found).num_hidden_layers
 
 
-def _drawn(shape: TextShape, family: str) -> LlavaConfig:
+def _from_shape(shape: TextShape, family: str) -> LlavaConfig:
+    """A config with this language model and a placeholder for the vision tower."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
 
     kinds = {"llama": LlamaConfig, "qwen": Qwen2Config}
@@ -88,11 +90,26 @@ def _drawn(shape: TextShape, family: str) -> LlavaConfig:
 
 
 def family(found: LlavaConfig) -> Family:
-    return FAMILIES[found.text_config.model_type]
+    """The family of the language model."""
+    return FAMILIES[text_config(found).model_type]
+
+
+def text_config(found: LlavaConfig) -> LlamaConfig | Qwen2Config:
+    """The config of the language model. LlavaConfig is annotated with the dict it may be constructed from, but holds a
+    config of the model's own class; all in `FAMILIES` have the fields of these two."""
+    return cast("LlamaConfig | Qwen2Config", found.text_config)
+
+
+def vision_config(found: LlavaConfig) -> CLIPVisionConfig:
+    """The config of the vision tower, typed as `text_config` is."""
+    return cast("CLIPVisionConfig", found.vision_config)
 
 
 def locate(name: str, revision: str | None, files: Sequence[str] = HUB_FILES) -> tuple[Path, str | None]:
-    """The folder that holds the checkpoint, and the hub's commit if it came from there. files: which are wanted."""
+    """The folder that holds the checkpoint, and the hub's commit if it came from there.
+
+    files: glob patterns of the files to fetch from the hub. Raises what `config` raises.
+    """
     from drake import catalog
 
     if name in embedded():
@@ -125,11 +142,11 @@ def _fetch(hub_id: str, revision: str | None, files: Sequence[str]) -> tuple[Pat
     try:
         folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
     except GatedRepoError:
-        raise DrakeError(f"{hub_id} wants its terms accepted on the hub, then `hf auth login`.") from None
+        raise DrakeError(f"{hub_id} is gated: accept its terms on the hub, then run `hf auth login`.") from None
     except RepositoryNotFoundError:
-        raise DrakeError(f"the hub has no {hub_id!r}; if it is private, `hf auth login`.") from None
+        raise DrakeError(f"the hub has no repository {hub_id!r}; if it is private, run `hf auth login`.") from None
     except RevisionNotFoundError:
-        raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}; name another.") from None
+        raise DrakeError(f"{hub_id} on the hub has no revision {revision!r}; give another.") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise DrakeError(
             f"{hub_id} is not in the local cache and the hub cannot be reached ({type(error).__name__}); "
@@ -139,14 +156,14 @@ def _fetch(hub_id: str, revision: str | None, files: Sequence[str]) -> tuple[Pat
 
 
 def check_checkpoint(folder: Path) -> Family:
-    """The family of the checkpoint in `folder`; DrakeError if there is none that we can use, and for one of which
-    transformers would load more than the folder's own weights."""
+    """The family of the checkpoint in `folder`. Raises DrakeError for a folder without a usable LLaVA checkpoint, and
+    for one that would make transformers load other weights than the folder's own."""
     if not any(folder.glob("*.safetensors")):
         raise _no_checkpoint(folder)
     found = _check_config(folder)
     if os.path.lexists(folder / "adapter_config.json"):
         raise DrakeError(
-            f"{folder} holds a PEFT adapter (adapter_config.json), which would be put on the backbone; merge it into "
+            f"{folder} holds a PEFT adapter (adapter_config.json), which transformers would load too; merge it into "
             "the weights, or remove it."
         )
     index = folder / "model.safetensors.index.json"
@@ -156,7 +173,7 @@ def check_checkpoint(folder: Path) -> Family:
         for name in names:
             if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
                 raise DrakeError(
-                    f"{index} names the file {name!r}, which is no *.safetensors of its folder; restore it."
+                    f"{index} names the file {name!r}, which is not a *.safetensors file of its folder; restore it."
                 )
     return found
 
@@ -172,7 +189,7 @@ def _check_config(folder: Path) -> Family:
     if config.get("model_type") != "llava":
         raise _no_checkpoint(folder)
     if "transformers_weights" in config:
-        raise DrakeError(f"{folder}: its config.json says which weights are read (transformers_weights); remove that.")
+        raise DrakeError(f"{folder}: its config.json redirects to other weights; remove transformers_weights.")
     text = config.get("text_config", {})
     text = text.get("model_type", "llama") if isinstance(text, dict) else None  # transformers' default for LLaVA
     if not isinstance(text, str) or text not in FAMILIES:
@@ -181,6 +198,7 @@ def _check_config(folder: Path) -> Family:
 
 
 def hash_of_weights(folder: Path) -> str:
+    """SHA-256, in hexadecimal, over the SHA-256 of every *.safetensors file, sorted by name."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:

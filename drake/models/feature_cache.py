@@ -1,6 +1,7 @@
-"""Encoded pictures: in memory, and in a folder for the next run, another seed, another process. Backbones call this.
+"""A cache of encoded pictures: in memory, and in a folder that later runs and other processes share.
 
-Features stand under the SHA-256 of the picture's bytes; one file of the folder holds what one pass of the encoder gave.
+`drake.models.backbone` calls this. The key of a picture's features is the SHA-256 of its bytes; one file of the folder
+holds the features of one pass of the vision tower.
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ from drake.common.files import check_folder, replacing
 from drake.errors import DrakeError
 
 MEMORY_BYTES = 2 << 30
+"""Bytes of features kept in memory unless told otherwise."""
 DIGEST = 32 * "[0-9a-f]"
 """A glob for the names of the folders and files made here."""
 
 
 class FeatureCache:
-    """Features [tokens, d] by key.
+    """Features [tokens, d] by key, in memory and then on disk.
 
-    memory_bytes: most bytes kept in memory; the least recently used go first. bytes: how many there are now. disk:
-    where they are looked for next.
+    memory_bytes: upper limit of bytes kept in memory; the least recently used features are dropped first.
+    bytes: bytes kept in memory now.
+    disk: searched for what is not in memory; None for memory alone.
     """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES, disk: DiskFeatures | None = None) -> None:
@@ -39,7 +42,7 @@ class FeatureCache:
         self.bytes = 0
 
     def find(self, keys: Iterable[bytes]) -> dict[bytes, Tensor]:
-        """Those that are there."""
+        """The features of those keys that are cached."""
         wanted = dict.fromkeys(keys)
         found = {key: self._features[key] for key in wanted if key in self._features}
         if self._disk is not None and len(found) < len(wanted):
@@ -48,7 +51,7 @@ class FeatureCache:
         return found
 
     def keep(self, encoded: Mapping[bytes, Tensor]) -> None:
-        """Features that were not found."""
+        """Add features that were just encoded."""
         if self._disk is not None:
             self._disk.keep(encoded)
         self._remember(encoded)
@@ -67,10 +70,11 @@ class FeatureCache:
 class DiskFeatures:
     """Features in a folder that several processes of a machine may use at once; memory-mapped when read.
 
-    identity: all that decides the features of a picture besides its bytes. capacity: most bytes of the folder, whatever
-    backbone they belong to; the oldest files go first. A file that is cut off or altered is removed, and its pictures
-    are as good as never encoded. Raises DrakeError for a folder that cannot be written; where writing fails later (no
-    space is left), a warning says so and nothing more is stored.
+    identity: all that decides the features of a picture besides its bytes; each identity has a folder of its own.
+    capacity: upper limit of bytes for all identities together; the oldest files are deleted first.
+
+    A file that is truncated or altered is deleted, and its pictures are encoded again. Raises DrakeError for a folder
+    that cannot be written; if writing fails later (no space left), a warning says so and nothing more is stored.
     """
 
     def __init__(self, folder: Path, identity: str, capacity: int, device: str | torch.device = "cpu") -> None:
@@ -82,17 +86,17 @@ class DiskFeatures:
         self._writes = True
 
     def find(self, keys: Collection[bytes]) -> dict[bytes, Tensor]:
-        """Those that are there, on the device."""
+        """The features of those keys that are stored, on the device."""
         if any(key not in self._places for key in keys):
             self._look()
-        by_file = defaultdict(list)
+        by_file: defaultdict[Path, list[bytes]] = defaultdict(list)
         for key in keys:
             if key in self._places:
                 by_file[self._places[key]].append(key)
         return {key: tensor for path, mine in by_file.items() for key, tensor in self._read(path, mine).items()}
 
     def keep(self, encoded: Mapping[bytes, Tensor]) -> None:
-        """Store them together."""
+        """Store features of one pass as one file."""
         if not self._writes:
             return
         tensors = {key.hex(): tensor.cpu().contiguous() for key, tensor in encoded.items()}
@@ -109,7 +113,7 @@ class DiskFeatures:
         self._make_room()
 
     def _look(self) -> None:
-        """Learn what other processes have stored."""
+        """Read the keys of files that other processes have written."""
         with suppress(FileNotFoundError, NotADirectoryError):
             for entry in os.scandir(self._folder):
                 path = Path(entry.path)
@@ -122,12 +126,13 @@ class DiskFeatures:
                         self._forget(path)
 
     def _read(self, path: Path, keys: Collection[bytes]) -> dict[bytes, Tensor]:
+        found: dict[bytes, Tensor] = {}
         try:
             with safe_open(path, "pt") as file:
                 sums = file.metadata()
                 found = {key: file.get_tensor(key.hex()) for key in keys}
             whole = all(_digest(tensor) == sums[key.hex()] for key, tensor in found.items())
-        except (OSError, SafetensorError, KeyError, TypeError):  # another process made room, or the file is broken
+        except (OSError, SafetensorError, KeyError, TypeError):  # another process deleted it, or the file is damaged
             whole = False
         if not whole:
             self._forget(path)
@@ -141,8 +146,9 @@ class DiskFeatures:
         self._places = {key: place for key, place in self._places.items() if place != path}
 
     def _make_room(self) -> None:
-        sizes = {}
-        for path in self._root.glob(f"{DIGEST}/{DIGEST}.safetensors"):  # whatever else is there is not ours to delete
+        """Delete the oldest files until the folder is within its capacity."""
+        sizes: dict[Path, tuple[int, int]] = {}
+        for path in self._root.glob(f"{DIGEST}/{DIGEST}.safetensors"):  # files of other programs are left alone
             with suppress(FileNotFoundError):
                 found = path.stat()
                 sizes[path] = (found.st_mtime_ns, found.st_size)
@@ -155,4 +161,4 @@ class DiskFeatures:
 
 
 def _digest(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(tensor.view(torch.uint8).numpy().data).hexdigest()

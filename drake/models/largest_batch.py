@@ -1,4 +1,4 @@
-"""The largest batch that fits the memory of a GPU. The harness and the benchmarks call this."""
+"""A search for the largest batch that fits the memory of a GPU. The set-up of runs and the benchmarks call this."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable
 import torch
 
 SHARE = 0.8
-"""Of a GPU's memory that a batch may take when it is tried: adapters and fragments come later."""
+"""Fraction of a GPU's memory that a trial batch may take; the rest is for adapters and fragmentation."""
 
 
 def largest_that_fits(fits: Callable[[int], bool], start: int, *, least: int = 1, most: int) -> int:
-    """The largest of `start` times powers of two for which `fits` says yes, from `least` to `most`; tried upwards from
-    `start`, downwards where that is too much already. `least` when nothing fits. No size is tried twice."""
+    """The largest batch size, from `least` to `most`, for which `fits` returns True.
+
+    Sizes are `start` times powers of two: doubled while they fit, halved where `start` does not fit. `least` where
+    nothing fits. No size is tried twice."""
     size = min(start, most)
     if fits(size):
         while 2 * size <= most and fits(2 * size):
@@ -26,7 +28,7 @@ def largest_that_fits(fits: Callable[[int], bool], start: int, *, least: int = 1
 
 
 def fits_in_memory(attempt: Callable[[], object], device: torch.device, share: float = SHARE) -> bool:
-    """Whether `attempt` runs on the GPU within `share` of its memory."""
+    """Whether `attempt` runs on the GPU within the fraction `share` of its memory."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     try:

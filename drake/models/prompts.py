@@ -1,8 +1,8 @@
-"""A record -> a chat -> token ids: the only room that knows chat templates. Only `backbones` calls it.
+"""A record -> a chat -> token ids: the only module that knows chat templates. `drake.models.backbone` calls it.
 
-Nothing here knows a model by name. How a template writes a user's text, what stands between the end of a
-prompt and the answer, and which token ends a turn are found out by rendering a probe once per processor
-(`Chat`), so that a checkpoint from the hub and an embedded tiny one go through the same lines.
+No model is known by name. How a template writes a user's text, what it puts between the prompt and the answer, and
+which token ends a turn are found by rendering a probe once per processor (`Chat`), so that a checkpoint from the hub
+and an embedded tiny one go through the same lines.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from jinja2 import TemplateError
 from drake.errors import DrakeError
 
 PLACEHOLDER = "<image>"
-"""Stands in a record's prompt once per picture, at the place where the model shall see it."""
+"""The mark in a record's prompt, one per picture, at the place where the model reads that picture."""
 
 DATE = "01 Jan 2025"
-"""What templates that write today's date (Llama 3) are told, so that a prompt is the same tomorrow."""
+"""The date given to templates that write today's (Llama 3), so that a prompt does not change from day to day."""
 
 Message = dict[str, Any]
 Record = Mapping[str, Any]
-"""A sample as the dataset holds it: `id`, `images`, `prompt`, `choices`, `answer` and what else there is."""
+"""A row of the dataset: `id`, `images`, `prompt`, `choices`, `answer`, and other fields."""
 
 
 def _in_parts(text: str, image_token: str) -> Any:
-    """Content as typed parts, pictures being parts of their own: what vision-language models document."""
+    """Content as typed parts, each picture a part of its own, as vision-language models document."""
     first, *rest = text.split(PLACEHOLDER)
     parts: list[Message] = [{"type": "text", "text": first}] if first else []
     for piece in rest:
@@ -39,18 +39,18 @@ def _in_parts(text: str, image_token: str) -> Any:
 
 
 def _in_one_part(text: str, image_token: str) -> Any:
-    """One text part holding the image token itself, for templates that would put all pictures first."""
+    """One text part that contains the image tokens, for templates that would put all pictures first."""
     return [{"type": "text", "text": text.replace(PLACEHOLDER, image_token)}]
 
 
 def _as_string(text: str, image_token: str) -> Any:
-    """A bare string, for templates of text-only models."""
+    """A plain string, for templates of text-only models."""
     return text.replace(PLACEHOLDER, image_token)
 
 
 def gold_ids(tokenizer: Any, answer: str) -> list[int]:
-    """Token ids of a gold answer as a model writes it, at the start of a line; what the official F1 compares with the
-    generated ids. A tokenizer may give a word other ids elsewhere."""
+    """Token ids of a gold answer at the start of a line, where a model writes it; the official F1 compares them with
+    the generated ids. A tokenizer may give a word other ids in other places."""
     line = tokenizer("\n", add_special_tokens=False)["input_ids"]
     ids = tokenizer("\n" + answer, add_special_tokens=False)["input_ids"]
     if ids[: len(line)] == line:
@@ -59,8 +59,8 @@ def gold_ids(tokenizer: Any, answer: str) -> list[int]:
 
 
 def common_groups(first: Sequence[int | None], second: Sequence[int | None]) -> list[tuple[list[int], list[int]]]:
-    """Which tokens of two tokenizations of one record belong together: the smallest groups, in order, that end at the
-    same character in both. The arguments are `Chat.characters_read` of the two; the groups hold places in them.
+    """Groups of tokens that two tokenizations of one record have in common: the smallest groups, in order, that end at
+    the same character in both. The arguments are `Chat.characters_read` of the two; groups hold indices into them.
 
     >>> common_groups([None, 3, 7], [2, 3, 5, 7, None])
     [([1], [0, 1]), ([2], [2, 3])]
@@ -82,8 +82,7 @@ class Chat:
         image_token_id: the id that stands for one picture in `prompt_ids`.
         end_of_turn: the id that a template writes after an answer; the tokenizer's EOS where it writes none.
 
-    Raises DrakeError if there is no chat template, or none of the known ways to hand it a text keeps the
-    pictures in their places.
+    Raises DrakeError if there is no chat template, or if it moves the pictures of a text however the text is passed.
     """
 
     def __init__(self, processor: Any, name: str = "the checkpoint"):
@@ -94,45 +93,46 @@ class Chat:
         self._template = processor.chat_template or self.tokenizer.chat_template
         if self._template is None:
             raise DrakeError(f"{name} has no chat template; add a chat_template.jinja to its folder.")
-        self._content = self._way_that_keeps_places(name)
+        self._content = self._content_format(name)
         self._user_start = self._render(self._turns("alpha")).find("alpha")
         self._glue, self.end_of_turn = self._answer_frame(name)
 
     def messages(self, record: Record) -> list[Message]:
         """The record as a conversation of one user turn, pictures where the prompt has them.
 
-        Raises DrakeError if the prompt holds another number of placeholders than the record has pictures.
+        Raises DrakeError if the numbers of placeholders in the prompt and of pictures in the record differ.
         """
         placeholders, pictures = record["prompt"].count(PLACEHOLDER), len(record["images"])
         if placeholders != pictures:
             raise DrakeError(
                 f"record {record.get('id', '?')!r}: the prompt holds {placeholders} {PLACEHOLDER} "
-                f"but the record has {pictures} pictures; they must be as many."
+                f"but the record has {pictures} pictures; the numbers must be equal."
             )
         return self._turns(record["prompt"])
 
     def prompt_ids(self, record: Record) -> list[int]:
-        """Token ids up to where the answer begins: at most one BOS, one image token per picture."""
+        """Token ids up to the start of the answer: at most one BOS, one image token per picture."""
         return self._encode(self._render(self.messages(record), add_generation_prompt=True))
 
     def answer_ids(self, record: Record, before: list[int] | None = None) -> list[int]:
-        """Token ids of the answer as they follow `prompt_ids`, with the end-of-turn token. before: `prompt_ids`, where
-        the caller has them."""
+        """Token ids of the answer that follows `prompt_ids`, with the end-of-turn token.
+
+        before: the record's `prompt_ids`, if the caller has computed them."""
         prompt = self._render(self.messages(record), add_generation_prompt=True)
         whole = self._encode(prompt + self._glue + record["answer"])
         before = self._encode(prompt) if before is None else before
         if whole[: len(before)] == before:
             ids = whole[len(before) :]
-        else:  # the tokenizer merges across the border; generation starts from `before`, so must training
+        else:  # the tokenizer merges prompt and answer; generation starts from `before`, so training must too
             ids = self.tokenizer(self._glue + record["answer"], add_special_tokens=False)["input_ids"]
         return [*ids, self.end_of_turn]
 
     def characters_read(self, record: Record) -> list[int | None]:
-        """For every token of `prompt_ids` and then `answer_ids`: how many visible characters of the record's prompt and
-        answer have been read where it ends; None for a token that holds none of them.
+        """For every token of `prompt_ids` and then `answer_ids`: the number of visible characters of the record's
+        prompt and answer up to the end of this token; None for a token that contains none of them.
 
-        The count does not depend on the tokenizer or the template, so it tells which tokens of two models belong
-        together (`common_groups`). Raises DrakeError for a template that changes a user's text.
+        The count does not depend on the tokenizer or the template, so it tells which tokens of two models cover the
+        same text (`common_groups`). Raises DrakeError for a template that changes a user's text.
         """
         prompt = self._render(self.messages(record), add_generation_prompt=True)
         whole = prompt + self._glue + record["answer"]
@@ -148,7 +148,7 @@ class Chat:
             visible[start:cursor] = [not character.isspace() for character in piece]
         start = len(whole) - len(record["answer"])
         visible[start:] = [not character.isspace() for character in record["answer"]]
-        read = list(accumulate(visible))
+        read = list(accumulate(map(int, visible)))
 
         before, ids = self._spans(prompt), self._spans(whole)
         if [token for token, *_ in ids[: len(before)]] != [token for token, *_ in before]:  # as in `answer_ids`
@@ -173,12 +173,13 @@ class Chat:
         )
 
     def _encode(self, text: str) -> list[int]:
-        """Ids of a rendered text. Some templates write BOS, some tokenizers add it, some pairs do both."""
+        """Ids of a rendered text with one BOS at most. Templates may write BOS, tokenizers may add it, or both may."""
         bos = self.tokenizer.bos_token
         written = bos is not None and text.startswith(bos)
         return self.tokenizer(text, add_special_tokens=not written)["input_ids"]
 
-    def _way_that_keeps_places(self, name: str) -> Callable[[str, str], Any]:
+    def _content_format(self, name: str) -> Callable[[str, str], Any]:
+        """The first of the formats above with which the template keeps pictures in their places."""
         for way in (_in_parts, _in_one_part, _as_string):
             self._content = way
             try:
@@ -190,7 +191,7 @@ class Chat:
         raise DrakeError(f"the chat template of {name} does not keep a user's text and pictures in place; correct it.")
 
     def _answer_frame(self, name: str) -> tuple[str, int]:
-        """What stands between a prompt and its answer, and the token after the answer."""
+        """The text between a prompt and its answer, and the id of the token after the answer."""
         prompt = self._render(self._turns("alpha"), add_generation_prompt=True)
         whole = self._render(self._turns("alpha", "omega"))
         head, found, tail = whole.partition("omega")

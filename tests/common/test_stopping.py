@@ -27,7 +27,7 @@ def test_whoever_asks_is_told_through_a_function():
     with pytest.raises(KeyboardInterrupt), gracefully("this round", told.append):  # noqa: PT012
         os.kill(os.getpid(), signal.SIGTERM)
         safe_point()
-    assert told == ["SIGTERM: stopping after this round; once more stops at once."]
+    assert told == ["SIGTERM: stopping after this round; a second signal stops at once."]
 
 
 def test_a_second_signal_stops_at_once():

@@ -192,7 +192,10 @@ def test_a_flipped_bit_is_found_unless_only_sizes_are_checked(copy):
         (lambda m: m.update(fingerprint="0" * 64), "contradicts itself"),
         (lambda m: m["files"].update({"../secret": {"sha256": "", "bytes": 1, "rows": 1}}), "inside the dataset"),
         (lambda m: m.pop("clients"), "clients"),
-        (lambda m: m["schedules"].update({"../../other": m["schedules"].pop("dynamic")}), "not the name of a schedule"),
+        (
+            lambda m: m["schedules"].update({"../../other": m["schedules"].pop("dynamic")}),
+            "not the name of a task or a",
+        ),
         (lambda m: m["schedules"].update(other=m["schedules"].pop("dynamic")), "the schedule other has no file"),
     ],
 )

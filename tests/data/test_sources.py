@@ -82,7 +82,7 @@ def test_options_are_typed_and_reach_the_manifest():
         ("test", "Numbers-0/test/1"),
     ]
     assert open_source(source) is source
-    with pytest.raises(DrakeError, match="'rows' belong to the construction"):
+    with pytest.raises(DrakeError, match="its class the option 'rows'"):
         open_source(source, rows=3)
 
 

@@ -246,14 +246,14 @@ def test_an_index_that_leads_out_of_the_folder_is_refused(copy, name):
     change(index, weight_map=moved)
     with pytest.raises(DrakeError) as caught:
         load(copy)
-    sentence = f"{index} names the file {name!r}, which is no *.safetensors of its folder; restore it."
+    sentence = f"{index} names the file {name!r}, which is not a *.safetensors file of its folder; restore it."
     assert str(caught.value) == sentence
 
 
 @pytest.mark.parametrize("weight_map", [None, ["x.safetensors"], {"a": ["b"]}])
 def test_an_index_of_another_shape_is_refused(copy, weight_map):
     change(copy / "model.safetensors.index.json", weight_map=weight_map)
-    with pytest.raises(DrakeError, match=r"which is no \*\.safetensors of its folder"):
+    with pytest.raises(DrakeError, match=r"which is not a \*\.safetensors file of its folder"):
         load(copy)
 
 
@@ -263,7 +263,7 @@ def test_what_transformers_would_load_besides_the_weights_is_refused(copy):
         load(copy)
     (copy / "adapter_config.json").unlink()
     change(copy / "config.json", transformers_weights="other.safetensors.index.json")
-    with pytest.raises(DrakeError, match="says which weights are read"):
+    with pytest.raises(DrakeError, match="redirects to other weights"):
         load(copy)
 
 

@@ -156,12 +156,12 @@ def test_a_backbone_does_not_encode_what_an_earlier_one_did(micro_backbones, tmp
 
 
 def test_a_changed_picture_processor_is_another_encoder(micro_backbones, tmp_path):
-    from drake.models.backbones import _encoder_identity
+    from drake.models.loading import encoder_identity
 
     first, second = load(micro_backbones["llama-4"]), load(micro_backbones["llama-4"])
-    assert _encoder_identity(first) == _encoder_identity(second)
+    assert encoder_identity(first) == encoder_identity(second)
     second.processor.image_processor.do_normalize = False
-    assert _encoder_identity(first) != _encoder_identity(second)
+    assert encoder_identity(first) != encoder_identity(second)
 
 
 def write_and_read(folder):

@@ -1,5 +1,5 @@
-"""Where records come from: the procedural mini suite, the official release, a user's own data, and what other packages
-register as entry points of the group "drake.sources"."""
+"""Sources of records: the procedural mini suite, the official release, a user's own data, and those of other packages,
+registered as entry points of the group "drake.sources"."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ SOURCES = Registry("drake.sources", "source", "drake.data.sources.base:Source")
 
 
 def open_source(source: str | Path | Source, seed: int = 0, **options: Any) -> Source:
-    """The source that a user names: "NAME", "NAME:ARGUMENT", a path, "package.module:Class[:ARGUMENT]", or itself.
+    """The source for "NAME", "NAME:ARGUMENT", a path or "package.module:Class[:ARGUMENT]"; a `Source` is returned.
 
-    A path is given to the first registered source that recognises it. options: the source's own. Raises UnknownName
-    with the nearest name, and DrakeError for a path that no source recognises and for what the source refuses.
+    A path is given to the first registered source that recognises it. options: options of the source. Raises
+    UnknownName with the nearest name, and DrakeError for a path that no source recognises or arguments that the source
+    refuses.
     """
     from drake.data.sources.base import Source
 
     if isinstance(source, Source):
         if options:
-            raise DrakeError(f"options such as {next(iter(options))!r} belong to the construction of the source.")
+            raise DrakeError(f"this source is constructed already; give its class the option {next(iter(options))!r}.")
         return source
     text = str(source)
     name, _, argument = text.partition(":")
@@ -65,7 +66,7 @@ def _near(name: str) -> bool:
 
 
 def _is_class_path(text: str) -> bool:
-    """Whether a text reads like "package.module:Class", and not like a misspelt "relase:PATH"."""
+    """Whether a text has the form "package.module:Class" and is not a misspelt name such as "relase:PATH"."""
     module, colon, rest = text.partition(":")
     class_name = rest.partition(":")[0]
     names = (*module.split("."), class_name)

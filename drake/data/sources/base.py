@@ -1,4 +1,4 @@
-"""What a source of records is: `drake.Source`. `drake.build` turns any source into a dataset folder.
+"""The interface of a source of records: `drake.Source`. `drake.build` turns any source into a dataset folder.
 
 A source is a class with a name, tasks and records. Registered as an entry point of the group "drake.sources", it is
 chosen by `drake build --source NAME` or `--source NAME:ARGUMENT`; "package.module:Class" needs no registration.
@@ -36,28 +36,28 @@ class NoOptions:
 
 
 class Source(ABC):
-    """Tasks and their records, from wherever they come.
+    """Tasks and their records.
 
-    argument: what stands behind the colon of `--source NAME:ARGUMENT`, usually a path; None where nothing does.
-    seed: for sources that draw. options: values of the fields of `Options`.
+    argument: the text after the colon of `--source NAME:ARGUMENT`, usually a path; None without a colon.
+    seed: for sources that draw their records. options: values of the fields of `Options`.
 
     Construction is cheap and reads no record, but refuses arguments that cannot work with a DrakeError. The same
     arguments must give the same records in the same order, whatever else the process does.
     """
 
     kind: ClassVar[str]
-    """What the manifest calls such sources, as they are registered: "mini", "release", "folder"."""
+    """The registered name, which the manifest stores: "mini", "release", "folder"."""
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass of the source's own options, with defaults; its values are stored in the manifest."""
     wants_argument: ClassVar[str | None] = None
-    """What the argument names ("a folder"); None for a source that takes none."""
+    """A description of the argument, for errors ("a folder"); None for a source without one."""
 
     name: str
-    """What to call the dataset in a table."""
+    """The dataset's name, for tables."""
     licence: str
-    """Licence of the whole, as the Hugging Face Hub spells them ("apache-2.0", "cc-by-4.0", "other")."""
+    """Licence of the whole dataset, as the Hugging Face Hub spells it ("apache-2.0", "cc-by-4.0", "other")."""
     about: str = ""
-    """Where the records come from, in sentences for the dataset card."""
+    """The origin of the records, in sentences for the dataset card."""
 
     def __init__(self, argument: str | None = None, *, seed: int = 0, **options: Any) -> None:
         if self.wants_argument and not argument:
@@ -73,7 +73,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def revision(self) -> str:
-        """What pins the state of the source: a commit, or "sha256:" and a hash of what it reads."""
+        """The exact version of the source: a commit, or "sha256:" and a hash of the files that it reads."""
 
     @abstractmethod
     def tasks(self) -> Mapping[str, Sequence[Split]]:
@@ -81,7 +81,7 @@ class Source(ABC):
 
     @abstractmethod
     def records(self, task: str, split: Split) -> Iterator[Record]:
-        """The records of a task's split, one after another; DrakeError names file and record of what is wrong."""
+        """The records of a task's split. A DrakeError about one names its file and its place there."""
 
     has_public: bool = False
     """Whether there are public records, which belong to no client."""
@@ -92,7 +92,7 @@ class Source(ABC):
 
     @property
     def clients(self) -> tuple[tuple[str, ...], ...] | None:
-        """The tasks of each client in order of arrival; None to have them dealt by `drake.data.building.deal_tasks`."""
+        """The tasks of each client in order of arrival; None to have `drake.data.building.deal_tasks` assign them."""
         return None
 
     @property
@@ -101,7 +101,7 @@ class Source(ABC):
         return {}
 
     def all_records(self, workers: int | None = None) -> Iterator[tuple[str, Record]]:
-        """(split, record) of everything: task by task, train before test, the public records last.
+        """(split, record) of all records: task by task, train before test, the public records last.
 
         workers: processes to use, for sources that compute their records; the number must not change them.
         """
@@ -113,7 +113,7 @@ class Source(ABC):
 
     @property
     def parts(self) -> int:
-        """How many splits `all_records` passes through, the public one included; for progress bars."""
+        """The number of splits in `all_records`, the public one included; for progress bars."""
         return sum(map(len, self.tasks().values())) + self.has_public
 
     @property
@@ -123,7 +123,7 @@ class Source(ABC):
 
     @property
     def default_name(self) -> str:
-        """The name of the folder below data/ that is written where the user gives none."""
+        """The name of the folder below data/ that is written if the user gives none."""
         return self.kind
 
     @classmethod

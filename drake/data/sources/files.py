@@ -1,6 +1,6 @@
-"""Files of a folder that came from somebody else: nothing outside it, regular files only, sizes limited.
+"""Reading of files in an untrusted folder: nothing outside it, regular files only, sizes limited.
 
-The sources that read a user's folder (`release`, `folder`) go through here.
+The sources that read a user's folder (`release`, `folder`) call this, and so does the reading of manifests.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from drake.data.pictures import decoded
 from drake.errors import DrakeError
 
 MOST_RECORD_BYTES = 4 << 30
-"""Of a file that holds records."""
+"""Upper limit for a file of records."""
 MOST_PICTURE_BYTES = 256 << 20
-"""A larger file is not a picture of this benchmark."""
+"""Upper limit for a file with one picture."""
 
 
 def inside(root: Path, name: str) -> Path:
-    """The path of `name` below the folder `root`, links followed; ValueError where it leads anywhere else.
+    """The path of `name` below the folder `root`, links followed; ValueError if it leads out of it.
 
-    A name whose accents are composed otherwise (NFC, NFD) than the file's is found too. The file need not exist.
+    The file is found also if its name is in another Unicode normal form (NFC, NFD). It need not exist.
     """
     parts = PurePosixPath(name).parts
     if not parts or "\0" in name or "\\" in name or PurePosixPath(name).is_absolute() or ".." in parts:
@@ -36,7 +36,7 @@ def inside(root: Path, name: str) -> Path:
 
 
 def check_regular(path: Path, most_bytes: int) -> int:
-    """The size of a regular file; DrakeError for anything else (a pipe would never end) and for a larger file."""
+    """The size of a regular file; DrakeError for a larger file and for anything else (a pipe would never end)."""
     try:
         status = path.stat()
     except OSError as error:
@@ -52,7 +52,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     """The bytes of a regular file of at most that size; DrakeError otherwise."""
     check_regular(path, most_bytes)
     try:
-        # Not blocking: should the file have become a pipe meanwhile, this must not wait for a writer.
+        # Non-blocking: if the file has become a pipe meanwhile, this must not wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             content = file.read(most_bytes + 1)
     except OSError as error:
@@ -66,7 +66,7 @@ class Pictures:
     """The pictures below a folder, as bytes. Each file is decoded once, to make sure that it can be."""
 
     def __init__(self, root: Path, prefix: str = "", hint: str = "put it there, or mend the path") -> None:
-        """prefix: what every name begins with, and the files' paths do not. hint: what to do about a missing file."""
+        """prefix: start of every name, removed to get the path below `root`. hint: what to do about a missing file."""
         self._root, self._prefix, self._hint = root, prefix, hint
         self._checked: set[Path] = set()
 
@@ -94,7 +94,7 @@ class Pictures:
 
 
 def check_picture(what: str, encoded: bytes) -> None:
-    """DrakeError, which begins with `what`, for bytes that are no picture this benchmark can show."""
+    """Raise DrakeError, beginning with `what`, for bytes that cannot be decoded as a picture."""
     try:
         decoded(encoded)
     except DrakeError as error:

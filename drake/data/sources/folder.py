@@ -1,7 +1,7 @@
 """A user's own data: `drake build --source PATH` for a folder with a drake.toml, or --source folder:FILE.toml.
 
-`folder_config` says what the TOML file holds, `tables` how rows are read; here rows become records. Paths in the file
-and in its rows lie below the TOML file's folder.
+`folder_config` is the schema of the TOML file, `tables` reads rows; here rows become records. All paths, in the TOML
+file and in rows, are relative to the TOML file's folder and must stay inside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class FolderSource(Source):
-    """Records of JSON Lines, JSON, CSV, Parquet or Hugging Face datasets, as a TOML file maps their columns."""
+    """Records of JSON Lines, JSON, CSV, Parquet or Hugging Face datasets; a TOML file maps their columns."""
 
     kind = "folder"
     wants_argument = "a folder with a drake.toml, or a TOML file"
@@ -58,7 +58,7 @@ class FolderSource(Source):
 
     @property
     def default_name(self) -> str:
-        """The dataset's name, as a folder may be called."""
+        """The dataset's name in lower case, with hyphens for other characters."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") or self.kind
 
     @property
@@ -73,12 +73,12 @@ class FolderSource(Source):
 
     @property
     def clients(self) -> tuple[tuple[str, ...], ...] | None:
-        """As the TOML file says."""
+        """The clients of the TOML file; None if it has none."""
         return self.config.clients
 
     @property
     def licences(self) -> Mapping[str, str]:
-        """The licences that differ from that of the whole, by source data set."""
+        """The licences of tasks that have their own, by source data set."""
         return {_source_of(task, table): table.licence for task, table in self.config.tasks.items() if table.licence}
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
@@ -168,7 +168,7 @@ class FolderSource(Source):
             yield from self._read(self._files(table))
 
     def _drawn_test_rows(self, task: str, table: TaskTable) -> set[int]:
-        """The places in the pool that `test_fraction` makes test records, at least one; the seed decides."""
+        """The indices of the pool's rows that become test records, drawn with the seed; at least one."""
         if task not in self._drawn:
             size = sum(1 for _ in self._pool(table))
             count = max(1, round(size * (table.test_fraction or 0)))
@@ -232,7 +232,7 @@ def _check_template(where: str, table: folder_config.Mapping) -> None:
 
 
 def _filled(row: Row, template: str, given: Mapping[str, str]) -> str:
-    """The template with every {column} replaced; a value is not searched for further placeholders."""
+    """The template with every {column} replaced by its value; placeholders inside values are not replaced."""
 
     def replaced(match: re.Match[str]) -> str:
         if match[0] in ("{{", "}}"):

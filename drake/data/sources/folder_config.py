@@ -1,4 +1,4 @@
-"""What a drake.toml may hold. The source `folder` reads it; docs/add-a-dataset.md explains it to users.
+"""The schema of drake.toml. The source `folder` reads such files; docs/add-a-dataset.md explains them to users.
 
 name = "Street signs"
 licence = "cc-by-4.0"
@@ -28,7 +28,7 @@ from drake.errors import DrakeError
 
 FILE = "drake.toml"
 MOST_BYTES = 4 << 20
-"""Of a TOML file."""
+"""Upper limit for the size of a TOML file."""
 
 _Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 
@@ -127,7 +127,7 @@ class PublicTable(Mapping):
 
 
 class FolderConfig(_Table):
-    """The whole file. clients: the tasks of each client in order of arrival; dealt automatically if not given."""
+    """The whole file. clients: the tasks of each client in order of arrival; assigned automatically if not given."""
 
     name: _Text
     licence: _Text
@@ -138,9 +138,9 @@ class FolderConfig(_Table):
 
 
 def read_config(path: Path) -> FolderConfig:
-    """The validated file; DrakeError in one sentence, with the nearest key for one that does not exist."""
+    """The validated file; DrakeError, with the nearest key for an unknown one, if it is not valid."""
     if not path.exists():
-        raise DrakeError(f"there is no file {path}; docs/add-a-dataset.md shows what it holds.")
+        raise DrakeError(f"there is no file {path}; write one as docs/add-a-dataset.md shows.")
     try:
         text = read_regular(path, MOST_BYTES).decode()
         raw = tomllib.loads(text)

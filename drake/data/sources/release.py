@@ -4,8 +4,8 @@
     <dataset>/train/dataset-<k>.json      a list of {id, image: path or [paths], conversations: [human, gpt]}
     <dataset>/test/dataset-<k>.json
 
-all of it in a folder called `dataset`; paths of pictures start at the folder that holds it. Nothing in a
-release is trusted: what is wrong with it is one sentence that names the file and the record.
+all of it in a folder called `dataset`; paths of pictures are relative to the parent of that folder. A release is
+untrusted input: every error names the file and the record.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ RecordFiles = dict[str, dict[Split, Path]]
 class ReleaseSource(Source):
     """A folder in the layout of the official release: the one that holds `dataset/`, or the dataset folder itself.
 
-    Bytes of pictures are those of the files; each picture is decoded once to make sure that it can be. Source,
-    category and metric of a task are the catalog's; for a task that it lacks, the category is "" and the metric
-    follows from the prompts (`task_metric`).
+    Pictures keep the bytes of their files; each is decoded once to check it. Source, category and metric of a task come
+    from the catalog; for a task that the catalog lacks, the category is "" and the metric is derived from the prompts
+    (`task_metric`).
     """
 
     kind = "release"
@@ -83,19 +83,19 @@ class ReleaseSource(Source):
 
     @property
     def licences(self) -> dict[str, str]:
-        """Licence by source data set, as the catalog has it."""
+        """Licence by source data set, from the catalog."""
         known = catalog_tasks()
         return {_source_of(task): known[task].licence if task in known else "unknown" for task in self.files}
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
-        """The tasks that have record files; DrakeError for one that has train records and no test records."""
+        """The tasks with record files; DrakeError for one with train records and no test records."""
         for task, splits in self.files.items():
             if "test" not in splits:
                 raise DrakeError(f"task {task} of {self.argument} has train records but no test/ file; it needs both.")
         return {task: tuple(splits) for task, splits in self.files.items()}
 
     def records(self, task: str, split: Split) -> Iterator[Record]:
-        """The records of one file, in its order; DrakeError for the first thing that is wrong."""
+        """The records of one file, in its order; DrakeError for the first fault."""
         path = self.files[task][split]
         rows = _read_list(path)
         category, metric = self._kind(task)
@@ -118,7 +118,7 @@ class ReleaseSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether there is a record file where a release has them."""
+        """Whether the folder has record files where a release has them."""
         return path.is_dir() and _holds_records(path) is not None
 
     def _kind(self, task: str) -> tuple[str, str]:
@@ -130,7 +130,7 @@ class ReleaseSource(Source):
             for split, path in self.files[task].items():
                 turns[split] = []
                 for index, row in enumerate(_read_list(path)):
-                    with suppress(DrakeError):  # `records` meets the same record, and reports it
+                    with suppress(DrakeError):  # `records` reports the same record
                         turns[split].append(_turns(path, index, row))
             self._metrics[task] = task_metric(task, turns)
         return "", self._metrics[task]
@@ -140,7 +140,7 @@ class ReleaseSource(Source):
         return {}
 
     def _images(self, where: str, row: Mapping[str, Any], prompt: str) -> tuple[bytes, ...]:
-        """The pictures of a record, as many as its prompt has marks."""
+        """The pictures of a record; DrakeError unless its prompt has as many marks."""
         named = row.get("image", [])
         names = [named] if isinstance(named, str) else named
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -152,10 +152,10 @@ class ReleaseSource(Source):
 
 
 def task_metric(task: str, turns: Mapping[Split, Sequence[tuple[str, str]]]) -> str:
-    """The metric of a task that the catalog lacks, from (prompt, answer) by split: "accuracy" where most prompts offer
-    choices with the answer among them, else "token-F1".
+    """The metric of a task that the catalog lacks, from its (prompt, answer) pairs by split: "accuracy" if most prompts
+    offer choices with the answer among them, otherwise "token-F1".
 
-    Raises DrakeError where the splits differ widely: what is trained would not be what is scored.
+    Raises DrakeError if the splits differ widely, since training and test would then be different tasks.
     """
     offered = {split: [wins(record_choices(*turn), turn[1], turn[0]) for turn in turns[split]] for split in turns}
     shares = {split: sum(answers) / len(answers) for split, answers in offered.items() if answers}
@@ -165,8 +165,8 @@ def task_metric(task: str, turns: Mapping[Split, Sequence[tuple[str, str]]]) -> 
             f"task {task}: {parts} offer choices with the answer among them, so it is unclear how to score it; "
             "mend the prompts."
         )
-    everything = [answer for answers in offered.values() for answer in answers]
-    return "accuracy" if 2 * sum(everything) > len(everything) else "token-F1"
+    all_offered = [answer for answers in offered.values() for answer in answers]
+    return "accuracy" if 2 * sum(all_offered) > len(all_offered) else "token-F1"
 
 
 def release_records(folder: Path) -> Iterator[tuple[str, Record]]:

@@ -1,7 +1,6 @@
-"""Rows of a user's files, one after another: JSON Lines, JSON, CSV, Parquet, or a Hugging Face dataset.
+"""Rows of a user's files: JSON Lines, JSON, CSV, Parquet, or a Hugging Face dataset. The source `folder` calls this.
 
-A row is a dict by column name. Only the source `folder` calls this. Errors name the file and the row, from 1 for CSV
-and JSON Lines files (their line), from 0 otherwise.
+A row is a dict by column name. Errors name the file and the line (CSV and JSON Lines, from 1) or the row (from 0).
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from drake.data.sources.files import MOST_PICTURE_BYTES, MOST_RECORD_BYTES, chec
 from drake.errors import DrakeError
 
 MOST_JSON_BYTES = 1 << 30
-"""Of a JSON file, which is read whole; JSON Lines, CSV and Parquet may be larger."""
+"""Upper limit for a JSON file, which is read whole; JSON Lines, CSV and Parquet may be larger."""
 MOST_LINE = 64 << 20
-"""Bytes of one line of JSON Lines."""
+"""Upper limit for one line of JSON Lines, in bytes."""
 ROWS_PER_BATCH = 64
 
 
@@ -31,7 +30,7 @@ class Row(NamedTuple):
 
 
 def file_rows(path: Path) -> Iterator[Row]:
-    """The rows of one file; how it is read follows from the end of its name."""
+    """The rows of one file; the end of its name decides how it is read."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DrakeError(f"{path} cannot be read as records; its name must end in {', '.join(READERS)}.")
@@ -115,7 +114,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".csv": _csv,
     ".parquet": _parquet,
 }
-"""How a file is read, by the end of its name."""
+"""End of a file's name -> its reader."""
 
 
 def hub_rows(path: str, config: str | None, split: str, revision: str | None) -> Iterator[Row]:
@@ -127,16 +126,16 @@ def hub_rows(path: str, config: str | None, split: str, revision: str | None) ->
 
     local = Path(path).is_dir()
     try:
-        # A local folder is streamed: the cache of `datasets` could hand out the rows of another one of the same name.
-        loaded = datasets.load_dataset(path, config, split=split, revision=revision, streaming=local)
+        # A local folder is streamed: the cache of `datasets` could return the rows of another folder of the same name.
+        loaded: Any = datasets.load_dataset(path, config, split=split, revision=revision, streaming=local)
         if loaded.features is None:
             loaded = loaded._resolve_features()
-    except Exception as error:  # of many kinds: no network, no such dataset, config, split or format
+    except Exception as error:  # errors of many kinds: no network, no such dataset, config, split or format
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise DrakeError(f"the Hugging Face dataset {path!r} ({split}) cannot be opened: {reason}.") from error
-    features = loaded.features
+    features: dict[str, Any] = loaded.features
     labels = {name: feature for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)}
-    pictures = []
+    pictures: list[str] = []
     for column, feature in features.items():
         if isinstance(feature, datasets.Image):
             loaded = loaded.cast_column(column, datasets.Image(decode=False))
@@ -156,17 +155,16 @@ def hub_rows(path: str, config: str | None, split: str, revision: str | None) ->
 
 
 def _downloaded(where: str, image: Any) -> Any:
-    """A picture of a dataset of the Hub as bytes; one that is there by its path is read where downloads lie, and
-    nowhere else."""
+    """A picture of a Hub dataset as bytes. One that is given by its path is read only from the folders of downloads."""
     if isinstance(image, list):
         return [_downloaded(where, one) for one in image]
     if not isinstance(image, dict) or image.get("bytes") is not None or image.get("path") is None:
         return image
-    import datasets
+    from datasets.config import HF_DATASETS_CACHE
     from huggingface_hub.constants import HF_HUB_CACHE
 
     path = Path(image["path"]).resolve()
-    caches = (Path(HF_HUB_CACHE), Path(datasets.config.HF_DATASETS_CACHE))
+    caches = (Path(HF_HUB_CACHE), Path(HF_DATASETS_CACHE))
     if not any(path.is_relative_to(cache.resolve()) for cache in caches):
         raise DrakeError(f"{where}: its image {image['path']!r} is no file that was downloaded with the dataset.")
     return read_regular(path, MOST_PICTURE_BYTES)

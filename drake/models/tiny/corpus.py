@@ -1,4 +1,4 @@
-"""The public split as training data of a language model: token ids, and each picture's frozen features."""
+"""The public split as training data of a tiny language model: token ids, and each picture's frozen features."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from random import Random
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import CLIPVisionModel
 
 from drake.common.seeds import python_random
 from drake.data.sources.mini.public import FORMS
 from drake.data.sources.mini.world import Draft, World
-from drake.models.backbones import IGNORED
+from drake.models.batching import IGNORED
 from drake.models.prompts import Chat
 from drake.models.tiny.shapes import PICTURE_TOKENS
 from drake.models.tiny.vision import features
@@ -21,7 +22,7 @@ from drake.models.tiny.vision import features
 
 @dataclass(frozen=True)
 class Item:
-    """A public record ready for training. images: rows of the corpus' features."""
+    """A public record as token ids. world, form: of its question. images: rows of the corpus' features."""
 
     world: str
     form: str
@@ -44,7 +45,8 @@ class Corpus:
 
 
 def public_drafts(world: World, count: int, seed: int, part: str) -> Iterator[tuple[str, Draft]]:
-    """(form, draft) of `count` public records; `part` ("train", "held-out") gives other draws of the same seed."""
+    """(name of the question form, draft) of `count` public records of a world. part: "train" or "held-out", which draw
+    different records with the same seed."""
     rng = python_random(seed, "pretrain", "public", part, world.source)
     forms, weights = tuple(FORMS), tuple(FORMS.values())
     for _ in range(count):
@@ -56,16 +58,16 @@ def public_drafts(world: World, count: int, seed: int, part: str) -> Iterator[tu
 def corpus(
     worlds: Sequence[World], chat: Chat, tower: CLIPVisionModel, *, per_world: int, seed: int, part: str
 ) -> Corpus:
-    """`per_world` public records of every world."""
+    """`per_world` public records of every world, their pictures encoded by `tower`."""
     items: list[Item] = []
     seen: list[Tensor] = []
     count = 0
     for world in worlds:
-        images = []
+        images: list[Image.Image] = []
         for form, draft in public_drafts(world, per_world, seed, part):
             record = {"id": "public", "prompt": draft.prompt, "images": draft.images, "answer": draft.answer}
             rows = list(range(count + len(images), count + len(images) + len(draft.images)))
-            images += draft.images
+            images.extend(draft.images)
             items.append(Item(world.source, form, chat.prompt_ids(record), rows, chat.answer_ids(record)))
         seen.append(features(tower, images))
         count += len(images)
@@ -87,12 +89,12 @@ def collate(
 
 
 def buckets(items: Sequence[Item], batch: int, rng: Random) -> Iterator[list[Item]]:
-    """Batches of similar length in random order, over and over."""
+    """Batches of `batch` items of similar length, in random order; without end."""
     size = min(batch, len(items))
     while True:
         order = list(items)
         rng.shuffle(order)
-        groups = []
+        groups: list[list[Item]] = []
         for start in range(0, len(order) - size + 1, size * 32):
             part = sorted(order[start : start + size * 32], key=lambda item: item.length)
             groups += [part[i : i + size] for i in range(0, len(part) - size + 1, size)]

@@ -1,17 +1,17 @@
 """Stage 2: projector and language model learn to answer the public split about frozen pictures.
 
-Naming what a picture shows is learned from the first step on. Comparing it with a word of the question (is it red?
-which option is it? in which image?) is not: over all worlds and forms at once a tiny model stays at chance for
-thousands of steps. So the lessons go one new form at a time on a few worlds, where each is learned in some hundred
-steps, and widen afterwards. A lesson keeps the forms of the ones before it: a form left out for some hundred steps is
-forgotten. A lesson ends when all its forms are answered, or after its most steps.
+A tiny model learns to name what a picture shows from the first step on. It does not learn to compare that with a word
+of the question (is it red? which option is it? in which image?): on all worlds and question forms at once it stays at
+chance for thousands of steps. The curriculum therefore adds one form at a time on a few worlds, where each is learned
+in some hundred steps, and then widens to all worlds. A lesson keeps the forms of the earlier ones, since a form left
+out for some hundred steps is forgotten. A lesson ends when all its forms are answered well, or at its step limit.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +20,18 @@ from transformers import CLIPVisionModel, LlavaForConditionalGeneration, PreTrai
 
 from drake.common.seeds import derive, python_random
 from drake.data.sources.mini.world import World
-from drake.models.backbones import IGNORED
+from drake.models.batching import IGNORED
 from drake.models.tiny.corpus import Corpus, Item, buckets, collate
 from drake.models.tiny.schedule import cosine
 from drake.models.tiny.vision import features
 
 
 class Lesson(NamedTuple):
-    """worlds: how many, from the first. forms: of questions, None for all. steps: at most. enough: running accuracy of
-    the worst form that ends the lesson."""
+    """One step of the curriculum.
+
+    worlds: number of worlds, the first ones. forms: question forms; None for all. steps: upper limit of steps.
+    enough: running accuracy (fraction) of the worst form at which the lesson ends.
+    """
 
     worlds: int
     forms: tuple[str, ...] | None
@@ -45,10 +48,12 @@ LESSONS = (
     Lesson(FEW, (*ONE_PICTURE, "of_which", "select"), 900, 0.8),
     Lesson(SOME, None, 500, 0.85),
 )
-"""Then comes the whole split, with a falling learning rate."""
+"""The curriculum; after it comes the whole public split, with a falling learning rate."""
 
 LEAST_STEPS = 100
+"""Steps that a lesson takes at least."""
 WARM_UP = 100
+"""Steps over which the learning rate rises at the start."""
 
 
 def teach(
@@ -66,8 +71,10 @@ def teach(
     log: Callable[[str], None] = print,
     keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train in place: all lessons, then `final_steps` on everything with half a cosine. `keep` is called after each
-    lesson and every 500 steps, to store what there is."""
+    """Train the model in place: all lessons, then `final_steps` on all records with half a cosine.
+
+    pad: id of the padding token. keep: called after each lesson and every 500 steps, to store the weights so far.
+    """
     trained = [p for m in (model.model.language_model, model.model.multi_modal_projector) for p in m.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     rng = python_random(seed, "pretrain", "order")
@@ -109,7 +116,8 @@ def _shown(accuracy: dict[str, float]) -> str:
 def _answers(
     model: LlavaForConditionalGeneration, items: Sequence[Item], corpus: Corpus, pad: int
 ) -> tuple[Tensor, list[bool]]:
-    """Mean cross-entropy over the answer tokens, and whether each item's answer tokens are all the likeliest."""
+    """Mean cross-entropy over the answer tokens, and per item whether greedy decoding gives its answer: every answer
+    token is the likeliest, given the ones before."""
     image_token = model.config.image_token_index
     ids, labels, raw = collate(items, corpus.features, image_token, pad)
     pictures = model.model.multi_modal_projector(raw).flatten(0, 1)
@@ -126,7 +134,7 @@ def _answers(
 
 @torch.no_grad()
 def form_accuracy(model: LlavaForConditionalGeneration, corpus: Corpus, pad: int, batch: int = 64) -> dict[str, float]:
-    """Share of records whose every answer token is the likeliest given the ones before, by question form."""
+    """Fraction of records, by question form, whose answer tokens are each the likeliest given the ones before."""
     right: dict[str, list[bool]] = {}
     items = sorted(corpus.items, key=lambda item: item.length)
     for start in range(0, len(items), batch):
@@ -138,9 +146,9 @@ def form_accuracy(model: LlavaForConditionalGeneration, corpus: Corpus, pad: int
 
 @torch.no_grad()
 def start_as_matchers(model: LlavaForConditionalGeneration, seed: int, scale: float = 0.1) -> None:
-    """Let every attention head begin by attending to tokens like its own: queries start equal to keys.
+    """Initialise every attention head to attend to tokens similar to the query's own: queries equal keys.
 
-    The idea of mimetic initialisation (Trockman and Kolter, ICML 2023), which trained transformers drift to anyway.
+    A simple form of mimetic initialisation (Trockman and Kolter, ICML 2023): trained transformers show this pattern.
     """
     rng = torch.Generator().manual_seed(derive(seed, "pretrain", "matchers"))
     for layer in model.model.language_model.layers:
@@ -162,25 +170,26 @@ def align(
     learning_rate: float = 3e-3,
     log: Callable[[str], None] = print,
 ) -> None:
-    """Projector and embeddings: a picture's tokens come to lie near the words that name what it shows, so that
-    comparing a picture with a word starts as comparing two words."""
+    """Train projector and word embeddings so that a picture's tokens lie near the words that name what it shows:
+    comparing a picture with a word then starts out as comparing two words."""
     rng = python_random(seed, "pretrain", "align")
-    data = []
+    data: list[tuple[Tensor, list[tuple[list[list[int]], Tensor]]]] = []
     for world in worlds:
         scenes = [world.scene(rng) for _ in range(per_world)]
         raw = features(tower, [world.render(scene) for scene in scenes])
-        questions = []
+        questions: list[tuple[list[list[int]], Tensor]] = []
         for attribute in world.attributes:
             words = [tokenizer("\n" + value, add_special_tokens=False)["input_ids"][1:] for value in attribute.values]
             target = torch.tensor([attribute.values.index(scene[attribute.name]) for scene in scenes])
             questions.append((words, target))
         data.append((raw, questions))
-    embeddings, projector = model.get_input_embeddings(), model.model.multi_modal_projector
+    embeddings, projector = cast(nn.Embedding, model.get_input_embeddings()), model.model.multi_modal_projector
     parameters = [*projector.parameters(), embeddings.weight]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine(steps, warm_up=50))
     for step in range(1, steps + 1):
-        losses, right = [], []
+        losses: list[Tensor] = []
+        right: list[Tensor] = []
         for raw, questions in rng.sample(data, min(8, len(data))):
             rows = torch.tensor(rng.sample(range(per_world), 32))
             tokens = projector(raw[rows])

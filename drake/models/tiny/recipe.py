@@ -1,4 +1,4 @@
-"""One tiny backbone from nothing to a checkpoint folder."""
+"""A tiny backbone from random weights to a checkpoint folder: both stages of the pretraining, and its model card."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from transformers import CLIPVisionModel
 
 from drake.common.files import replacing
 from drake.common.threads import use_threads
+from drake.data.sources.mini.world import World
 from drake.data.sources.mini.worlds import all_worlds
 from drake.errors import UnknownName
 from drake.models.prompts import Chat
 from drake.models.tiny.corpus import corpus, public_drafts
 from drake.models.tiny.language import align, form_accuracy, start_as_matchers, teach
-from drake.models.tiny.shapes import SHAPES, new_model, new_processor, new_tokenizer, vision_config
+from drake.models.tiny.shapes import SHAPES, new_model, new_processor, new_tokenizer, token_id, vision_config
 from drake.models.tiny.vision import train_vision
 
 STORED = torch.float16
-"""Weights are stored in half precision and used in single."""
+"""The precision in which weights are stored; they are loaded in float32."""
 
 
 def train(
@@ -37,12 +38,15 @@ def train(
     score: Callable[[Path], dict[str, float]] = lambda folder: {},
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Make the backbone `name` and write it to OUT as an ordinary checkpoint folder, which is returned.
+    """Train the backbone `name` and write it to `out` as an ordinary checkpoint folder, which is returned.
 
-    vision: a safetensors file that holds the trained tower, or where to put it; the four backbones share one.
-    per_world, held_out: public records of every world to train and to report on.
-    score: scores the checkpoint on tasks, by name from 0 to 1, for its card.
-    Runs on one thread, so that the same seed gives the same bits. Raises UnknownName.
+    vision_steps, final_steps: optimizer steps of the vision tower, and of the language model after its lessons.
+    vision: a safetensors file with the trained vision tower, which is read if it exists and else written; the four
+    backbones share one tower.
+    per_world, held_out: public records of every world to train on and to report on.
+    score: returns the checkpoint's score (fraction) by task, for its card.
+
+    Runs on one thread, so that the same seed gives the same bits. Raises UnknownName for another name.
     """
     if name not in SHAPES:
         raise UnknownName("tiny backbone", name, list(SHAPES))
@@ -71,7 +75,8 @@ def train(
         model.save_pretrained(out, state_dict=stored)
         processor.save_pretrained(out)
 
-    pad = tokenizer.pad_token_id
+    pad = token_id(tokenizer.pad_token_id)
+    assert pad is not None  # `new_tokenizer` names a padding token
     teach(
         model,
         records["train"],
@@ -90,7 +95,9 @@ def train(
     return out
 
 
-def _tower(path: Path | None, worlds: list, steps: int, seed: int, log: Callable[[str], None]) -> CLIPVisionModel:
+def _tower(
+    path: Path | None, worlds: list[World], steps: int, seed: int, log: Callable[[str], None]
+) -> CLIPVisionModel:
     if path is not None and path.exists():
         tower = CLIPVisionModel(vision_config())
         tower.load_state_dict(load_file(path))

@@ -1,11 +1,11 @@
-"""Learning-rate schedules of the pretraining."""
+"""The learning-rate schedule of the pretraining."""
 
 import math
 from collections.abc import Callable
 
 
 def cosine(steps: int, warm_up: int, floor: float = 0.02) -> Callable[[int], float]:
-    """Factor of the learning rate: linear over `warm_up` steps, then half a cosine down to `floor`."""
+    """Factor of the learning rate by step, from 0: linear over `warm_up` steps, then half a cosine down to `floor`."""
 
     def factor(step: int) -> float:
         if step < warm_up:

@@ -1,14 +1,14 @@
-"""What a tiny backbone is: shapes, tokenizers, chat templates, and models of random weights.
+"""The parts of the tiny backbones: shapes, tokenizers, chat templates, and models of random weights.
 
-Everything here is an ordinary Hugging Face part (CLIP vision tower, Llama or Qwen2 text model, LlavaProcessor), so that
-the checkpoints go through the same code as those of the hub.
+All are ordinary Hugging Face classes (CLIP vision tower, Llama or Qwen2 text model, LlavaProcessor), so that the
+checkpoints go through the same code as those of the hub.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -35,8 +35,12 @@ VISION_WIDTH, VISION_LAYERS = 96, 3
 
 
 class Shape(NamedTuple):
-    """What distinguishes the four. Two heads of half the width share one key-value head: a head must be wide enough to
-    tell a few hundred words apart by their products, or nothing that compares two tokens is ever learned."""
+    """The language model of a tiny backbone: family, decoder layers, width of hidden states and of the MLP, attention
+    heads.
+
+    Two heads of half the width share one key-value head: a head must be wide enough to tell a few hundred words apart
+    by dot products, or comparisons of two tokens are never learned.
+    """
 
     family: Family
     layers: int
@@ -53,7 +57,8 @@ SHAPES = {
     "tiny-qwen-m": Shape("qwen", 12, 80, 240),
 }
 ROPE_THETA = 1e6
-"""So slow that positions leave most of a head to content, over the hundred tokens of a question."""
+"""Large, so that over the hundred tokens of a question most dimensions of a head hardly rotate and encode content."""
+
 VOCABULARY = {"llama": 1500, "qwen": 1700}
 
 SPECIAL_TOKENS = {
@@ -91,7 +96,7 @@ CHAT_TEMPLATES = {
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
 """,
 }
-# Words stay whole in both; llama's splits as GPT-2's does, qwen's keeps digits and punctuation marks apart.
+# Both keep words whole; llama splits as GPT-2 does, qwen makes every digit and punctuation mark a piece of its own.
 SPLITS = {
     "llama": r" ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     "qwen": r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]|\s+(?!\S)|\s+",
@@ -101,8 +106,8 @@ SPLITS = {
 def new_tokenizer(family: Family, texts: Sequence[str], vocabulary: int | None = None) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with the family's special tokens, its merges learned from `texts`.
 
-    A word gets a space before it also at the start of a line, a bracket and a quotation, so that it is one and the same
-    token in a question, in a list of choices and as an answer.
+    A space is put before a word also at the start of a line, after a bracket and after a quotation mark, so that a word
+    is the same token in a question, in a list of choices and as an answer.
     """
     special = SPECIAL_TOKENS[family]
     tokenizer = Tokenizer(models.BPE())
@@ -139,7 +144,7 @@ def new_tokenizer(family: Family, texts: Sequence[str], vocabulary: int | None =
 
 
 def new_processor(family: Family, tokenizer: PreTrainedTokenizerFast, size: int = SIZE) -> LlavaProcessor:
-    """Pictures resized to `size` x `size`, the family's chat template."""
+    """A processor that resizes pictures to `size` x `size` pixels, with the family's chat template."""
     square = {"height": size, "width": size}
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(size=square, crop_size=square, do_center_crop=False),
@@ -152,6 +157,7 @@ def new_processor(family: Family, tokenizer: PreTrainedTokenizerFast, size: int 
 
 
 def vision_config() -> CLIPVisionConfig:
+    """The config of the vision tower that all tiny backbones share."""
     return CLIPVisionConfig(
         hidden_size=VISION_WIDTH,
         intermediate_size=4 * VISION_WIDTH,
@@ -163,10 +169,18 @@ def vision_config() -> CLIPVisionConfig:
     )
 
 
+def token_id(found: object) -> int | None:
+    """A tokenizer's id of a special token, which transformers annotates as a union of ids, texts and lists of them."""
+    if found is not None and not isinstance(found, int):
+        raise TypeError(f"the id of a special token is {found!r}, not a number")
+    return found
+
+
 def new_model(
     shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int, init: float = 0.08
 ) -> LlavaForConditionalGeneration:
-    """A LLaVA of random weights; the same seed gives the same weights."""
+    """A LLaVA with random weights of standard deviation `init`; the same seed gives the same weights."""
+    bos, eos, pad = map(token_id, (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id))
     text = (LlamaConfig if shape.family == "llama" else Qwen2Config)(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,
@@ -178,14 +192,14 @@ def new_model(
         max_position_embeddings=4096,
         tie_word_embeddings=True,
         initializer_range=init,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=bos,
+        eos_token_id=eos,
+        pad_token_id=pad,
     )
     config = LlavaConfig(
         vision_config=vision_config(),
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=cast(int, tokenizer.convert_tokens_to_ids("<image>")),  # one token, one id
         image_seq_length=PICTURE_TOKENS,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
@@ -195,8 +209,8 @@ def new_model(
         torch.manual_seed(derive(seed, "pretrain", "init", shape))
         model = LlavaForConditionalGeneration(config)
     model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=bos,
+        eos_token_id=eos,
+        pad_token_id=pad,
     )
     return model

@@ -1,8 +1,8 @@
 """Stage 1: a small CLIP vision tower learns to name what pictures show, on fresh pictures of every world.
 
-Its labels are the answers to the public split's naming questions ("What colour is the shirt?"), asked of every token,
-so that each output token says linearly what the picture shows. Like the towers of real LLaVAs it is frozen afterwards
-and the same for all backbones.
+The labels are the answers to the public split's naming questions ("What colour is the shirt?"). A linear classifier
+predicts them from every output token, so that each token encodes the whole picture's attributes linearly. Like the
+towers of real LLaVAs, it is frozen afterwards and the same for all backbones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from drake.models.tiny.shapes import VISION_WIDTH, vision_config
 
 
 def pixels(images: Sequence[Image.Image]) -> Tensor:
-    """[n, 3, SIZE, SIZE]: what the processor makes of the worlds' own pictures, in one go."""
+    """[n, 3, SIZE, SIZE]: pictures of the worlds, normalised as the processor does it, as one tensor."""
     array = torch.from_numpy(np.stack([np.asarray(image) for image in images])).float() / 255
     mean, std = (torch.tensor(values) for values in (CLIPImageProcessorPil.image_mean, CLIPImageProcessorPil.image_std))
     return ((array - mean) / std).permute(0, 3, 1, 2)
@@ -32,7 +32,7 @@ def pixels(images: Sequence[Image.Image]) -> Tensor:
 
 @torch.no_grad()
 def features(tower: CLIPVisionModel, images: Sequence[Image.Image], batch: int = 128) -> Tensor:
-    """[n, tokens, VISION_WIDTH]: what a frozen tower sees, without the class token."""
+    """[n, tokens, VISION_WIDTH]: the last hidden states of a frozen tower, without the class token."""
     parts = [
         tower(pixel_values=pixels(images[start : start + batch]), output_hidden_states=True).hidden_states[-1][:, 1:]
         for start in range(0, len(images), batch)
@@ -41,7 +41,7 @@ def features(tower: CLIPVisionModel, images: Sequence[Image.Image], batch: int =
 
 
 class _Namer(nn.Module):
-    """One linear classifier per attribute name over all the words that worlds use for it, applied to every token."""
+    """One linear classifier per attribute name, over all the words that worlds use for it, applied to every token."""
 
     def __init__(self, worlds: Sequence[World]):
         super().__init__()
@@ -54,7 +54,8 @@ class _Namer(nn.Module):
         self.heads = nn.ModuleDict({self.index[n]: nn.Linear(VISION_WIDTH, len(w)) for n, w in self.words.items()})
 
     def loss(self, tokens: Tensor, attribute: str, values: list[str], allowed: Sequence[str]) -> tuple[Tensor, float]:
-        """Cross-entropy of every token's logits among the world's `allowed` words, and the pooled accuracy."""
+        """Mean cross-entropy of every token's logits over the world's `allowed` words, and the accuracy of the logits
+        averaged over tokens."""
         words = self.words[attribute]
         logits = self.heads[self.index[attribute]](tokens)[..., [words.index(word) for word in allowed]]
         target = torch.tensor([allowed.index(value) for value in values])
@@ -72,7 +73,10 @@ def train_vision(
     learning_rate: float = 1e-3,
     log: Callable[[str], None] = print,
 ) -> CLIPVisionModel:
-    """A frozen CLIP vision tower whose every output token tells the picture's attributes linearly."""
+    """A trained, frozen CLIP vision tower.
+
+    batch: pictures of each world per step. worlds_per_step: worlds drawn for each step.
+    """
     with torch.random.fork_rng(devices=[]):  # transformers and torch draw initial weights from the global generator
         torch.manual_seed(derive(seed, "pretrain", "vision"))
         tower, namer = CLIPVisionModel(vision_config()), _Namer(worlds)

@@ -1,7 +1,8 @@
-"""Is the mini suite fair? Statistics of every task, committed beside this file and held to bounds by a test.
+"""Statistics of every task of the mini suite, committed beside this file, and the bounds that a fair task keeps.
 
-A task is fair when its words alone give nothing away (a classifier that sees no picture stays at chance), no
-answer stands out, no record repeats another, and the official matcher finds the gold answer in its own text.
+A task is fair if its texts alone do not reveal the answer (a classifier without pictures stays at chance), no answer
+is much more frequent than the others, no record repeats another, and the official matcher maps every gold answer to
+itself. A test compares the committed statistics with the suite.
 
     python -m drake.data.sources.mini.fairness   # draws the suite, writes statistics.json, names what is unfair
 """
@@ -29,28 +30,28 @@ from drake.scoring.answers import match_choice, parse_choices
 
 STATISTICS_FILE = Path(__file__).with_name("statistics.json")
 TEXT_ONLY_MARGIN = 0.08
-"""How far a text-only classifier may lie above chance: over three standard errors of 500 coin flips."""
+"""Accuracy (fraction) above chance allowed to a text-only classifier: over three standard errors of 500 coin flips."""
 ANSWER_SHARE_MARGIN = 0.10
-"""How far the commonest answer's share may lie above an even one."""
+"""Fraction by which the share of the most frequent answer may exceed an even share."""
 FOLDS = 5
 _STEPS = 60
 
 
 class TaskStatistics(NamedTuple):
-    """What one task's records look like; shares and accuracies are fractions 0..1.
+    """Statistics of one task's records; shares and accuracies are fractions.
 
     train, test: records of each split.
     answers: distinct gold answers.
-    largest_answer_share: share of the commonest gold answer.
+    largest_answer_share: share of the most frequent gold answer.
     even_share: mean of 1 / number of choices; open-ended: 1 / distinct answers.
-    chance: what blind guessing scores: `even_share`; open-ended: `largest_answer_share`.
-    repeats: records whose prompt and pictures another record of the same split has.
-    leaks: test records whose prompt and pictures a training record has.
+    chance: expected score of guessing: `even_share`; open-ended: `largest_answer_share`.
+    repeats: records with the prompt and pictures of another record of the same split.
+    leaks: test records with the prompt and pictures of a training record.
     matcher_recovery: share of gold answers that the official matcher maps to themselves; 1 when open-ended.
     fewest_images, most_images: pictures per record.
     prompt_words: mean number of words of a prompt, "<image>" not counted.
     text_only_accuracy: cross-validated accuracy of a classifier that sees prompts and choices only.
-    fingerprint: of all prompts, choices and answers in order; changes whenever a world's words or draws do.
+    fingerprint: of all prompts, choices and answers in order; changes with a world's words and random draws.
     """
 
     train: int
@@ -100,7 +101,7 @@ def statistics(records: Sequence[Record]) -> TaskStatistics:
 
 
 def violations(found: TaskStatistics) -> list[str]:
-    """What is out of bounds, one sentence each; empty for a fair task."""
+    """One sentence for each bound that is exceeded; empty for a fair task."""
     bounds = {
         f"words alone score {found.text_only_accuracy:.3f}, chance is {found.chance:.3f}": (
             found.text_only_accuracy <= found.chance + TEXT_ONLY_MARGIN
@@ -116,11 +117,11 @@ def violations(found: TaskStatistics) -> list[str]:
 
 
 def text_only_accuracy(records: Sequence[Record]) -> float:
-    """Accuracy on held-out fifths of a linear softmax model that scores each choice from the words alone.
+    """Accuracy in five-fold cross-validation of a linear softmax model that scores each choice from the texts alone.
 
-    Its features for a choice: its text, its place in the list, and every word and word pair of the prompt
-    combined with its text; where choices are letters or numbers, the same again with what the letter stands
-    for. Open-ended tasks choose among all answers of the task. The folds are drawn from a fixed seed.
+    The features of a choice: its text, its place in the list, and every word and word pair of the prompt combined with
+    its text; if choices are letters or numbers, also the text that a letter or number refers to. In open-ended tasks
+    all answers of the task are the choices. The folds are drawn from a fixed seed.
     """
     closed = bool(records[0].choices)
     vocabulary = tuple(sorted({record.answer for record in records}))
@@ -141,7 +142,7 @@ def _fit(features: torch.Tensor, gold: torch.Tensor, present: torch.Tensor, trai
     """Scores [records, choices, FOLDS] of one regularised softmax model per fold, all fitted at once.
 
     features: sparse [records * choices, features]; gold: [records]; present: [records, choices], False where
-    a record has fewer choices than others; trained: [records, FOLDS], True where a fold's model may look.
+    a record has fewer choices than others; trained: [records, FOLDS], True where a record trains the model of a fold.
     """
     records, widest = present.shape
     weights = torch.zeros(features.shape[1], FOLDS, requires_grad=True)
@@ -181,7 +182,7 @@ def _feature_matrix(
 
 def _informative_words(records: Sequence[Record]) -> list[list[str]]:
     """Words and word pairs of each prompt, without those that every prompt of the task has."""
-    found = []
+    found: list[set[str]] = []
     for record in records:
         words = _words(record.prompt.lower())
         found.append({*words, *map(" ".join, pairwise(words))})
@@ -190,7 +191,7 @@ def _informative_words(records: Sequence[Record]) -> list[list[str]]:
 
 
 def _stands_for(prompt: str, choice: str) -> str:
-    """The text of a listed choice ("B. stew" for "B"), or the choice itself."""
+    """The text of a choice that a prompt lists ("stew" of "B. stew" for "B"), or the choice itself."""
     listed = re.search(rf"^\W*{re.escape(choice)}[.):]\s*(\S.*)$", prompt, re.MULTILINE)
     return listed.group(1) if listed else choice
 
@@ -204,7 +205,7 @@ def _recovered(record: Record) -> bool:
 
 
 def fingerprint(records: Iterable[Record]) -> str:
-    """16 hexadecimal digits. Pictures stay out: another version of the drawing library may move a pixel."""
+    """16 hexadecimal digits. Pictures are left out: another version of the drawing library may move a pixel."""
     texts = [(record.id, record.prompt, record.choices, record.answer) for record in records]
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 

@@ -1,8 +1,8 @@
-"""Drawing for the mini worlds: one size, one palette, a few shapes. Only the worlds call this.
+"""Drawing for the mini worlds: one size, one palette, a few shapes.
 
-A picture is SIZE x SIZE RGB; the tiny backbones cut it into a 3 x 3 grid of 12-pixel patches, so a thing that a
-question asks about should fill most of a grid cell (`cell`) and keep a clear outline. Nothing is antialiased: the
-same scene gives the same bytes everywhere.
+A picture is SIZE x SIZE RGB; the tiny backbones cut it into a 3 x 3 grid of patches of 12 x 12 pixels, so an object
+that a question asks about should fill most of a grid cell (`cell`) and keep a clear outline. Nothing is antialiased:
+the same scene gives the same bytes everywhere.
 """
 
 from PIL import Image, ImageDraw
@@ -20,6 +20,8 @@ PALETTE: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
     "black": (20, 20, 20),
 }
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, all inclusive."""
 SHAPES = ("circle", "square", "triangle", "cross", "ring", "bar")
 
 
@@ -30,15 +32,14 @@ def blank(background: str | tuple[int, int, int] = (128, 128, 128)) -> tuple[Ima
     return image, ImageDraw.Draw(image)
 
 
-def cell(column: int, row: int, jitter: tuple[int, int] = (0, 0), margin: int = 1) -> tuple[int, int, int, int]:
-    """The box (left, top, right, bottom), inclusive, of a cell of the 3 x 3 grid, shrunk by `margin` and moved by
-    `jitter`."""
+def cell(column: int, row: int, jitter: tuple[int, int] = (0, 0), margin: int = 1) -> Box:
+    """The box of a cell of the 3 x 3 grid, shrunk by `margin` pixels on each side and moved by `jitter` pixels."""
     left, top = column * CELL + margin + jitter[0], row * CELL + margin + jitter[1]
     side = CELL - 1 - 2 * margin
     return left, top, left + side, top + side
 
 
-def draw_shape(pen: ImageDraw.ImageDraw, shape: str, colour: str | tuple[int, int, int], box) -> None:
+def draw_shape(pen: ImageDraw.ImageDraw, shape: str, colour: str | tuple[int, int, int], box: Box) -> None:
     """Fill `box` with one of SHAPES in a palette colour or an RGB triple."""
     fill = PALETTE[colour] if isinstance(colour, str) else colour
     left, top, right, bottom = box

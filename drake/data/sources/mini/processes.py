@@ -1,11 +1,11 @@
-"""Draws the worlds of the mini suite in several processes. Only `suite` calls this.
+"""Several processes that draw the worlds of the mini suite. Only `suite` calls this.
 
-The processes are started as `python -c`, not through `multiprocessing`: its fresh processes run the user's main script
-again, which fails for a script without an `if __name__ == "__main__"` guard, and its forked ones inherit the locks of
-threads that do not exist there (torch starts threads).
+The processes are started as `python -c`, not through `multiprocessing`: a process that it spawns runs the user's main
+script again, which fails without an `if __name__ == "__main__"` guard, and one that it forks inherits locks held by
+threads that the child does not have (torch starts threads).
 
-A worker reads one JSON line per world and answers with a pickle of the records, or of the error; a pickle is safe
-here, as both ends are the same program.
+A worker reads one JSON line per world and answers with a pickle of the records, or of the error. The pickle is safe:
+both ends are the same program.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ def drawn_worlds(seed: int, sizes: Sizes, sources: Sequence[str], workers: int) 
                 yield from threads.map(draw, sources)
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
-                _end(started)  # else the threads would wait for them
+                _end(started)  # otherwise the threads would wait for them
                 raise
     finally:
         _end(started)
 
 
 def serve() -> None:
-    """What a worker does: draw the world of every line it reads."""
+    """The main function of a worker: draw the world named by each line of standard input."""
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else prints must not get between the pickles
+    os.dup2(2, 1)  # other output must not come between the pickles
     for line in sys.stdin.buffer:
         seed, sizes, source = json.loads(line)
         try:
@@ -102,5 +102,5 @@ def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
         worker.wait()
         for stream in (worker.stdin, worker.stdout):
             if stream is not None:
-                with suppress(BrokenPipeError):  # of what was still to be sent
+                with suppress(BrokenPipeError):  # closing sends what is still buffered
                     stream.close()

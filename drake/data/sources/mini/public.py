@@ -1,8 +1,9 @@
 """The `public` split: general questions over the same worlds, the stand-in for LLaVA-Instruct.
 
-It names what is visible, in every answer format the tasks use (choice list, letter, number, True/False, Yes/No, Image
-A..D, one word), for every world alike, and never a convention that the tasks rest on. One form has words of a task's
-choices repeated, whatever the picture shows: a backbone must be able to say a word before it can learn what it means.
+Its questions are about what is visible, in every answer format of the tasks (choice list, letter, number, True/False,
+Yes/No, Image A..D, one word), for all worlds alike; they never reveal a convention that the tasks depend on. One form
+asks for a word of a task's choices to be repeated, whatever the picture shows: a backbone must be able to generate a
+word before it can learn what it means.
 """
 
 from random import Random
@@ -14,7 +15,7 @@ ORDINALS = ("first", "second", "third", "fourth")
 
 
 def public_draft(world: World, rng: Random) -> Draft:
-    """One public record of a world: a question form drawn at random, asked of a random attribute."""
+    """One public record of a world: a random question form about a random attribute."""
     attribute = rng.choice(world.attributes)
     form = rng.choices(tuple(FORMS), weights=tuple(FORMS.values()))[0]
     return form(world, attribute, rng)
@@ -104,14 +105,14 @@ def _same(world: World, attribute: Attribute, rng: Random) -> Draft:
 
 
 def _repeat(world: World, attribute: Attribute, rng: Random) -> Draft:
-    words = _said_in(world, rng)
+    words = _answer_words(world, rng)
     asked = rng.choice(words)
     prompt = f"<image>\nRepeat this choice: {asked}.\nChoice list:[{', '.join(words)}]. Your answer is:"
     return Draft(prompt, (world.picture(rng),), asked, words)
 
 
-def _said_in(world: World, rng: Random) -> tuple[str, ...]:
-    """Two to four answers that tasks of the world give in words; attribute values where they give letters alone."""
+def _answer_words(world: World, rng: Random) -> tuple[str, ...]:
+    """Two to four words from answers and choices of the world's tasks; values of an attribute if those are letters."""
     answers = [rng.choice(list(world.tasks.values()))(rng, rng.randrange(60)) for _ in range(4)]
     words = dict.fromkeys(word for draft in answers for word in (*draft.choices, draft.answer) if len(word) > 1)
     if len(words) < 2:

@@ -14,7 +14,7 @@ from drake.data.sources.mini.world import World
 from drake.data.sources.mini.worlds import all_worlds
 
 COLUMNS = 12
-"""Cells in a line: up to eight pictures, and room for a prompt beside seven."""
+"""Cells in a line: up to eight pictures, and space for a prompt beside seven."""
 
 
 def draw(world: World, path: Path) -> None:

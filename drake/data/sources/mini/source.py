@@ -62,14 +62,14 @@ class MiniSource(Source):
         return dict.fromkeys(self._world_of, ("train", "test"))
 
     def records(self, task: str, split: Split) -> Iterator[Record]:
-        """The records of one split. All splits together are drawn faster by `all_records`."""
+        """The records of one split. `all_records` draws all splits faster."""
         from drake.data.sources.mini.suite import world_records
 
         of_world = world_records(self._world_of[task], self.seed, self.options.train, self.options.test)
         yield from (record for of_split, record in of_world if (record.task, of_split) == (task, split))
 
     def public_records(self) -> Iterator[Record]:
-        """The public records of all worlds, world by world. They repeat no record of a task, so these are drawn too."""
+        """The public records of all worlds. They must not repeat a task's record, so those are drawn too."""
         yield from (record for split, record in self.all_records(workers=1) if split == PUBLIC)
 
     def all_records(self, workers: int | None = None) -> Iterator[tuple[str, Record]]:

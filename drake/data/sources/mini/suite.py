@@ -23,8 +23,9 @@ from drake.data.sources.mini.worlds import all_worlds
 from drake.errors import DrakeError
 
 MOST_REDRAWS = 50
+"""Draws of one record after the first before the world is found to have too few different ones."""
 RECORDS_PER_WORKER = 2000
-"""A worker process starts in about the time that this many records take to draw; fewer are drawn in this process."""
+"""Records that are drawn in about the time a worker process takes to start; for fewer, none is started."""
 
 
 class Sizes(NamedTuple):
@@ -36,12 +37,14 @@ class Sizes(NamedTuple):
 
 
 class WorldRecords(NamedTuple):
+    """(split, record) of one world: those of its tasks, and its public ones."""
+
     tasks: list[tuple[str, Record]]
     public: list[tuple[str, Record]]
 
 
 _Content = tuple[str, tuple[bytes, ...]]
-"""What makes a record a repeat of another: its prompt and its encoded pictures."""
+"""Prompt and encoded pictures; two records with the same are repeats."""
 
 
 def suite_records(
@@ -57,7 +60,7 @@ def suite_records(
     one per core this process may use, fewer for a small suite); their number does not change the records.
     Answers are balanced within a split, whose records are shuffled.
 
-    Raises DrakeError when a world cannot draw that many different records, or names a task the catalog lacks.
+    Raises DrakeError if a world cannot draw that many different records, or has a task that the catalog lacks.
     """
     from drake.data.sources.mini.processes import drawn_worlds
 
@@ -79,14 +82,14 @@ def world_records(source: str, seed: int = 0, train: int = 400, test: int = 100)
 
 
 def records_of_world(seed: int, sizes: Sizes, source: str) -> WorldRecords:
-    """All records of one world: tasks first, since a public record must repeat none of them."""
+    """All records of one world: tasks first, since no public record may repeat one of them."""
     world = all_worlds()[source]
     known = catalog_tasks()
     everything: set[_Content] = set()
     of_tasks: list[tuple[str, Record]] = []
     for task, make in world.tasks.items():
         if task not in known:
-            raise DrakeError(f"the mini world {source} makes {task!r}, a task the catalog does not hold.")
+            raise DrakeError(f"the mini world {source} has a task that is not in the catalog: {task!r}.")
         seen: set[_Content] = set()
         for split, count in (("train", sizes.train), ("test", sizes.test)):
             drafts = [_fresh_draft(make, seed, (task, split), index, seen) for index in range(count)]
@@ -146,7 +149,7 @@ def _record(
 
 
 def _png(image: Image.Image) -> bytes:
-    """The picture as PNG without metadata; the fastest compression, for a picture is below a kilobyte."""
+    """The picture as PNG without metadata; compressed fast, as a picture has less than a kilobyte."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

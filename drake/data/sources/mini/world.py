@@ -1,11 +1,11 @@
-"""What a mini world is. `drake.data.sources.mini` deals its records; the modules in `worlds/` are its instances.
+"""The interface of a mini world; the modules in `worlds/` implement it, `suite` draws records from them.
 
-A world is a space of scenes, a renderer, the attributes a viewer can name, and one maker per task. Two kinds of
-question are asked of it. The `public` split asks for visible attributes in general words (`public.py` makes these for
-every world alike), so a backbone pretrained on it can see. The tasks ask in their original's prompt shape for
-something that also needs a convention of the world which the public split never tells (a dish's name, what counts as
-a defect, which picture an idiom means) or a composition it never asks for. The convention is shared by the tasks of
-the world, which is why related clients can help each other and strangers cannot.
+A world is a space of scenes, a renderer, the attributes that are visible, and one maker of records per task. Its
+questions are of two kinds. Those of the `public` split ask for visible attributes in general words (`public.py` makes
+them for all worlds alike), so that a backbone pretrained on them can recognise what pictures show. Those of the tasks
+have the prompt shape of the original and also need a convention of the world that the public split never reveals (a
+dish's name, what counts as a defect, which picture an idiom means), or a composition that it never asks for. All tasks
+of a world share its convention, which is why clients with related tasks can help each other and others cannot.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any, ClassVar, NamedTuple
 from PIL import Image
 
 Scene = dict[str, Any]
-"""What a picture shows: every attribute's value by name, plus whatever the renderer needs (positions, jitter)."""
+"""The content of a picture: every attribute's value by name, and what else the renderer needs (positions, jitter)."""
 
 
 class Attribute(NamedTuple):
-    """Something a viewer can name in one picture of this world.
+    """A visible attribute of one picture of this world.
 
-    name: the scene's key and the noun of the public questions ("colour").
-    values: the words a scene may hold; all of them appear in the public split.
-    question: asks for it in one short sentence ("What colour is the shirt?").
+    name: its key in a scene, and the noun in public questions ("colour").
+    values: the words it may have as values; all of them appear in the public split.
+    question: one short sentence that asks for it ("What colour is the shirt?").
     """
 
     name: str
@@ -37,8 +37,8 @@ class Attribute(NamedTuple):
 class Draft(NamedTuple):
     """A record before it has an id. `prompt` holds one "<image>" per picture; `choices` is empty when open-ended.
 
-    The answer stands in `choices` literally (or is the letter or number the prompt's list gives it), and the official
-    matcher must recover it from its own text.
+    The answer is one of `choices` (or the letter or number that the prompt's list gives it), and the official matcher
+    must map its text to itself.
     """
 
     prompt: str
@@ -48,8 +48,8 @@ class Draft(NamedTuple):
 
 
 TaskMaker = Callable[[Random, int], Draft]
-"""(rng, turn) -> Draft. `turn` counts the records of a split: take the answer as turn modulo the number of choices, so
-that every answer is as frequent as any other; draw everything else from `rng`."""
+"""(rng, turn) -> Draft. `turn` counts the records of a split: the answer is choice number turn modulo the number of
+choices, so that all answers are equally frequent; everything else is drawn from `rng`."""
 
 
 class World(ABC):
@@ -59,7 +59,7 @@ class World(ABC):
     """The source's id in the catalog, e.g. "NLVR2"; its tasks are called "<source>-<k>"."""
     attributes: ClassVar[tuple[Attribute, ...]]
     noun: ClassVar[str] = "picture"
-    """What public questions call the thing shown ("shirt", "dish")."""
+    """The noun of public questions for what is shown ("shirt", "dish")."""
 
     @abstractmethod
     def scene(self, rng: Random, **fixed: str) -> Scene:
@@ -75,7 +75,7 @@ class World(ABC):
         """Task id -> maker, for every task of this source in the catalog (the unseen ones included)."""
 
     def picture(self, rng: Random, **fixed: str) -> Image.Image:
-        """Shorthand: the picture of a random scene."""
+        """The picture of a random scene with the given values."""
         return self.render(self.scene(rng, **fixed))
 
     def attribute(self, name: str) -> Attribute:
@@ -89,6 +89,6 @@ def other(rng: Random, values: tuple[str, ...], *taken: str) -> str:
 
 
 def choice_list(rng: Random, values: tuple[str, ...], answer: str, count: int, position: int) -> tuple[str, ...]:
-    """`count` different values with `answer` at index `position`: how a maker balances where the answer stands."""
+    """`count` different values with `answer` at index `position`; lets a maker balance the position of the answer."""
     wrong = rng.sample([value for value in values if value != answer], count - 1)
     return (*wrong[:position], answer, *wrong[position:])

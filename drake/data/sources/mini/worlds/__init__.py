@@ -1,4 +1,4 @@
-"""One module per visual world; each defines WORLD. `all_worlds` finds them, so adding a file adds a world."""
+"""One module per mini world; each defines WORLD. `all_worlds` finds them, so a new file is a new world."""
 
 from functools import cache
 from importlib import import_module

@@ -70,9 +70,9 @@ class CoInstructDB(World):
         if defect == "blurry":
             return image.filter(ImageFilter.BoxBlur(4))
         if defect == "dark":
-            return image.point(lambda level: level * 2 // 5)
+            return image.point([level * 2 // 5 for level in range(256)] * 3)
         if defect == "pale":
-            return image.point(lambda level: 150 + level * 2 // 5)
+            return image.point([150 + level * 2 // 5 for level in range(256)] * 3)
         if defect == "blocky":
             return image.resize((6, 6), Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)
         if defect == "noisy":

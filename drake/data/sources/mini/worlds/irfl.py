@@ -64,7 +64,8 @@ class IRFL(World):
     def render(self, scene: Scene) -> Image.Image:
         paper = (242 + scene["paper"], 226 + scene["paper"], 180 + scene["paper"])
         image, pen = blank(paper)
-        _figure(pen, scene["figure"], PALETTE[scene["colour"]], paper, *scene["centre"], scene["radius"])
+        x, y = scene["centre"]
+        _figure(pen, scene["figure"], PALETTE[scene["colour"]], paper, x, y, scene["radius"])
         pen.rectangle((0, 0, SIZE - 1, SIZE - 1), outline=BORDERS[scene["border"]], width=3)
         return image
 

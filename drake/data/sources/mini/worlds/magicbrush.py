@@ -41,7 +41,8 @@ class MagicBrush(World):
     def render(self, scene: Scene) -> Image.Image:
         image, pen = blank(scene["sky"])
         pen.rectangle((0, 26, SIZE, SIZE), fill=GROUNDS[scene["ground"]])
-        _draw_sky_object(pen, scene["sky object"], *scene["sky place"], scene["sky"])
+        x, y = scene["sky place"]
+        _draw_sky_object(pen, scene["sky object"], x, y, scene["sky"])
         _draw_landmark(pen, scene["landmark"], *scene["landmark place"])
         return image
 

@@ -70,7 +70,7 @@ class RecipeQAImageCoherence(World):
         return {"RecipeQA_ImageCoherence-0": self._odd_one}
 
     def _odd_one(self, rng: Random, turn: int) -> Draft:
-        foods = rng.sample(STEW, 3)
+        foods: list[str] = rng.sample(STEW, 3)
         foods.insert(turn % 4, rng.choice(STRANGE))
         shown = ", ".join(f"{name}: <image>" for name in IMAGES)
         return Draft(

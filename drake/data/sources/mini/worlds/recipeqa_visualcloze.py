@@ -65,7 +65,7 @@ class RecipeQAVisualCloze(World):
     def _next(self, rng: Random, turn: int) -> Draft:
         right, *series = rng.sample(PUNCH, 3)
         series.insert(rng.randrange(3), rng.choice(series))
-        candidates = rng.sample(STRANGE, 3)
+        candidates: list[str] = rng.sample(STRANGE, 3)
         candidates.insert(turn % 4, right)
         shown = ", ".join(f"{name}: <image>" for name in IMAGES)
         return Draft(

@@ -1,0 +1,34 @@
+"""A built dataset on the Hugging Face Hub -> its local snapshot. `drake.data.benchmark` calls this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drake.data.manifest import DATA, MANIFEST, SCHEDULES
+from drake.errors import DrakeError
+
+
+def fetch(repo: str) -> Path:
+    """The folder of a dataset's local snapshot. The manifest is fetched first: without one, nothing else is.
+
+    Raises DrakeError if the Hub cannot be reached, or holds no built dataset of that name.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        manifest = Path(hf_hub_download(repo, MANIFEST, repo_type="dataset"))
+        patterns = [MANIFEST, f"{DATA}/**", f"{SCHEDULES}/**"]
+        revision = manifest.parent.name  # the commit that the manifest belongs to
+        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
+    except LocalEntryNotFoundError as error:
+        reason = "the Hub cannot be reached, and no copy of it is in the local cache"
+        raise DrakeError(_no_dataset(repo, reason)) from error
+    except EntryNotFoundError as error:
+        raise DrakeError(_no_dataset(repo, f"the repository has no {MANIFEST}, so it is no built dataset")) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise DrakeError(_no_dataset(repo, str(error).strip().split("\n")[0])) from error
+
+
+def _no_dataset(repo: str, reason: str) -> str:
+    return f"there is no folder {repo}, and no dataset of that name came from the Hugging Face Hub: {reason}."
