@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from drake.errors import DrakeError
 
 if TYPE_CHECKING:
     from drake.config import Config
+    from drake.federation.callbacks import Callback
 
 RUN, DATA, TRAINING, EVALUATION = "What to run", "Data and rounds", "Training", "Evaluation"
 PARTICIPATION, EXECUTION, OUTPUT = "Participation", "Execution", "Output"
@@ -21,7 +23,7 @@ ZERO_SHOT_OPTIONS = (
     "zero_shot", "config_file", "pairs", "preset", "models", "data", "out", "overwrite", "eval_records", "device",
     "dtype", "threads",
 )  # fmt: skip
-RESUME_OPTIONS = ("resume", "method", "callbacks")
+RESUME_OPTIONS = ("resume", "method", "feature_cache", "feature_cache_gb", "callbacks", "wandb", "trackio")
 
 
 class _Evaluate(GroupedCommand, Resumable):
@@ -78,12 +80,14 @@ class _Evaluate(GroupedCommand, Resumable):
     help="What to do with a run folder that exists: continue it, refuse, or delete what it holds.",
 )
 @setting("tensorboard", OUTPUT)
+@option(OUTPUT)("--wandb", is_flag=True, help="Send losses and scores to Weights & Biases too.")
+@option(OUTPUT)("--trackio", is_flag=True, help="Send losses and scores to Trackio too.")
 @option(OUTPUT)(
     "--callback",
     "callbacks",
     multiple=True,
     metavar="MODULE:CLASS",
-    help="A class of your own that is told how the run gets on; can be repeated.",
+    help="A class of your own that is told about every round; can be repeated.",
 )
 @refused(
     "--dropout",
@@ -99,10 +103,12 @@ def evaluate(
     pairs: tuple[str, ...],
     out: Path | None,
     overwrite: Any,
+    wandb: bool,
+    trackio: bool,
     callbacks: tuple[str, ...],
     **flags: Any,
 ) -> None:
-    """Train and score a federation; writes a run folder. The same command, or --resume, continues one that was stopped.
+    """Train and score a federation; writes a run folder. The same command, or --resume, continues a stopped run.
 
     \b
     Examples:
@@ -112,6 +118,7 @@ def evaluate(
       drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
       drake eval --config runs/fedmosaic-mini/config.toml --out runs/again
       drake eval --resume runs/fedmosaic-mini
+      drake eval --method sft --tensorboard --callback my_callbacks:Losses
       drake eval --zero-shot --models tiny-llama-s,tiny-qwen-s
 
     Settings without an option of their own are reached by --set and --config: docs/configuration.md lists them all.
@@ -120,13 +127,19 @@ def evaluate(
 
     if zero_shot:
         _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
-        return _zero_shot(resolve(config_file, flags, pairs), out, overwrite)
+        return _zero_shot(
+            _without_foreign_cache(resolve(config_file, flags, pairs), config_file, flags), out, overwrite
+        )
     if resume is not None:
-        from drake.runs.folder import config_of
+        from drake.runs.folder import config_of, method_of, refuse_links
 
         _refuse_others(ctx, "--resume takes all settings from the run", RESUME_OPTIONS)
         config_file, out = config_of(resume), resume
-    _evaluate(required(resolve(config_file, flags, pairs)), out, overwrite, callbacks)
+        flags["method"] = method_of(resume, flags["method"])
+        refuse_links(resume)
+    config = _without_foreign_cache(required(resolve(config_file, flags, pairs)), config_file, flags)
+    trackers = [name for name, wanted in (("WandB", wandb), ("Trackio", trackio)) if wanted]
+    _evaluate(config, out, overwrite, [*(f"drake.runs.reporting:{name}" for name in trackers), *callbacks])
 
 
 def _refuse_others(ctx: click.Context, why: str, allowed: tuple[str, ...]) -> None:
@@ -135,6 +148,23 @@ def _refuse_others(ctx: click.Context, why: str, allowed: tuple[str, ...]) -> No
         name = str(parameter.name)
         if name not in allowed and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise DrakeError(f"{why}; leave {parameter.opts[0]} out.")
+
+
+def _without_foreign_cache(config: Config, file: Path | None, flags: Mapping[str, Any]) -> Config:
+    """The same without a folder for encoded pictures that only a run folder names. Files are written to that folder and
+    the oldest are deleted, and a run folder may come from anybody."""
+    from drake.config.schema import known_settings
+    from drake.runs.folder import is_run_folder
+
+    if file is None or not is_run_folder(file.parent):
+        return config
+    named = config.execution.feature_cache
+    if named is not None and flags["feature_cache"] is None:
+        click.echo(f"Note: the run kept encoded pictures in {named!r}; to use them, add --feature-cache.", err=True)
+        config = config.with_(feature_cache=None)
+    if flags["feature_cache_gb"] is None:
+        config = config.with_(feature_cache_gb=known_settings()["execution.feature_cache_gb"].default)
+    return config
 
 
 def _zero_shot(config: Config, out: Path | None, overwrite: Any) -> None:
@@ -155,7 +185,7 @@ def _zero_shot(config: Config, out: Path | None, overwrite: Any) -> None:
     click.echo(f"{folder}/zero-shot.json")
 
 
-def _evaluate(config: Config, out: Path | None, overwrite: Any, callbacks: tuple[str, ...]) -> None:
+def _evaluate(config: Config, out: Path | None, overwrite: Any, callbacks: Sequence[str]) -> None:
     from rich.console import Console
     from transformers.utils import logging
 
@@ -165,17 +195,23 @@ def _evaluate(config: Config, out: Path | None, overwrite: Any, callbacks: tuple
 
     logging.disable_progress_bar()
     console, folder = Console(stderr=True), out or default_folder(config)
-    told = [_callback(name) for name in callbacks]
+    users = [_callback(name) for name in callbacks]
     with console.status("loading data and backbones"):
         setup = prepare(config, folder)
     with Live(console, setup) as live:
-        results = execute(setup, folder, overwrite, [live, *told])
+        results = execute(setup, folder, overwrite, [live, *users])
     Console().print(summary_table(results))
     click.echo(f"{folder}/results.json, {duration(results.seconds)}")
 
 
-def _callback(name: str) -> Any:
-    """An object of the class "module:Class"; DrakeError where that is none."""
+def _callback(name: str) -> Callback:
+    """An object of the class "module:Class"; DrakeError where there is none, or none of a callback."""
+    from drake.federation.callbacks import Callback
     from drake.federation.registry import load_class
 
-    return load_class("callback", name)()
+    found = load_class("callback", name)
+    if not (isinstance(found, type) and issubclass(found, Callback)):
+        raise DrakeError(
+            f"callback {name!r} is no subclass of drake.federation.callbacks.Callback; derive it from that."
+        )
+    return found()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from drake.errors import DrakeError
 
 MOST_JSON = 16 << 20
-"""Upper limit, in bytes, for a small JSON file such as a run's settings."""
+"""Bytes of the largest JSON or TOML file that is read whole, of a run's settings for instance."""
 
 
 @contextmanager
@@ -61,17 +62,34 @@ def check_folder(folder: Path) -> None:
 def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a small regular file; DrakeError for anything else."""
     try:
-        if not path.is_file():  # a pipe would never end
-            raise DrakeError(f"{path} is no file; restore it.")
-        if path.stat().st_size > MOST_JSON:
-            raise DrakeError(f"{path} is larger than {MOST_JSON >> 20} MiB, so it is not what it should be.")
-        found = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair cannot be written as UTF-8
+        found = json.loads(_small_text(path))
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text that can be written
+    except FileNotFoundError as error:
+        raise DrakeError(f"{path} is no file; restore it.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DrakeError(f"{path} cannot be read as JSON ({error}); restore it.") from error
     if not isinstance(found, dict):
         raise DrakeError(f"{path} holds a JSON {type(found).__name__} where an object belongs; restore it.")
     return found
+
+
+def read_toml_table(path: Path) -> dict[str, Any]:
+    """The table in a small regular TOML file; DrakeError for everything else, in one sentence."""
+    try:
+        return tomllib.loads(_small_text(path))
+    except OSError as error:
+        raise DrakeError(f"{path} cannot be read ({error.strerror}); name a configuration file.") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise DrakeError(f"{path} is no valid TOML file ({error}); correct it.") from error
+
+
+def _small_text(path: Path) -> str:
+    """The text of a regular file of at most MOST_JSON bytes. OSError or UnicodeDecodeError where it cannot be read."""
+    if path.exists() and not path.is_file():  # a folder; and reading a pipe or a device may never end
+        raise DrakeError(f"{path} is no file; restore it.")
+    if path.stat().st_size > MOST_JSON:
+        raise DrakeError(f"{path} is larger than {MOST_JSON >> 20} MiB, so it is not what it should be.")
+    return path.read_text(encoding="utf-8")
 
 
 def cache_folder() -> Path:

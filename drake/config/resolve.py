@@ -54,7 +54,7 @@ def resolve(file: Path | None = None, flags: Mapping[str, Any] | None = None, pa
     """The configuration of a run, from a command line. flags: options by their names in Python, None where one was not
     given. pairs: what `--set` was given, as text. Raises DrakeError as `configure` does."""
     sources = [*([] if file is None else [from_file(file)]), from_flags(flags or {})]
-    named = [source.settings["method"].value for source in sources if "method" in source.settings]
+    named = [read(str, *source.settings["method"]) for source in sources if "method" in source.settings]
     named += [pair.partition("=")[2] for pair in pairs if pair.startswith("method=")]
     return _resolved([*sources, from_pairs(pairs, named[-1] if named else None)])
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from drake.common.files import read_toml_table
 from drake.config.schema import FLAGS, GROUPS, known_settings
 from drake.errors import DrakeError, UnknownName
 from drake.federation import registry
@@ -28,8 +29,8 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What one source says. settings: by full name. options: of methods, by method and name. may_import: whether it
-    may name a method by "module:Class", which imports the module: files may not."""
+    """The settings that one source gives. settings: by full name. options: of methods, by method and name. may_import:
+    whether it may name a method by "module:Class", which imports the module: files may not."""
 
     settings: Mapping[str, Given] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
@@ -51,13 +52,7 @@ def from_preset(name: str) -> Source:
 
 def from_file(path: Path) -> Source:
     """DrakeError for a file that cannot be read, is no TOML, or holds what no setting is called."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DrakeError(f"{path} cannot be read ({error.strerror}); name a configuration file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DrakeError(f"{path} is no valid TOML file: {error}.") from error
-    return _source(table, lambda setting: f"{setting} in {path}")
+    return _source(read_toml_table(path), lambda setting: f"{setting} in {path}")
 
 
 def from_flags(flags: Mapping[str, Any]) -> Source:

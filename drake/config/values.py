@@ -12,6 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from drake.config.schema import Names, Seeds, Setting, Shares
 from drake.errors import DrakeError, UnknownName
 
+MOST_SEEDS = 10_000
+"""Seeds of the longest range: a longer one is a typing error, and would fill the memory."""
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -144,7 +146,7 @@ def _seeds_in(text: str, where: str) -> Seeds:
         first, dash, last = part.strip().partition("-")
         try:
             if dash and first:
-                if int(last) < int(first):
+                if not 0 <= int(last) - int(first) < MOST_SEEDS:
                     raise ValueError
                 found += range(int(first), int(last) + 1)
             else:
@@ -178,10 +180,9 @@ def check_range(where: str, value: float, setting: Setting) -> None:
         return
     lower = [f"{'more than' if above is not None else 'at least'} {above if above is not None else least}"]
     upper = [f"at most {most}"] if most is not None else [f"below {below}"] if below is not None else []
-    said = " and ".join([*(lower if above is not None or least is not None else []), *upper])
-    if said in ("more than 0", "at least 0"):
-        said = {"more than 0": "more than zero", "at least 0": "zero or more"}[said]
-    raise DrakeError(f"{where} is {value}; it must be {said}.")
+    allowed = " and ".join([*(lower if above is not None or least is not None else []), *upper])
+    allowed = {"more than 0": "more than zero", "at least 0": "zero or more"}.get(allowed, allowed)
+    raise DrakeError(f"{where} is {value}; it must be {allowed}.")
 
 
 def positive(where: str, value: float, *, zero: bool = False) -> None:

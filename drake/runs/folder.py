@@ -1,10 +1,10 @@
 """The run folder: one run owns it, and it is valid after any kill.
 
 RUN/config.toml      all settings, written first: `drake eval --config RUN/config.toml` runs the same again
-RUN/identity.json    what decides the result: the settings, and the data, weights and versions they stood for; changed
-                     only where seeds are added. A folder goes on with a run of the same identity alone
+RUN/identity.json    everything that decides the result: the settings, and the data, weights and versions they stood
+                     for; changed only where seeds are added. A folder is continued only by a run of the same identity
 RUN/checkpoints/     seed-<s>/: the state after the last round; once the run is complete, only `drake export` reads it
-RUN/observed/        seed-<s>/round-<k>.safetensors: what a method's mixing showed (relevance)
+RUN/observed/        seed-<s>/round-<k>.safetensors: matrices of a method's aggregation, such as task relevance
 RUN/predictions/     seed-<s>/point-<t>.parquet
 RUN/events.jsonl     what happened when, a line of JSON each (reporting.py)
 RUN/results.json, RUN/curves.png, RUN/curves.svg
@@ -26,11 +26,12 @@ except ImportError:  # Windows
     fcntl = None
 
 from drake.common.differences import setting_differences
-from drake.common.files import replacing
+from drake.common.files import read_json_object, replacing
 from drake.config import Config
 from drake.config.file import write as write_config
-from drake.config.sources import RUN_FILE
+from drake.config.sources import RUN_FILE, from_file
 from drake.errors import DrakeError
+from drake.federation.registry import named_by_folder
 
 Overwrite = Literal["only-missing", "never", "always"]
 OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)
@@ -42,9 +43,9 @@ EARLIER = "config.json"
 
 
 def claim(folder: Path, identity: Mapping[str, Any], overwrite: Overwrite, config: Config | None = None) -> None:
-    """Make the folder this run's own, or find that it is already.
+    """Make the folder this run's own, or check that it already is.
 
-    identity: what another run must not differ in. config: its settings, for the folder's configuration file.
+    identity: everything that decides the result. config: the run's settings, for the folder's configuration file.
     overwrite: only-missing: a folder of the same identity is continued, also with more seeds after those it has.
     never: no folder that exists. always: what was there is deleted.
     Raises DrakeError for a folder of another run, one that is no run folder, and one that cannot be written.
@@ -82,11 +83,7 @@ def _of_an_earlier_version(folder: Path) -> DrakeError:
 
 
 def _refuse_unless_same(path: Path, identity: Mapping[str, Any], overwrite: Overwrite) -> None:
-    folder = path.parent
-    try:
-        stored = json.loads(path.read_text())
-    except ValueError as error:
-        raise DrakeError(f"{path} is damaged ({error}); use --overwrite always or another --out.") from error
+    folder, stored = path.parent, read_json_object(path)
     wanted = json.loads(json.dumps(identity))
     if _more_seeds(stored, wanted):
         stored = stored | {"seeds": wanted["seeds"]}
@@ -101,18 +98,19 @@ def _refuse_unless_same(path: Path, identity: Mapping[str, Any], overwrite: Over
         raise DrakeError(f"{folder} already holds this run; choose another --out or leave --overwrite never out.")
 
 
-def _more_seeds(stored: Any, wanted: Mapping[str, Any]) -> bool:
-    """Whether `wanted` names what `stored` names and then others; the first seed answers for all before training."""
-    before, now = stored.get("seeds") if isinstance(stored, dict) else None, wanted.get("seeds", [])
+def _more_seeds(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether the seeds of `wanted` are those of `stored` and further ones after them. The order matters: the answers
+    before training are computed for the first seed and copied to the others."""
+    before, now = stored.get("seeds"), wanted.get("seeds", [])
     return isinstance(before, list) and 0 < len(before) < len(now) and now[: len(before)] == before
 
 
 def store_settings(folder: Path, config: Config, identity: Mapping[str, Any]) -> None:
-    """Let the claimed folder have the settings and seeds that are asked for now: a run may go on with another engine
-    or more seeds. Only for who is `working` on the run."""
+    """Write the settings and seeds that are asked for now into the claimed folder: a run may be continued with another
+    engine or more seeds. Call it only inside `working`."""
     write_config(config, folder / RUN_FILE)
     path, wanted = folder / IDENTITY, json.loads(json.dumps(identity))
-    if _more_seeds(json.loads(path.read_text()), wanted):
+    if _more_seeds(read_json_object(path), wanted):
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n")
 
@@ -124,13 +122,17 @@ def identity_path(folder: Path) -> Path:
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
-    """What decides the result of the run in the folder, also of one that an earlier version made. DrakeError where
-    there is none."""
+    """Everything that decides the result of the run in the folder, also of one that version 0.1 made. DrakeError where
+    there is none and where the file is damaged."""
     path = identity_path(folder)
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise DrakeError(f"{folder} holds no run of `drake eval`; name its --out folder.") from error
+    if not path.exists():
+        raise DrakeError(f"{folder} holds no run of `drake eval`; name its --out folder.")
+    return read_json_object(path)
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a run made the folder, or somebody who wants it to look so."""
+    return (folder / OWNED).exists() or (folder / IDENTITY).exists()
 
 
 def config_of(folder: Path) -> Path:
@@ -143,10 +145,28 @@ def config_of(folder: Path) -> Path:
     return path
 
 
+def method_of(folder: Path, repeated: str | None) -> str:
+    """The method that the folder's configuration file names. repeated: what the user named; required for a
+    "module:Class", because importing code that only a folder names would run anybody's code. DrakeError otherwise."""
+    named = from_file(config_of(folder)).settings.get("method")
+    return named_by_folder(folder, None if named is None else named.value, repeated)
+
+
+def refuse_links(folder: Path) -> None:
+    """DrakeError for a run folder with symbolic links in it: a run that continues writes through them, and deletes old
+    checkpoints, so a folder that somebody else made could change files anywhere."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise DrakeError(
+                f"{path} is a symbolic link, and --resume writes nothing outside the run folder; if the link is yours, "
+                "continue with the command that began the run."
+            )
+
+
 @contextmanager
 def working(folder: Path) -> Iterator[None]:
-    """While this process works on the run. DrakeError when another process does: two would spoil each other's files.
-    The system forgets it when the process ends, however that happens."""
+    """A block in which this process alone works on the run. DrakeError when another process does: two would overwrite
+    each other's files. The lock ends with the process, however that ends."""
     with (folder / OWNED).open("r+") as held:
         if fcntl is not None:
             try:
@@ -170,5 +190,5 @@ def checkpoint_folder(folder: Path, seed: int) -> Path:
 
 
 def observed_path(folder: Path, seed: int, round: int) -> Path:
-    """Where the matrices of one mixing are kept; `round` counts from 1."""
+    """Where the matrices of one aggregation are kept; `round` counts from 1."""
     return folder / "observed" / f"seed-{seed}" / f"round-{round}.safetensors"

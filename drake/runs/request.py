@@ -30,6 +30,7 @@ def Settings(
     )
     table = preset.as_dict()
     name = table.pop("preset")
+    table.pop("method")  # empty: a preset names none
     given = {key: value for key, value in rest.items() if value is not None} | {"device": device}
     given |= {"models": list(models)} if models else {}
     given |= {"data.path": data} if data is not None else {}

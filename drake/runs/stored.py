@@ -1,11 +1,12 @@
-"""What decides the result of a stored run, read back for `drake export`.
+"""Run folders read back: the identity for `drake export`, the configuration for `drake eval --resume`.
 
-A run folder may come from anybody, so the file is validated before anything in it is used; what it names is not
-imported here.
+A run folder may come from anybody. So files are validated before anything in them is used, code is imported only where
+the user names it too, and nothing is written to places that only the folder names.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from drake.common.files import read_json_object
 from drake.config import Training
+from drake.config.schema import known_settings
+from drake.config.values import check_range
 from drake.errors import DrakeError
 from drake.runs.folder import identity_path
 
@@ -22,9 +25,18 @@ class _Part(BaseModel):
 
 
 class Numbers(_Part):
-    """Of the preset, as far as a client's model depends on them."""
+    """The numbers of a run that a client's model depends on."""
 
     training: Training
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Numbers:
+        for name, value in asdict(self.training).items():
+            try:
+                check_range(name, value, known_settings()[f"training.{name}"].setting)
+            except DrakeError as error:
+                raise ValueError(str(error).removesuffix(".")) from error
+        return self
 
 
 class StoredRun(_Part):
@@ -53,7 +65,7 @@ def read_stored(run: Path) -> StoredRun:
     """What decides the result of the run in a folder; DrakeError for a folder that holds no run, and for contents that
     no run can have."""
     path = identity_path(run)
-    if not path.is_file():
+    if not path.exists():
         raise DrakeError(f"{run} holds no run of `drake eval`; name its --out folder.")
     try:
         return StoredRun.model_validate(read_json_object(path))

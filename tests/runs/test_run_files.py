@@ -5,10 +5,11 @@ import json
 import pytest
 
 import drake
-from drake.config import resolve
+from drake.config import configure, preset, resolve
 from drake.errors import DrakeError
 from drake.federation.callbacks import Callback
 from drake.results import load
+from drake.runs import Settings
 from drake.runs.folder import config_of, read_identity
 from drake.scoring.predictions import read_predictions
 
@@ -99,3 +100,9 @@ def test_a_folder_of_an_earlier_version_is_read_but_not_continued(tmp_path):
 def test_a_folder_without_a_run_has_no_configuration(tmp_path):
     with pytest.raises(DrakeError, match="holds no run that `drake eval` began"):
         config_of(tmp_path)
+
+
+def test_the_settings_of_version_0_1_are_a_config_with_a_warning():
+    with pytest.warns(DeprecationWarning, match=r"use drake\.config\.configure"):
+        found = Settings("sft", preset("quick"), ("tiny-llama-s",), rounds=1)
+    assert found == configure("sft", "quick", models=["tiny-llama-s"], rounds=1, device="cpu")
