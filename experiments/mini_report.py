@@ -86,7 +86,7 @@ def main(tasks_run: Path, matrix_run: Path, docs: Path) -> None:
     same, other, pairs_same, pairs_other = kin(matrix)
     config, wide = found[tasks_run]["config"], found[matrix_run]["config"]
     numbers = config["preset"]["training"]
-    before, after = (np.mean([row[n] for n in trained]) for row in (scores["zero-shot"], trained))
+    before, after = (float(np.mean([row[n] for n in trained])) for row in (scores["zero-shot"], trained))
     unmoved = ", ".join(f"{name} ({percent(trained[name])})" for name in stuck) or "none"
     table = "\n".join(f"| {row} | " + " | ".join(percent(matrix[row][c]) for c in columns) + " |" for row in matrix)
     page = f"""# The mini suite, measured

@@ -46,7 +46,7 @@ def outdated(fabricate: Fabricate, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_an_outdated_submission_gets_the_marks_scores_and_digests_of_the_present_rules(outdated) -> None:
     old, present = outdated
-    with pytest.raises(DrakeError, match="it deserves"):
+    with pytest.raises(DrakeError, match="it should be"):
         submission.check(old)
     found = store_rescored(old)
     assert found.answers == 2 * (4 + 2 + 4) * 2 * 4
@@ -73,7 +73,7 @@ def test_pictures_of_the_curves_are_drawn_again_where_there_are_some(fabricate: 
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_changed_after_submission_is_not_blessed(outdated) -> None:
+def test_a_file_changed_after_submission_is_refused(outdated) -> None:
     old, _ = outdated
     path = prediction_path(old, 0, 2)
     write_predictions(path, [row._replace(text="red") for row in read_predictions(path)])
@@ -109,7 +109,7 @@ def test_the_command_says_what_changed(outdated) -> None:
     assert done.exit_code == 0
     new = load(present).summary["official"]["self_last"].mean
     assert f"-> {100 * new:.2f}" in done.output
-    assert " answers are marked otherwise." in done.output
+    assert " answers have new marks." in done.output
     again = CliRunner().invoke(score, [str(old), "--write"])
     assert again.output.startswith("0 of 160 answers")
     assert "->" not in again.output

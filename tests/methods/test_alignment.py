@@ -125,7 +125,7 @@ def test_alignment_does_not_depend_on_the_order_of_records(sides):
 
 def test_nothing_to_align_on_is_one_sentence(sides):
     known, _ = sides
-    with pytest.raises(DrakeError, match=r"no public records.*--no-align"):
+    with pytest.raises(DrakeError, match=r"no public records.*fedmosaic.align=false"):
         align_factors(known["llama-4"], known["llama-6"], [])
 
 
@@ -152,7 +152,7 @@ def test_what_was_aligned_is_kept_and_found_again_whatever_happened_to_the_file(
         raise AssertionError("aligned anew")
 
     with monkeypatch.context() as patched:
-        patched.setattr(frozen, "align", never)
+        patched.setattr(frozen, "align_factors", never)
         again = frozen_factors(federation, "llama-6", 2, records)
         with pytest.raises(AssertionError, match="aligned anew"):
             frozen_factors(federation, "llama-6", 2, records[:-1])
@@ -199,7 +199,7 @@ def test_a_run_on_all_cores_finds_what_the_command_kept(micro_backbones, micro_d
         torch.set_num_threads(2)
         assert CliRunner().invoke(align_command, asked, catch_exceptions=False).exit_code == 0
         torch.set_num_threads(2)
-        monkeypatch.setattr(frozen, "align", None)  # aligning again would be a TypeError
+        monkeypatch.setattr(frozen, "align_factors", None)  # aligning again would be a TypeError
         with opened(
             "auto", Setup(configure("fedmosaic", models=models, data=micro_data, device="cpu", fedmosaic=options))
         ) as engines:

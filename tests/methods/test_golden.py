@@ -3,8 +3,8 @@
 import json
 
 import torch
+from drake_methods.aggregation import customise
 from drake_methods.colora import co_lora_layers
-from drake_methods.fedmosaic import customise
 from drake_methods.rela import task_relevance
 from safetensors.torch import load_file
 
