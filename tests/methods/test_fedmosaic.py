@@ -215,9 +215,11 @@ def test_the_input_gate_trains_and_answers(micro_backbones, micro_data):
     found = one_round(micro_backbones, micro_data, {"gate": "input"}, rounds=2)
     worker, federation, _, results, downloads = found
     assert results[2].state["gate.5.mlp.up_proj.w"].abs().sum() > 0
-    now = worker.now(federation.clients[2], state=results[2].state, download=downloads[2])
+    now = worker.client_round(federation.clients[2], state=results[2].state, download=downloads[2])
     worker.method.for_inference(now)
-    assert torch.equal(adapters.layers(now.model)["5.mlp.up_proj"].lora_gate_w, results[2].state["gate.5.mlp.up_proj.w"])
+    assert torch.equal(
+        adapters.layers(now.model)["5.mlp.up_proj"].lora_gate_w, results[2].state["gate.5.mlp.up_proj.w"]
+    )
 
 
 @pytest.mark.parametrize(
