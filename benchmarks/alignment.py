@@ -4,8 +4,8 @@ canonical correlations in d_out dimensions from the outputs of 100 samples.
 
     python benchmarks/alignment.py [--anchor tiny-llama-s] [--other tiny-llama-m] [--samples 5000] [--rates 0.001,0.01]
 
-Printed: seconds, and what each way leaves of the anchor's A H on held-out records (mean over projections), before and
-after A is made orthonormal. The fit takes one Adam step a record, for all projections in one pass.
+Printed: seconds, and the residual of each way relative to the anchor's A H on held-out records (mean over projections),
+before and after A is made orthonormal. The fit takes one Adam step a record, for all projections in one pass.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from drake_methods import pairing
 from drake_methods.alignment import (
     SHARED_INPUTS,
     Side,
-    align,
     align_b,
+    align_factors,
     block_moments,
     projection_inputs,
     row_orthonormal,
@@ -129,13 +129,14 @@ def main() -> None:
     order = python_random(0, "bench alignment").sample(range(len(public)), len(public))
     held_out = [public[row] for row in order[:HELD_OUT]]
     rest = [public[row] for row in order[HELD_OUT:]]
-    anchor.backbone.batch(rest, answers=True), other.backbone.batch(rest, answers=True)  # encodes every picture
+    for backbone in (anchor.backbone, other.backbone):
+        backbone.batch(rest, answers=True)  # encodes every picture
 
     print(f"{asked.other} aligned to {asked.anchor}: {len(other.layers)} blocks, rank {RANK}, {torch.__version__}")
     print("| way | records | seconds | left over, A as found | left over, A orthonormal |")
     print("|---|---:|---:|---:|---:|")
     for count in (FEW, len(rest)):
-        _, seconds = timed(align, anchor, other, rest[:count])
+        _, seconds = timed(align_factors, anchor, other, rest[:count])
         plain, orthonormal = left_over(anchor, other, solved(anchor, other, rest[:count]), held_out)
         print(f"| solved, A and B | {count} | {seconds:.1f} | {plain:.3f} | {orthonormal:.3f} |", flush=True)
     samples = list(islice(cycle(rest), asked.samples))

@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from federation import SHAPES, make_record
 from federation import federation as two_backbones
@@ -30,7 +32,7 @@ from drake.federation.callbacks import Callback, RoundContext, RunContext
 from drake.federation.loop import run_rounds
 from drake.federation.measurements import measurements
 from drake.federation.method import Architecture, Client, Federation
-from drake.runs.evaluation import Answering
+from drake.runs.evaluation import Answering, ClientStates
 
 ROUNDS, ANSWERED = 2, 8
 
@@ -50,7 +52,7 @@ def measure(method_name: str, count: int, folder: Path) -> dict[str, float]:
         lambda task, row: records[task][row],
     )
     architectures = {name: Architecture(name, "llama", SHAPES[name][0]) for name in found}
-    public = [record for mine in records.values() for record in mine]
+    public: list[Mapping[str, Any]] = [record for mine in records.values() for record in mine]
     facts = (clients, architectures, 0, ROUNDS, training, worker.backbone)
     worker.join(Federation(*facts, lambda count, purpose: public[:count]))
     ends: list[float] = []
@@ -63,9 +65,9 @@ def measure(method_name: str, count: int, folder: Path) -> dict[str, float]:
     started = time.perf_counter()
     for size in SHAPES:
         mine = [c for c in clients if c.backbone == size]
-        seats = Shared({c.id: (c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine})
+        held: ClientStates = {c.id: (c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine}
         groups = (tuple(("task-0", row) for row in range(ANSWERED)),)
-        assert len(Answering(size, seats, groups, 8, 1.0)(worker)) == ANSWERED * len(mine)
+        assert len(Answering(size, Shared(held), groups, 8, 1.0)(worker)) == ANSWERED * len(mine)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return {"round": ends[1] - ends[0], "evaluation": time.perf_counter() - started, "memory": megabytes}
 

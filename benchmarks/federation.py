@@ -17,6 +17,7 @@ import io
 import random
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -44,7 +45,7 @@ from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation
 from drake.models import backbones
 from drake.models.tiny.shapes import CHAT_TEMPLATES, new_tokenizer
-from drake.runs.evaluation import Answering
+from drake.runs.evaluation import Answering, ClientStates
 from drake.scoring.generation import batches
 
 SHAPES = {"small": (8, 64, 256), "large": (14, 96, 384)}
@@ -70,7 +71,7 @@ WORDS = (
 
 def make_backbone(folder: Path, layers: int, width: int, feed_forward: int) -> None:
     """An ordinary checkpoint of random weights."""
-    tokenizer = new_tokenizer("llama", [" ".join(WORDS)] * 4, 600)
+    tokenizer: Any = new_tokenizer("llama", [" ".join(WORDS)] * 4, 600)
     image = tokenizer.convert_tokens_to_ids("<image>")
     text = LlamaConfig(
         vocab_size=600, hidden_size=width, intermediate_size=feed_forward, num_hidden_layers=layers,
@@ -145,7 +146,7 @@ def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, fl
         steps=ITERATIONS,
     )
 
-    def public(count: int, purpose: str) -> list[dict[str, Any]]:
+    def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
         return [record for (_, split), mine in records.items() if split == "train" for record in mine][:count]
 
     def plan(client: int, round: int) -> list[list[list[dict[str, Any]]]]:
@@ -165,10 +166,11 @@ def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, fl
         again = Job(client, 0, result.state, None)
         figures[f"train {size}"] = seconds(lambda job=again: perform(job, worker)) / ITERATIONS
         places = [(task, row) for task in client.tasks for row in range(RECORDS)]
+        assert worker.record is not None
         lengths = [backbone.prompt_length(worker.record(*place)) for place in places]
         groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, 2048))
-        seats = Shared({client.id: (client, result.state, None)})
-        task = Answering(size, seats, groups, 8, 1.0)
+        held: ClientStates = {client.id: (client, result.state, None)}
+        task = Answering(size, Shared(held), groups, 8, 1.0)
         perform(task, worker)
         figures[f"eval {size}"] = 1000 * seconds(lambda task=task: perform(task, worker)) / len(places)
     return figures

@@ -17,7 +17,7 @@ import argparse
 import resource
 import time
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from federation import WORDS, make_record
@@ -63,7 +63,7 @@ def make_backbone(name: str, device: str, dtype: torch.dtype, checkpointing: boo
     """Random weights, made where they stay."""
     shape = SHAPES[name]
     width, layers, heads, size, patch = shape.vision
-    tokenizer = new_tokenizer("llama", [" ".join(WORDS)] * 4, 600)
+    tokenizer: Any = new_tokenizer("llama", [" ".join(WORDS)] * 4, 600)
     text = LlamaConfig(
         vocab_size=shape.vocabulary, hidden_size=shape.width, intermediate_size=shape.feed_forward,
         num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.key_value_heads,

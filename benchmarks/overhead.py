@@ -5,7 +5,7 @@
 A federation of 10 clients like preset `mini` (batch of 16, its adapters and its data), serial, one thread, each run in
 a process of its own. Time: `drake.runs.evaluate` from its first line to its last; forward and backward passes, the
 optimizer (with clipping), `generate`, and the vision tower's pass over each distinct picture are wrapped with clocks;
-what is outside of them is overhead: making batches, pictures from their bytes to pixels, mixing, storing, scoring.
+what is outside of them is overhead: making batches, pictures from their bytes to pixels, aggregation, storing, scoring.
 Memory: peak resident set of the process, less what it was after all imports and one small product. The run of 10
 clients is set against a run of one client of each backbone plus the adapters of the other clients (state and download,
 by the size of their tensors). The last column is what the cache of encoded pictures holds more for 10 clients.
@@ -105,7 +105,7 @@ def megabytes() -> float:
 def measure(asked: argparse.Namespace, method: str, one_of_each: bool) -> dict[str, Any]:
     """Seconds of the run by kind of work, megabytes above the start, and the megabytes of every client's adapters."""
     use_threads(1)
-    torch.ones(64, 64) @ torch.ones(64, 64)
+    torch.mm(torch.ones(64, 64), torch.ones(64, 64))  # the libraries of matrix products are loaded before the start
     before = megabytes()
     numbers = {"steps": asked.steps, "eval_records": asked.eval_records, "max_new_tokens": asked.answer_tokens}
     numbers |= {"rounds": asked.rounds, "eval_every": asked.rounds, "device": "cpu"}

@@ -1,7 +1,7 @@
 """This harness against the plain way with the same libraries: transformers' processor and generate, PEFT's own layers,
 pictures encoded every time, records in the order of the data, 1 or 16 of them at a time (the official code takes 1).
 
-    python bench/plain.py [--backbone tiny-llama-m] [--clients 3] [--records 4]
+    python benchmarks/plain.py [--backbone tiny-llama-m] [--clients 3] [--records 4]
 
 Both answer the same test records of 40 mini tasks for the same clients, and both train the same steps. The answers must
 be the same; printed is how many times as fast the harness is.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ from drake.federation.method import Architecture, Client, Federation, State
 from drake.models import backbones
 from drake.models.backbones import Backbone
 from drake.models.prompts import PLACEHOLDER
-from drake.runs.evaluation import Answering
+from drake.runs.evaluation import Answering, ClientStates
 from drake.scoring.generation import batches
 
 STEP = 16
@@ -52,7 +52,8 @@ def plain_inputs(backbone: Backbone, records: Sequence[Mapping[str, Any]], side:
         texts.append(text + record["answer"] + backbone.tokenizer.eos_token if answers else text)
         pictures += decoded_images(record)
     backbone.tokenizer.padding_side = side
-    return backbone.processor(
+    processor: Any = backbone.processor
+    return processor(
         text=texts, images=pictures, padding=True, return_tensors="pt", add_special_tokens=False
     )  # fmt: skip
 
@@ -61,7 +62,7 @@ def plain_model(name: str, chosen: Config) -> Backbone:
     """The backbone with PEFT's LoRA on it."""
     backbone = backbones.load(name)
     training = chosen.training
-    config = LoraConfig(r=training.rank, lora_alpha=training.alpha, target_modules=adapters._TARGETS)
+    config = LoraConfig(r=training.rank, lora_alpha=int(training.alpha), target_modules=adapters.TARGETS)
     inject_adapter_in_model(config, backbone.model, ADAPTER)
     return backbone
 
@@ -75,14 +76,15 @@ def plain_answers(
 ) -> dict[tuple[int, str], str]:
     """Client by client, batch by batch."""
     said = {}
-    backbone.model.eval()
+    model: Any = backbone.model
+    model.eval()
     for client, state in states.items():
         write(backbone.model, state)
         for start in range(0, len(records), size):
             part = records[start : start + size]
             inputs = plain_inputs(backbone, part, "left", answers=False)
             with torch.inference_mode():
-                rows = backbone.model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
+                rows = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
             for record, row in zip(part, rows[:, inputs["input_ids"].shape[1] :], strict=True):
                 said[client, record["id"]] = backbone.decode(row)
     return said
@@ -144,10 +146,11 @@ def main() -> None:
     states = {client.id: {name: t * (1 + 0.1 * client.id) for name, t in result.state.items()} for client in clients}
 
     def ours() -> dict[tuple[int, str], str]:
-        seats = Shared({client.id: (client, states[client.id], None) for client in clients})
-        lengths = [backbone.prompt_length(record) for record in records]
-        groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, chosen.evaluation.tokens))
-        found = Answering(asked.backbone, seats, groups, NEW_TOKENS, 1.0)(worker)
+        held: ClientStates = {client.id: (client, states[client.id], None) for client in clients}
+        lengths, tokens = [backbone.prompt_length(record) for record in records], chosen.evaluation.tokens
+        assert isinstance(tokens, int)
+        groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, tokens))
+        found = Answering(asked.backbone, Shared(held), groups, NEW_TOKENS, 1.0)(worker)
         return {(answer.client, answer.record): answer.text for answer in found}
 
     ours_eval, said = seconds(ours)
@@ -166,8 +169,8 @@ def main() -> None:
         print(f"| training, {len(steps)} steps | {size} | {plain_train:.2f} | {ours_train:.2f} | {times:.1f} | |")
 
 
-def _none(count: int, purpose: str) -> Iterator:
-    return iter(())
+def _none(count: int, purpose: str) -> list[Mapping[str, Any]]:
+    return []
 
 
 if __name__ == "__main__":

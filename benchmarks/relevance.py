@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from drake_methods import fedmosaic
+from drake_methods import fedmosaic, rela
 from federation import BATCH, ITERATIONS, SHAPES, make_record
 from federation import federation as two_backbones
 
@@ -44,8 +45,9 @@ def main() -> None:
 
         return wrapped
 
-    fedmosaic.Probes.take = timed(fedmosaic.Probes.take)
-    fedmosaic.sanitise, fedmosaic.task_relevance = timed(fedmosaic.sanitise), timed(fedmosaic.task_relevance)
+    task_relevance = timed(rela.task_relevance)
+    rela.Probes.take = timed(rela.Probes.take)
+    setattr(fedmosaic, "sanitise", timed(rela.sanitise))  # noqa: B010
 
     with tempfile.TemporaryDirectory() as folder:
         found, clients = two_backbones(Path(folder), checkpointing=False)
@@ -61,7 +63,7 @@ def main() -> None:
             accumulation=1,
             steps=ITERATIONS,
         )
-        public = [record for mine in records.values() for record in mine]
+        public: list[Mapping[str, Any]] = [record for mine in records.values() for record in mine]
         worker = Worker(
             fedmosaic.FedMosaic(training, {"align_records": "20"}),
             found.__getitem__,
@@ -77,7 +79,7 @@ def main() -> None:
                 spent[0], started = 0.0, time.perf_counter()
                 result = perform(Job(client, repetition, state, None), worker)
                 gradient = result.upload.tensors["gradient"]
-                fedmosaic.task_relevance([gradient] * 10)  # the server's part of ten clients, counted for one
+                task_relevance([gradient] * 10)  # the server's part of ten clients, counted for one
                 rounds.append((time.perf_counter() - started, spent[0]))
                 state = result.state
             whole, relevance = (median(values) for values in zip(*rounds[1:], strict=True))

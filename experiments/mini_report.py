@@ -54,9 +54,11 @@ def per_task(scores: dict[str, dict[str, float]]) -> list[str]:
     return lines
 
 
-def kin(matrix: dict[str, dict[str, float]]) -> tuple[float, float, int, int]:
-    """Mean gain over zero-shot on another task of the same world and on a stranger, and how many pairs of each."""
-    own, strange = [], []
+def mean_gains(matrix: dict[str, dict[str, float]]) -> tuple[float, float, int, int]:
+    """Mean gain over zero-shot on other tasks of the same world and on tasks of other worlds, and the number of pairs
+    of each kind."""
+    own: list[float] = []
+    foreign: list[float] = []
     for row, scores in matrix.items():
         if row == "zero-shot":
             continue
@@ -64,8 +66,8 @@ def kin(matrix: dict[str, dict[str, float]]) -> tuple[float, float, int, int]:
             if column == row:
                 continue
             gain = score - matrix["zero-shot"][column]
-            (own if tasks()[row].source == tasks()[column].source else strange).append(gain)
-    return float(np.mean(own)), float(np.mean(strange)), len(own), len(strange)
+            (own if tasks()[row].source == tasks()[column].source else foreign).append(gain)
+    return float(np.mean(own)), float(np.mean(foreign)), len(own), len(foreign)
 
 
 def main(tasks_run: Path, matrix_run: Path, docs: Path) -> None:
@@ -83,10 +85,10 @@ def main(tasks_run: Path, matrix_run: Path, docs: Path) -> None:
     trained = {name: row[name] for name, row in scores.items() if name != "zero-shot"}
     solved = [name for name in trained if scores["zero-shot"][name] > SOLVED]
     stuck = [name for name, score in trained.items() if score < statistics[name].chance + 0.10]
-    same, other, pairs_same, pairs_other = kin(matrix)
+    same, other, pairs_same, pairs_other = mean_gains(matrix)
     config, wide = found[tasks_run]["config"], found[matrix_run]["config"]
     numbers = config["preset"]["training"]
-    before, after = (np.mean([row[n] for n in trained]) for row in (scores["zero-shot"], trained))
+    before, after = (float(np.mean([row[n] for n in trained])) for row in (scores["zero-shot"], trained))
     unmoved = ", ".join(f"{name} ({percent(trained[name])})" for name in stuck) or "none"
     table = "\n".join(f"| {row} | " + " | ".join(percent(matrix[row][c]) for c in columns) + " |" for row in matrix)
     page = f"""# The mini suite, measured

@@ -27,7 +27,7 @@ from drake import results
 from drake.results import Results, SeedRun
 
 Row = tuple[str, list[str]]
-"""What the table says, and the options that make it."""
+"""The row's title in the table, and the options of `drake eval` that make it."""
 
 
 def of(method: str, *options: str) -> list[str]:
@@ -109,7 +109,7 @@ def finished(folder: Path, seeds: tuple[int, ...]) -> Results | None:
 
 def row(title: str, found: Results, seeds: tuple[int, ...]) -> str:
     """Means with standard errors in percent, what a client sends per round in kB, and what a seed took: operations of
-    local training and seconds of mixing."""
+    local training and seconds of aggregation."""
     runs = [run for run in found.runs if run.seed in seeds]
     summary = results.aggregate(runs)["official"]
     cells = [percent(summary[key]) for key in ("self_last", "self_auc", "others_last", "others_auc")]
@@ -121,7 +121,7 @@ def row(title: str, found: Results, seeds: tuple[int, ...]) -> str:
 
 
 def of_all(runs: list[SeedRun], value: Callable[[SeedRun], float | None], cell: Callable[[float], str]) -> str:
-    """The mean over the runs; nothing where a run has no such value."""
+    """The mean over the runs; "" where a run has no such value."""
     known = [found for found in map(value, runs) if found is not None]
     return cell(sum(known) / len(known)) if len(known) == len(runs) else ""
 
@@ -141,7 +141,7 @@ def main() -> None:
     with ThreadPoolExecutor(asked.jobs) as pool:
         list(pool.map(lambda name: run(out / name, chosen[name][1], seeds), chosen))  # raises what a row raised
     missing = False
-    print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent | TFLOP | s mixing |")
+    print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent | TFLOP | s aggregation |")
     print("|---|" + "---:|" * 7)
     for name, (title, _) in chosen.items():
         if found := finished(out / name, seeds):

@@ -1,9 +1,9 @@
-"""What the averaging baselines have in common: a shared adapter G, a personal adapter L, and FedAvg of G.
+"""FedAvg of a shared adapter G beside a personal adapter L: the common part of the averaging baselines.
 
     G_a <- mean of G_j over the clients j of backbone a        (FedAvg, McMahan et al., AISTATS 2017, uniform)
 
-Adapters of different backbones have different shapes, so each backbone has a mean of its own. A client goes on from
-its download; what the download does not hold, and everything before the first download, is its own.
+Adapters of different backbones have different shapes, so every backbone has its own mean. A client continues from its
+download; tensors that the download does not hold stay the client's own.
 """
 
 from __future__ import annotations
@@ -22,38 +22,45 @@ from drake.federation.method import ClientRound, Method, Steps
 from drake.models.backbones import Backbone
 
 SHARED, PERSONAL = "shared", "personal"
-"""G and L."""
+"""Names of the adapters G and L."""
 
 
 def by_backbone(clients: Iterable[int], federation: Federation) -> dict[str, list[int]]:
-    """Backbone -> its clients among these, in ascending order."""
+    """Backbone -> those of `clients` that hold it, in ascending order."""
     groups: dict[str, list[int]] = {}
     for client in sorted(clients):
         groups.setdefault(federation.clients[client].backbone, []).append(client)
     return groups
 
 
+def largest_backbone(federation: Federation) -> str:
+    """The backbone with the most weights in its layers, estimated as layers x width^2; of equals the last by name."""
+    held = {client.backbone for client in federation.clients}
+    found = {name: federation.backbone(name) for name in held}
+    return max(held, key=lambda name: (found[name].num_layers * found[name].hidden_size ** 2, name))
+
+
 def averages(uploads: Mapping[int, Upload], federation: Federation) -> dict[int, Download]:
-    """For every client in `uploads` the uniform mean over the uploads of its backbone, in ascending order of clients
-    whatever the order of `uploads`."""
+    """For every client in `uploads` the uniform mean over the uploads from its backbone. Tensors are added in ascending
+    order of clients, so that the order of `uploads` does not change a bit of the result."""
     groups = by_backbone(uploads, federation)
     means = {name: Download(adapters.mean([uploads[i].tensors for i in group])) for name, group in groups.items()}
     return {client: means[federation.clients[client].backbone] for client in sorted(uploads)}
 
 
 @dataclass(frozen=True)
-class Faults:
-    """average_personal: a fault of the official code (off): L is sent and averaged like G, and the download overwrites
-    the client's own."""
+class Faults(Method.Options):
+    """average_personal: repeat a fault of the official code (default: off): L is sent and averaged like G, and the
+    download overwrites the client's L."""
 
     average_personal: bool = False
 
 
 class Averaging(Method):
-    """A client's state holds the adapters `kept`; those in `averaged` are sent, and come back as their mean.
+    """A client keeps the adapters `kept` in its state; it sends those in `averaged` and receives their mean.
 
     Tensors are named "<adapter>.<layer>.<projection>.<A|B>" in states, uploads and downloads. A subclass defines how
-    the adapters train (`train`) and how they answer (`for_inference`).
+    the adapters train (`train`) and which of them are active when the client is evaluated (`for_inference`).
     """
 
     kept: ClassVar[tuple[str, ...]] = (SHARED, PERSONAL)
@@ -79,7 +86,7 @@ class Averaging(Method):
         return LocalResult(_joined(read), upload, {"loss": sum(losses) / len(losses)})
 
     def receive(self, now: ClientRound) -> None:
-        """Write the client's adapters into the model, the download's first."""
+        """Write the client's adapters into the model; tensors of the download take precedence over the client's own."""
         for name in self.kept:
             adapters.write(now.model, name, adapters.part(name, now.received()))
 

@@ -1,4 +1,4 @@
-"""DITTO: a personal adapter that is held near the shared one.
+"""DITTO: every client trains a personal adapter that a proximal term keeps close to the shared adapter.
 
     per batch    G <- AdamW on CE(G)
                  L <- AdamW on CE(L) + lambda ||L - G0||^2,     G0 = the G received this round, fixed
@@ -6,13 +6,13 @@
     inference    L, which never leaves the client
 
 ||.||^2 is the sum of squares over all entries of A and B; lambda = 0.001. L starts as a copy of G, as in the paper:
-between factors that start apart a distance means nothing.
+the distance between LoRA factors from different random initialisations is not a distance between models.
 
-Reference: Ditto, Li et al., ICML 2021, arXiv 2012.04221. What differs from the official code: Ditto's own has
-(lambda/2) ||L - G0||^2 with lambda 1 (`ditto.preset=official`) and takes the personal step first, which changes
-nothing but the dropout masks, as neither step sees what the other does. The benchmark's trains on two half batches of 4
-in each of 50 steps, where this trains both adapters on one batch of 4, the same work; and it averages L as well and
-overwrites it with the mean (`ditto.average_personal=true`).
+Reference: Ditto, Li et al., ICML 2021, arXiv 2012.04221. What differs from the official code: Ditto's authors use
+(lambda/2) ||L - G0||^2 with lambda 1 (`ditto.preset=official`) and take the personal step first; the order changes only
+the dropout masks, because neither step depends on the other. The benchmark's code trains on two half batches of 4 in
+each of 50 steps, this file trains both adapters on one batch of 4, which is the same work. The benchmark's code also
+averages L and overwrites it with the mean (`ditto.average_personal=true`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Ditto(Averaging):
 
     @dataclass(frozen=True)
     class Options(Faults):
-        """penalty: lambda, the factor of ||L - G0||^2. average_personal: the official fault, see `Faults`."""
+        """penalty: lambda, the factor of ||L - G0||^2. average_personal: see `Faults`."""
 
         penalty: float = 0.001
 
@@ -56,7 +56,7 @@ class Ditto(Averaging):
 
     def train(self, model: nn.Module, batches: Steps) -> list[float]:
         shared, personal = (list(adapters.tensors(model, name).values()) for name in (SHARED, PERSONAL))
-        adapters.train_only(model, shared + personal)  # a pass reaches only the adapter that is active
+        adapters.train_only(model, shared + personal)  # gradients reach the active adapter only
         received = parameters_to_vector(shared).detach()
         rate = self.training.learning_rate
         of_shared, of_personal = (LocalOptimizer([(group, rate)], self.training) for group in (shared, personal))

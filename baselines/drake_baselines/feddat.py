@@ -9,9 +9,10 @@
 
     KL(z || t) = tau^2 mean over answer tokens of sum_v p_t log(p_t / p_z),   p = softmax(. / tau),   tau = 2
 
-Reference: FedDAT, Chen et al., AAAI 2024, arXiv 2308.12305. What differs from the official code: tau is 3 there
-(`feddat.preset=official`); its budget of 43 steps for 100 is 7/3 of SFT's work a step, which leaves out that two of the
-passes run two adapters: on a backbone of 1B it is 2.6, or 2.4 with gradient checkpointing, so 40 steps are made.
+Reference: FedDAT, Chen et al., AAAI 2024, arXiv 2308.12305. What differs from the official code: the official tau
+is 3 (`feddat.preset=official`). Its budget of 43 steps for 100 of SFT assumes that a step costs 7/3 of SFT's, which
+ignores that two of the passes run two adapters: measured on a backbone of 1B a step costs 2.6, or 2.4 with gradient
+checkpointing. This file declares 2.5, hence 40 steps.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from torch import Tensor, nn
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer
-from drake.federation.method import Client, ClientRound, Steps
+from drake.federation.method import Client, ClientRound, Method, Steps
 from drake.models.backbones import Backbone, answer_logits
 
 from .averaging import PERSONAL, SHARED, Averaging
 from .distillation import divergence, softened
 
 RECEIVED = "received"
-"""A2; A1 is `SHARED`, A0 `PERSONAL`."""
+"""Name of the adapter A2; A1 is `SHARED`, A0 is `PERSONAL`."""
 
 
 class FedDAT(Averaging):
@@ -45,7 +46,7 @@ class FedDAT(Averaging):
     relative_cost = 2.5  # three passes forward and two back, three of the five with two adapters
 
     @dataclass(frozen=True)
-    class Options:
+    class Options(Method.Options):
         """temperature: tau of both KL terms."""
 
         temperature: float = 2.0
@@ -60,18 +61,18 @@ class FedDAT(Averaging):
     def receive(self, now: ClientRound) -> None:
         super().receive(now)
         copied = adapters.part(SHARED, replace(now, trained=False).received())
-        if now.trained and now.download is None:  # it trained beside an A1 that added nothing: its B was zero
+        if now.trained and now.download is None:  # while the client trained, the B of A1 was zero
             copied = {name: torch.zeros_like(tensor) for name, tensor in copied.items()}
         adapters.write(now.model, RECEIVED, copied)
 
     def train(self, model: nn.Module, batches: Steps) -> list[float]:
         shared, personal = (list(adapters.tensors(model, name).values()) for name in (SHARED, PERSONAL))
-        adapters.train_only(model, shared + personal)  # a pass reaches only the adapters that are active
+        adapters.train_only(model, shared + personal)  # gradients reach the active adapters only
         rate = self.training.learning_rate
         of_shared, of_personal = (LocalOptimizer([(group, rate)], self.training) for group in (shared, personal))
-        losses = []
+        losses: list[float] = []
         for step in batches:
-            z_1 = []  # of every micro-batch, before the first step
+            z_1: list[Tensor] = []  # of every micro-batch, computed before the first optimizer step
             for batch in step:
                 self._activate_dat(model)
                 with torch.no_grad():
@@ -82,8 +83,8 @@ class FedDAT(Averaging):
                 z_1.append(logits.detach())
             of_shared.apply()
             self._activate_dat(model)
-            taught = list(zip(step, z_1, strict=True))
-            losses.append(of_personal.step(lambda pair: self._loss(*answer_logits(model, pair[0]), pair[1]), taught))
+            pairs = list(zip(step, z_1, strict=True))
+            losses.append(of_personal.step(lambda pair: self._loss(*answer_logits(model, pair[0]), pair[1]), pairs))
         return losses
 
     def for_inference(self, now: ClientRound) -> None:

@@ -1,25 +1,25 @@
-"""FedDPA: a shared adapter first, then a personal one beside it.
+"""FedDPA: a client trains the shared adapter first, then a personal adapter beside it.
 
     first half of the steps (of an odd number the larger)     G <- AdamW on CE(G), alone
     the rest                                                  L <- AdamW on CE((G + L) / 2), G frozen
     server       G_a <- mean of G_i over the clients of backbone a
     inference    (1 - w) G + w L, with G = the received mean and w = 1/2
 
-(1 - w) G + w L adds up both adapters' outputs in every layer. With `samples` S > 0 the weight of L follows the
-question:
+(1 - w) G + w L is the weighted sum of both adapters' outputs in every layer. With `samples` S > 0 the weight of L
+depends on the question:
 
     w(x) = most * mean over s <= S of cos(h(x), h(x_s))
 
-h(x) is the last hidden state of the last token of the prompt x, with L alone. x_1 to x_S come from S steps spread over
-the client's last round, the first record of each (fewer where the round has fewer steps); what the client keeps of them
-is the mean of h(x_s) / |h(x_s)|, which never leaves it. Before it has trained, w is 0; for a question unlike its own it
-can fall below. The S passes are not in the declared cost; with S = 5 they are 2.4% of the operations of a run of preset
-`mini`.
+h(x) is the last hidden state of the last token of the prompt x, with L alone active. x_1 to x_S are the first records
+of S steps spread evenly over the client's last round (fewer where the round has fewer steps). The client keeps their
+mean direction, mean over s of h(x_s) / |h(x_s)|, and never sends it. Before the client has trained, w is 0; for a
+question unlike its own records w can be negative. The S passes are not part of the declared cost; with S = 5 they are
+2.4% of the operations of a run of preset `mini`.
 
-Reference: FedDPA, Yang et al., NeurIPS 2024, arXiv 2403.19211. What differs from the official code: that weighs by the
-question (`feddpa.preset=official`: S = 5, most = 1/2), with x_s drawn anew from all records of the client for every
-one, which no preset does. The benchmark's averages L as well and overwrites it with the mean
-(`feddpa.average_personal=true`; the directions kept are those of L before that).
+Reference: FedDPA, Yang et al., NeurIPS 2024, arXiv 2403.19211. What differs from the official code: the official
+weight depends on the question (`feddpa.preset=official`: S = 5, most = 1/2), and its x_s are drawn anew from all
+records of the client for every question, which no preset repeats. The benchmark's code also averages L and overwrites
+it with the mean (`feddpa.average_personal=true`; the mean direction is that of L before the averaging).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .averaging import PERSONAL, SHARED, Averaging, Faults
 from .weighing import ByQuestion, RowWeightedLinear, Sampled
 
 OWN = "own"
-"""The mean direction of what L makes of the client's own prompts, [d] in float32."""
+"""Name of the mean direction in a client's state, [d] in float32; zeros before the client has trained."""
 
 
 class FedDPA(Averaging):
@@ -55,15 +55,15 @@ class FedDPA(Averaging):
 
     @dataclass(frozen=True)
     class Options(Faults):
-        """samples: S; 0: w is 1/2 for every question. most: w of a question like the client's own. average_personal:
-        the official fault, see `Faults`."""
+        """samples: S; with 0, w is 1/2 for every question. most: w of a question identical to the client's own records.
+        average_personal: see `Faults`."""
 
         samples: int = 0
         most: float = 0.5
 
         def __post_init__(self) -> None:
             if not self.samples and self.most != type(self).most:
-                raise DrakeError(f"feddpa.most is {self.most}, which only counts with feddpa.samples, 5 for example.")
+                raise DrakeError(f"feddpa.most is {self.most}, which has no effect without feddpa.samples; set both.")
             if not (self.samples >= 0 and 0 <= self.most <= 1):
                 raise DrakeError(f"feddpa needs samples >= 0 and most from 0 to 1, not {self.samples} and {self.most}.")
 
@@ -103,7 +103,7 @@ class FedDPA(Averaging):
             self._activate_both(now.model)
 
     def _trained(self, model: nn.Module, adapter: str, steps: Iterable[Step]) -> list[float]:
-        """Train one adapter with whatever is active; the losses."""
+        """Train one adapter with the adapters that are active; returns the losses."""
         trained = adapters.train_only(model, adapters.tensors(model, adapter).values())
         optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
         return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in steps]

@@ -4,8 +4,8 @@
     inference: the received mean
 
 Reference: FedIT, Zhang et al., ICASSP 2024, arXiv 2305.05644; FedAvg, McMahan et al., AISTATS 2017. What differs from
-the official code: the mean is uniform, as in the benchmark's, not weighted by the number of records, which is the same
-for all clients here; clients of different backbones are averaged apart.
+the official code: the mean is uniform, as in the benchmark's code, not weighted by the number of records, which is the
+same for all clients here; each backbone has its own mean.
 """
 
 from __future__ import annotations

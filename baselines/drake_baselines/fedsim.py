@@ -1,4 +1,4 @@
-"""FedSim: a shared and a personal adapter whose logits are added, trained together.
+"""FedSim: the logits of a shared and of a personal adapter are added, and both adapters train together.
 
     z = z_G + z_L,      z_G, z_L = logits of the backbone with G alone, with L alone
     G, L <- AdamW on CE(z), both at once
@@ -6,8 +6,8 @@
     inference    z: every token is decoded from two passes, each with a cache of its own
 
 Reference: FedSim, Pillutla et al., ICML 2022, arXiv 2204.03809. What differs from the official code: its budget of 75
-steps for 100 understates the work, as both passes go forward and back: a step costs 2 of SFT's, so 50 are made; it
-averages L as well and overwrites it with the mean (`fedsim.average_personal=true`).
+steps for 100 of SFT understates the work, because both passes run forward and backward: a step costs 2 of SFT's, hence
+50 steps here. The official code also averages L and overwrites it with the mean (`fedsim.average_personal=true`).
 """
 
 from __future__ import annotations
@@ -15,49 +15,50 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from torch import nn
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from torch import Tensor, nn
 
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer
 from drake.federation.method import Client, ClientRound, Steps
 from drake.models.backbones import Backbone, Batch, answer_logits
+from drake.scoring.generation import ForwardOutput
 
 from .averaging import PERSONAL, SHARED, Averaging, Faults
 
 
 class TwoPasses(nn.Module):
-    """Answers with the sum of a language model's logits with G active and with L active, added in float32."""
+    """A language model whose logits are the sum of those with G active and those with L active, added in float32."""
 
     def __init__(self, language_model: nn.Module) -> None:
         super().__init__()
         self.language_model = language_model
 
-    def forward(self, past_key_values: tuple[Any, Any] = (None, None), **inputs: Any) -> CausalLMOutputWithPast:
-        """As the model's own; `past_key_values` are the caches of both passes."""
+    def forward(self, past_key_values: tuple[Any, Any] = (None, None), **inputs: Any) -> ForwardOutput:
+        """The language model's forward pass; `past_key_values` are the caches of both passes."""
         outputs = []
         for name, cache in zip((SHARED, PERSONAL), past_key_values, strict=True):
             adapters.activate(self.language_model, name)
             outputs.append(self.language_model(past_key_values=cache, **inputs))
-        return CausalLMOutputWithPast(
+        return ForwardOutput(
             logits=outputs[0].logits.float() + outputs[1].logits.float(),
             past_key_values=tuple(output.past_key_values for output in outputs),
         )
 
     def backward(self, batch: Batch, count: int) -> float:
-        """Cross-entropy of the summed logits on the answer tokens, averaged over them, divided by `count`: adds its
-        gradient to those of G and L, and returns it."""
-        passes = {}
+        """Add the gradients of CE(z) / count to those of G and L, and return CE(z) / count; CE is the cross-entropy of
+        the batch's answer tokens, averaged over them."""
+        passes: dict[str, Tensor] = {}
         for name in (SHARED, PERSONAL):
             adapters.activate(self.language_model, name)
             passes[name], targets = answer_logits(self.language_model, batch)
         logits = (passes[SHARED].float() + passes[PERSONAL].float()).detach().requires_grad_()
         loss = F.cross_entropy(logits, targets) / count
-        loss.backward()
+        (gradient,) = torch.autograd.grad(loss, logits)
         for name, of_pass in passes.items():  # gradient checkpointing computes a pass again, with its own adapter
             adapters.activate(self.language_model, name)
-            of_pass.backward(logits.grad.to(of_pass.dtype))
+            of_pass.backward(gradient.to(of_pass.dtype))
         return loss.item()
 
 
@@ -72,7 +73,8 @@ class FedSim(Averaging):
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         return TwoPasses(super().attach(backbone, client))
 
-    def train(self, model: TwoPasses, batches: Steps) -> list[float]:
+    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+        assert isinstance(model, TwoPasses)  # made by `attach`
         live = (adapters.tensors(model, name).values() for name in (SHARED, PERSONAL))
         both = adapters.train_only(model, chain(*live))
         optimizer = LocalOptimizer([(both, self.training.learning_rate)], self.training)

@@ -1,24 +1,24 @@
-"""PerAda: DITTO, with a server that distils what all clients' shared adapters know into every mean.
+"""PerAda: DITTO, with a server that distils the ensemble of all clients' shared adapters into every mean.
 
     clients      as DITTO (`ditto`)
     server       G_a <- mean of G_i over the clients of backbone a
                  G_a <- AdamW on KL(z(G_a) || p), on public records
-                 p = the mean over all clients i of what z(G_i) predict
+                 p = the mean over all clients i of the predictions z(G_i)
     inference    L, which never leaves the client
 
-KL as in `distillation`, at temperature 2. Clients whose backbones write answers with the same ids as the student (its
-own, and others of one vocabulary) give the mean of their logits; every other backbone gives the softmax of its clients'
-mean, translated (`translation`). The probabilities are averaged, each with the weight of its clients; a token that
-another backbone predicts nothing about is left to the rest.
+KL as in `distillation`, at temperature 2. Clients whose backbones write the answers with the same ids as the student's
+(its own, and others of the same vocabulary) contribute the softmax of their mean logits; every other backbone
+contributes the softmax of its clients' mean logits, translated (`translation`). These probabilities are averaged,
+weighted by the number of clients; at a token without a translated prediction the average is over the others.
 
-Every aggregation draws 80 public records of its own, or takes all where there are fewer, and goes through them once;
-with no passes, or one client alone, this is DITTO.
+Every aggregation draws 80 public records, or takes all where there are fewer, and makes one pass over them. With
+`passes=0`, or with a single client, this is DITTO.
 
 Reference: PerAda, Xie et al., CVPR 2024, arXiv 2302.06637. What differs from the official code
-(`perada.preset=official`): the temperature is 1 there, the penalty (lambda/2) ||L - G0||^2 with lambda 0.1 (or 1, which
-is `perada.penalty=0.5`), and the plain mean stays where it answers a held-out part of the public records no worse; its
-teachers run with dropout on, and those of another backbone answer with whichever adapter was left active; it averages L
-as well (`perada.average_personal=true`).
+(`perada.preset=official`): the official temperature is 1, the penalty is (lambda/2) ||L - G0||^2 with lambda 0.1 (or 1,
+which is `perada.penalty=0.5`), and the distilled adapter is discarded unless its loss on held-out public records is
+below that of the plain mean. Not repeated here: the official teachers predict with dropout, and those of another
+backbone with whichever adapter was last active. The official code also averages L (`perada.average_personal=true`).
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from drake.config import Training
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import Download, Federation, State, Upload
+from drake.models.backbones import Batch
 
 from .averaging import SHARED, averages, by_backbone
-from .distillation import Batch, Distilling, Record, divergence, public_records, softened
+from .distillation import Distilling, divergence, public_records, softened
 from .ditto import Ditto
+from .translation import Record
 
 
 class PerAda(Distilling, Ditto):
@@ -48,9 +50,9 @@ class PerAda(Distilling, Ditto):
 
     @dataclass(frozen=True)
     class Options(Ditto.Options):
-        """penalty, average_personal: as DITTO's. temperature: of the KL. records: public records of an aggregation;
-        passes through them; rate: times the learning rate of local training. held_out: further ones, on which a
-        distilled adapter must be better than the plain mean, or that stays; 0: not asked."""
+        """penalty, average_personal: as DITTO's. temperature: tau of the KL. records: public records of an aggregation.
+        passes: epochs over them. rate: factor of the learning rate of local training. held_out: further public records,
+        on which a distilled adapter must have a lower loss than the plain mean to replace it; 0: it always does."""
 
         temperature: float = 2.0
         records: int = 80
@@ -75,21 +77,19 @@ class PerAda(Distilling, Ditto):
 
     def prepare(self, federation: Federation) -> None:
         if self.options.held_out:
-            self._public(0, federation)  # fail before round 1 if none are left to learn from
+            self._public(0, federation)  # fail before round 1 if held_out leaves no records to train on
 
     def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         means = averages(uploads, federation)
-        if not self.options.passes or len(uploads) == 1:  # one client predicts what its mean predicts
+        if not self.options.passes or len(uploads) == 1:  # the mean of one client is its own adapter
             return means
         records, held_out = self._public(round, federation)
-        batches, logits, weights = {}, {}, {}
-        for name, clients in by_backbone(uploads, federation).items():
-            batches[name] = self.server.batches(name, records)
-            members = [adapters.part(SHARED, uploads[i].tensors) for i in clients]
-            logits[name], weights[name] = self.server.ensemble(name, members, batches[name]), len(clients)
-
+        groups = by_backbone(uploads, federation)
+        weights = {name: len(clients) for name, clients in groups.items()}
+        batches = {name: self.server.batches(name, records) for name in groups}
+        logits = self.server.ensembles(groups, uploads, batches)
         downloads = dict(means)
-        for name, clients in by_backbone(uploads, federation).items():
+        for name, clients in groups.items():
             mean = adapters.part(SHARED, means[clients[0]].tensors)
             distilled = self._distilled(round, name, mean, self._teacher(name, logits, weights, batches), batches[name])
             if held_out and self._no_better(name, distilled, mean, held_out):
@@ -99,13 +99,13 @@ class PerAda(Distilling, Ditto):
         return downloads
 
     def _public(self, round: int, federation: Federation) -> tuple[list[Record], list[Record]]:
-        """What this aggregation learns from, and what is held out."""
+        """The public records that this aggregation trains on, and those held out."""
         options = self.options
         drawn = public_records(federation, options.records + options.held_out, f"distillation {round}", "perada")
         if len(drawn) <= options.held_out:
             raise DrakeError(
-                f"perada.held_out is {options.held_out}, and the dataset has {len(drawn)} public records: none are "
-                "left to learn from."
+                f"perada.held_out is {options.held_out}, but the dataset has {len(drawn)} public records, so none are "
+                "left to train on; choose a lower perada.held_out."
             )
         return drawn[options.held_out :], drawn[: options.held_out]
 
@@ -116,7 +116,7 @@ class PerAda(Distilling, Ditto):
         weights: Mapping[str, int],
         batches: Mapping[str, list[Batch]],
     ) -> list[Tensor]:
-        """p of every batch, [n, V] at the student's answer tokens."""
+        """p for every batch, [n, V] at the student's answer tokens."""
         tau = self.options.temperature
         records = [record for batch in batches[student] for record in batch.records]
         alike = [name for name in logits if self.server.translation(name, student).exact(records)]
@@ -125,10 +125,11 @@ class PerAda(Distilling, Ditto):
             for name in logits
             if name not in alike
         }
-        found = []
+        found: list[Tensor] = []
         for number in range(len(batches[student])):
             count = sum(weights[name] for name in alike)
-            mean = sum(weights[name] * logits[name][number] for name in alike) / count
+            zero = torch.zeros_like(logits[student][number])
+            mean = sum((weights[name] * logits[name][number] for name in alike), zero) / count
             total, weight = count * softened(mean, tau), torch.full((len(mean), 1), float(count), device=mean.device)
             for name, targets in others.items():
                 rows, probabilities = targets[number]

@@ -1,6 +1,6 @@
 """SFT: every client fine-tunes one LoRA adapter on its own data; nothing is sent.
 
-The yardstick of personalisation: a federated method should be worth more to a client than training alone.
+The baseline without federation: a federated method should score higher than a client that trains alone.
 """
 
 from __future__ import annotations

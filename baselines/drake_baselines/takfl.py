@@ -1,4 +1,4 @@
-"""TAKFL: every kind of backbone teaches every other, each apart from the rest, and the lessons are added up.
+"""TAKFL: the ensemble of every backbone is distilled separately into every mean, and the task vectors are averaged.
 
     clients      as FedIT (`fedit`)
     server       mean_a = mean of G_i over the clients of backbone a
@@ -7,15 +7,15 @@
                  G_a <- mean_a + mean over b of (G_ab - mean_a)
     inference    the received G_a
 
-p_b = what the ensemble of the clients of b predicts: the softmax of the mean of their logits, translated where b writes
-with other tokens (`translation`); p_mean = what mean_a itself predicts. KL_tau as in `distillation`. An ensemble of one
-client predicts what its mean predicts, so that a's own vector is zero where a has one client.
+p_b = the prediction of the ensemble of the clients of b: the softmax of their mean logits, translated where b has
+another tokenizer (`translation`); p_mean = the prediction of mean_a itself. KL_tau as in `distillation`. The ensemble
+of one client is its own mean, so G_aa - mean_a is zero where a has one client.
 
-Every aggregation draws 80 public records of its own, or takes all where there are fewer, and goes through them once.
+Every aggregation draws 80 public records, or takes all where there are fewer, and makes one pass over them.
 
 Reference: TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812, with equal weights for all task vectors. What differs
-from the official code: that subtracts the wrong pair and gets task vectors of zeros, which leaves FedIT
-(`takfl.zero_vectors=true`); its budget of 75 steps for 100 counts the server's work as the client's.
+from the official code: the official code subtracts the wrong pair, so that its task vectors are zero and FedIT remains
+(`takfl.zero_vectors=true`); its budget of 75 steps for 100 of SFT charges the server's work to the clients.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from torch import Tensor
 from drake.config import Training
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.method import Download, Federation, Upload
+from drake.federation.method import Download, Federation, Method, State, Upload
 
 from .averaging import SHARED, averages, by_backbone
-from .distillation import Distilling, Loss, Target, divergence, public_records, softened
+from .distillation import Distilling, Loss, divergence, public_records, softened
 from .fedit import FedIT
+from .translation import Target
 
 
 class TAKFL(Distilling, FedIT):
@@ -43,10 +44,10 @@ class TAKFL(Distilling, FedIT):
     relative_cost = 1.0
 
     @dataclass(frozen=True)
-    class Options:
-        """temperature: of the teachers' KL. own_weight, own_temperature: of the KL to what the mean itself predicted.
-        records: public records of an aggregation; passes through them; rate: times the learning rate of local training.
-        zero_vectors: the official fault."""
+    class Options(Method.Options):
+        """temperature: tau of the KL to the ensembles. own_weight, own_temperature: weight and tau of the KL to p_mean.
+        records: public records of an aggregation. passes: epochs over them. rate: factor of the learning rate of local
+        training. zero_vectors: repeat the official fault."""
 
         temperature: float = 3.0
         own_weight: float = 0.01
@@ -79,23 +80,20 @@ class TAKFL(Distilling, FedIT):
         records = public_records(federation, self.options.records, f"distillation {round}", "takfl")
         groups = by_backbone(uploads, federation)
         batches = {name: self.server.batches(name, records) for name in groups}
-        predicted = {
-            name: self.server.ensemble(name, [adapters.part(SHARED, uploads[i].tensors) for i in group], batches[name])
-            for name, group in groups.items()
-        }
+        predicted = self.server.ensembles(groups, uploads, batches)
         downloads = dict(means)
         for student, clients in groups.items():
             mean = adapters.part(SHARED, means[clients[0]].tensors)
             itself = self.server.logits(student, mean, batches[student])
             own = [softened(logits, self.options.own_temperature) for logits in itself]
-            vectors = []
+            vectors: list[State] = []
             for teacher in groups:
-                if teacher == student and len(clients) == 1:  # AdamW would follow what rounding leaves
+                if teacher == student and len(clients) == 1:  # AdamW would amplify rounding errors to full steps
                     vectors.append({name: torch.zeros_like(tensor) for name, tensor in mean.items()})
                     continue
-                reads = batches[teacher], batches[student]
-                told = self.server.targets(teacher, predicted[teacher], student, reads, self.options.temperature)
-                loss, draw = self._loss(told, own), (round, federation.backbone(teacher).revision)
+                both = batches[teacher], batches[student]
+                targets = self.server.targets(teacher, predicted[teacher], student, both, self.options.temperature)
+                loss, draw = self._loss(targets, own), (round, federation.backbone(teacher).revision)
                 how = {"passes": self.options.passes, "rate": self.options.rate}
                 distilled = self.server.taught(student, mean, batches[student], loss, *draw, **how)
                 vectors.append({name: distilled[name] - tensor for name, tensor in mean.items()})
@@ -104,12 +102,13 @@ class TAKFL(Distilling, FedIT):
             downloads |= {i: Download(adapters.prefixed(SHARED, result)) for i in clients}
         return downloads
 
-    def _loss(self, told: Sequence[Target], own: Sequence[Tensor]) -> Loss:
+    def _loss(self, targets: Sequence[Target], own: Sequence[Tensor]) -> Loss:
+        """KL_3(z || p_b) + 0.01 KL_20(z || p_mean). targets: p_b; own: p_mean."""
         options = self.options
 
         def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
-            rows, probabilities = told[number]
-            taught = divergence(logits[rows], probabilities, options.temperature)
-            return taught + options.own_weight * divergence(logits, own[number], options.own_temperature)
+            rows, probabilities = targets[number]
+            to_ensemble = divergence(logits[rows], probabilities, options.temperature)
+            return to_ensemble + options.own_weight * divergence(logits, own[number], options.own_temperature)
 
         return loss

@@ -1,14 +1,15 @@
-"""What one backbone predicts, in the tokens of another: which answer tokens belong together, and which pieces.
+"""Translation of next-token predictions from the tokens of one backbone to those of another.
 
-    places    an answer token of one belongs to the token of the other that begins and ends at the same visible
-              characters of the answer (what a model predicts at a place depends on where the token begins); the end of
-              the turn belongs to the end of the turn; a token without a partner is left out
-    pieces    a token goes to the token that stands for the same bytes, a leading space included; else to the one that
-              stands for the longest beginning of them; special tokens go by their role (end of turn, end and begin of
-              text, padding, picture); what finds nothing is dropped and the rest scaled to sum to 1
-    p(v)      = sum of p(u) over the tokens u that go to v
+    positions   an answer token of the source corresponds to the answer token of the target that begins and ends at the
+                same visible characters of the answer, because a prediction depends on where the token begins; the end
+                of the turn corresponds to the end of the turn; a token without a counterpart is left out
+    vocabulary  a token is mapped to the token with the same bytes, a leading space included, or else to the token with
+                the longest prefix of them; special tokens are mapped by role (end of turn, end and beginning of text,
+                padding, image); the probability of a token that is mapped to nothing is dropped, and the rest is
+                normalised to sum to 1
+    p(v)        = sum of p(u) over the tokens u that are mapped to v
 
-Backbones of one vocabulary that write an answer with the same ids understand each other as they are.
+Nothing is translated between backbones with the same vocabulary that write an answer with the same ids.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ Record = Mapping[str, Any]
 
 
 class Target(NamedTuple):
-    """What is to be predicted at m of the answer tokens of a record or of a batch: rows [m], probabilities [m, V]."""
+    """Predictions at m of the answer tokens of a record or of a batch: their rows [m] and probabilities [m, V]."""
 
     rows: Tensor
     probabilities: Tensor
 
 
 class Translation:
-    """From the words of `source` to those of `target`."""
+    """From the tokens of `source` to those of `target`. source_width, width: their vocabulary sizes."""
 
     def __init__(self, source: Backbone, target: Backbone) -> None:
         self.source, self.target = source, target
-        self.width = vocabulary_size(target)
-        same = source.tokenizer.get_vocab() == target.tokenizer.get_vocab() and vocabulary_size(source) == self.width
+        self.source_width, self.width = vocabulary_size(source), vocabulary_size(target)
+        same = source.tokenizer.get_vocab() == target.tokenizer.get_vocab() and self.source_width == self.width
         self._pairs = None if same else _pairs(source, target).to(target.device)
         self._places: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
 
     def __call__(self, predicted: Target, record: Record) -> Target:
-        """The same about the answer of one record, at the target's places [m' <= m] and over its vocabulary."""
+        """The prediction on one record's answer at the target's tokens [m' <= m], over the target's vocabulary."""
         partner = dict(self.places(record))
         kept = [(row, partner[place]) for row, place in enumerate(predicted.rows.tolist()) if place in partner]
         chosen = torch.tensor([row for row, _ in kept], dtype=torch.long, device=predicted.rows.device)
@@ -63,7 +64,7 @@ class Translation:
         return sums / sums.sum(-1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
 
     def places(self, record: Record) -> list[tuple[int, int]]:
-        """(place in the source's answer, place in the target's) of the answer tokens that belong together."""
+        """(position in the source's answer, position in the target's) of the answer tokens that correspond."""
         key = (record["id"], record["prompt"], record["answer"])
         if key not in self._places:
             self._places[key] = self._found(record)
@@ -90,13 +91,13 @@ class Translation:
 
 
 def vocabulary_size(backbone: Backbone) -> int:
-    """V, the width of its logits."""
+    """V, the number of its logits; some tokenizers hold tokens beyond it."""
     return backbone.model.lm_head.weight.shape[0]
 
 
 def carry_over(source: Mapping[int, bytes], target: Mapping[int, bytes]) -> dict[int, int]:
-    """Id -> id of the piece that stands for the same bytes or for the longest beginning of them; ids without either are
-    left out, and of several ids with the same bytes the lowest is taken.
+    """Source id -> target id of the token with the same bytes, or with the longest prefix of them. Ids without either
+    are left out; of several target ids with the same bytes the lowest is taken.
 
     >>> carry_over({0: b" red", 1: b" reddish", 2: b"x"}, {7: b" red", 8: b" r"})
     {0: 7, 1: 7}
@@ -111,7 +112,7 @@ def carry_over(source: Mapping[int, bytes], target: Mapping[int, bytes]) -> dict
 
 
 def pieces(tokenizer: Any) -> dict[int, bytes]:
-    """The bytes that every token stands for, special tokens left out."""
+    """Id -> the bytes of the token; special tokens are left out."""
     added = tokenizer.added_tokens_decoder
     special = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)
     by_bytes = "ByteLevel" in json.dumps(json.loads(tokenizer.backend_tokenizer.to_str())["decoder"])
@@ -131,15 +132,18 @@ def pieces(tokenizer: Any) -> dict[int, bytes]:
 
 
 def _pairs(source: Backbone, target: Backbone) -> Tensor:
-    """Ids of the source and of the target that they go to, [2, n]."""
+    """Ids of the source and the target ids that they are mapped to, [2, n]."""
     found = carry_over(pieces(source.tokenizer), pieces(target.tokenizer))
     found |= {a: b for a, b in zip(_roles(source), _roles(target), strict=True) if a is not None and b is not None}
-    sizes = vocabulary_size(source), vocabulary_size(target)  # some number the picture beyond their logits
+    sizes = (
+        vocabulary_size(source),
+        vocabulary_size(target),
+    )  # an image token may have no logit
     return torch.tensor([pair for pair in sorted(found.items()) if pair[0] < sizes[0] and pair[1] < sizes[1]]).T
 
 
 def _roles(backbone: Backbone) -> Sequence[int | None]:
-    """Special tokens, those that decide last."""
+    """Ids of the special tokens by role. Where a token has two roles, the later one decides."""
     tokenizer, chat = backbone.tokenizer, backbone.chat
     return (
         tokenizer.pad_token_id,
@@ -152,7 +156,7 @@ def _roles(backbone: Backbone) -> Sequence[int | None]:
 
 @cache
 def _byte_of() -> dict[str, int]:
-    """The characters with which byte-level tokenizers write bytes: printable ones themselves, the others in order."""
+    """Character -> byte in byte-level tokenizers: printable bytes are written as themselves, the others in order."""
     alphabet = set(ByteLevel.alphabet())
     own = {character: ord(character) for character in alphabet if ord(character) < 256}
     left = sorted(set(range(256)) - set(own.values()))

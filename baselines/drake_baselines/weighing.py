@@ -1,9 +1,9 @@
-"""Adapters that weigh differently for every question: those of a client's own kind lean on its personal adapter
-(`feddpa`).
+"""Two adapters whose weights depend on the question: the closer a question is to the client's own records, the more
+its personal adapter counts (`feddpa`).
 
     w(x) = most * h(x)/|h(x)| . own,      own = mean over s of h(x_s)/|h(x_s)|
 
-which is `most` times the mean cosine of h(x) and h(x_s).
+which is `most` times the mean over s of cos(h(x), h(x_s)).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from drake.federation import adapters
 from drake.federation.method import Step, Steps
 from drake.models.backbones import IGNORED
+from drake.scoring.generation import ForwardOutput
 
 from .averaging import PERSONAL, SHARED
 
 
 class RowWeightedLinear(adapters.AdaptedLinear):
-    """Adds up the active adapters with weights of its own for every row of the batch."""
+    """A linear layer whose active adapters are added with a separate weight for every row of the batch."""
 
     row_weights: Tensor | None = None
-    """[B, adapters]; None: as `AdaptedLinear`."""
+    """[B, adapters]; None: equal weights, as in `AdaptedLinear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.row_weights is None:
@@ -40,7 +40,10 @@ class RowWeightedLinear(adapters.AdaptedLinear):
 
 
 class ByQuestion(nn.Module):
-    """Answers with (1 - w) G + w L, where w follows the question. own [d]: see above; set before it answers."""
+    """A language model with adapters (1 - w) G + w L, where w depends on the question.
+
+    own [d]: see the module's docstring; set before the model is evaluated.
+    """
 
     own: Tensor
 
@@ -48,25 +51,26 @@ class ByQuestion(nn.Module):
         super().__init__()
         self.language_model, self.most = language_model, most
 
-    def forward(self, past_key_values: tuple[Any, Tensor] | None = None, **inputs: Any) -> CausalLMOutputWithPast:
-        """As the model's own; `past_key_values` are the cache and w [B, 1] of the questions."""
+    def forward(self, past_key_values: tuple[Any, Tensor] | None = None, **inputs: Any) -> ForwardOutput:
+        """The language model's forward pass; `past_key_values` are its cache and w [B, 1] of the questions."""
         cache, w = (None, self._w(**inputs)) if past_key_values is None else past_key_values
         adapters.activate(self.language_model, SHARED, PERSONAL)
         with self._row_weights(torch.cat([1 - w, w], dim=1)):
             output = self.language_model(past_key_values=cache, **inputs)
-        return CausalLMOutputWithPast(logits=output.logits, past_key_values=(output.past_key_values, w))
+        return ForwardOutput(logits=output.logits, past_key_values=(output.past_key_values, w))
 
     @torch.no_grad()
     def mean_direction(self, prompts: Sequence[Tensor]) -> Tensor:
-        """`own` of prompts given as embeddings [1, T, d]; leaves the model in evaluation mode, with L alone."""
+        """`own` of prompts given as embeddings [1, T, d]. Leaves the model in evaluation mode, with L alone active."""
         self.eval()
         return torch.cat([self._directions(inputs_embeds=prompt) for prompt in prompts]).mean(0)
 
     @torch.no_grad()
     def _directions(self, **inputs: Tensor) -> Tensor:
-        """h(x) / |h(x)|, [B, d], of prompts that end with the last token."""
+        """h(x) / |h(x)|, [B, d], of left-padded prompts."""
         adapters.activate(self.language_model, PERSONAL)
-        hidden = self.language_model.model(**inputs, use_cache=False).last_hidden_state[:, -1]
+        decoder = self.language_model.get_submodule("model")
+        hidden = decoder(**inputs, use_cache=False).last_hidden_state[:, -1]
         return F.normalize(hidden.float(), dim=-1)
 
     def _w(self, inputs_embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, **_: Any) -> Tensor:
@@ -77,7 +81,8 @@ class ByQuestion(nn.Module):
 
     @contextmanager
     def _row_weights(self, weights: Tensor) -> Iterator[None]:
-        layers = adapters.layers(self.language_model).values()
+        found = adapters.layers(self.language_model).values()
+        layers = [layer for layer in found if isinstance(layer, RowWeightedLinear)]
         try:
             for layer in layers:
                 layer.row_weights = weights
@@ -88,9 +93,10 @@ class ByQuestion(nn.Module):
 
 
 class Sampled:
-    """The same steps; on their way the prompts of `count` records are kept, as embeddings [1, T, d].
+    """Wraps a round's steps and keeps the prompts of `count` records, as embeddings [1, T, d], as they pass.
 
-    The records are the first ones of `count` steps spread over the round, or of every step where there are fewer.
+    The records are the first ones of `count` steps spread evenly over the round, or of every step where there are
+    fewer.
     """
 
     def __init__(self, steps: Steps, count: int) -> None:
@@ -104,6 +110,8 @@ class Sampled:
     def __iter__(self) -> Iterator[Step]:
         for number, step in enumerate(self._steps):
             if number in self._chosen:
-                length = int((step[0].labels[0] != IGNORED).int().argmax())
-                self.prompts.append(step[0].inputs["inputs_embeds"][:1, :length])
+                batch = step[0]
+                assert batch.labels is not None  # a batch to train on has answers
+                length = int((batch.labels[0] != IGNORED).int().argmax())
+                self.prompts.append(batch.inputs["inputs_embeds"][:1, :length])
             yield step

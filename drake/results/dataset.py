@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from drake.data.benchmark import Benchmark
 
 SIZES = ("train", "test", "public_per_world")
-"""Keys of config["data"] that say how large a mini suite was built."""
+"""Keys of config["data"] with the sizes of a mini suite."""
 
 
 def dataset_of(results: Results, data: Path | str | None = None) -> Benchmark:
@@ -21,7 +21,7 @@ def dataset_of(results: Results, data: Path | str | None = None) -> Benchmark:
 
     Results may come from anybody, so a folder or repository that they name is not opened: DrakeError asks for it.
     """
-    from drake.data import benchmark  # here: opening data imports much, and reading the ranking needs none of it
+    from drake.data import benchmark  # here: opening data imports much that ranking results does not need
 
     if data is not None:
         return benchmark.load(data)
@@ -32,7 +32,7 @@ def dataset_of(results: Results, data: Path | str | None = None) -> Benchmark:
         folder = cached_mini(seed=results.data.seed, train=train, test=test, public_per_world=public_per_world)
         return benchmark.load(folder)
     if results.data.path is None:
-        raise DrakeError("the results do not say where their data are; name the dataset with --data.")
+        raise DrakeError("the results name no dataset; name it with --data.")
     raise DrakeError(
         f"the results were made with the dataset {results.data.path!r}, and a folder or repository is not opened "
         "because a results file names it; name the dataset yourself, with --data."

@@ -1,7 +1,7 @@
 """Results of older schema versions, turned into the current one. Called by `drake.results.files.load` only.
 
 A step takes the content of a file of version n and returns that of version n + 1. It assumes nothing about the content
-beyond what it changes: whatever is malformed is left as it is, and validation names it.
+beyond the keys that it changes: malformed content is left as it is, and validation reports it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""From scores to averages: the score table of one seed, its averages, and estimates over seeds.
-
-Everything is a fraction; percent is for what people read.
-"""
+"""From scores to averages: the score table of one seed, its averages, and estimates over seeds. All are fractions."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from drake.scoring.answers import PROTOCOLS, Protocol
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """a[t,i,k]: the score of client i's model on task k at evaluation point t, and what is needed to average it.
+    """a[t,i,k]: the score of client i's model on task k at evaluation point t, with the facts that averages need.
 
     values: [T, N, K] float64, NaN where not evaluated.
     tasks: the K task ids. A task that no client owns is an unseen one.
@@ -69,8 +66,8 @@ def seed_summary(scores: ScoreTable) -> SeedSummary:
     """a[t,i,k] -> Self and Others, A_last and A_AUC, fairness and forgetting.
 
     Self_t is the mean over clients i of the mean over the tasks of i that have begun by t, Others_t the same over the
-    tasks of all other clients; A_last is the value at the last point, A_AUC the mean over the points. Nothing is
-    averaged around a gap: a missing score makes every number that needs it None. Raises DrakeError without clients
+    tasks of all other clients; A_last is the value at the last point, A_AUC the mean over the points. A missing
+    score makes every average over it None. Raises DrakeError without clients
     or without any point after training.
     """
     points = [t for t, done in enumerate(scores.rounds) if done > 0]

@@ -51,7 +51,7 @@ class Setup:
             check_compiler(self.resident)
 
         self.benchmark = open_data(config)
-        if self.method_class.needs_public and not len(self.benchmark.public):
+        if self.method().needs_public and not len(self.benchmark.public):
             raise DrakeError(
                 f"{config.method} learns from public records, and the dataset {self.benchmark.name} has none; "
                 "choose a dataset that has a public split."

@@ -1,1 +1,1 @@
-"""The scoring room: generation, reading answers, scores per task, averages over clients and time."""
+"""Scoring: generation of answers, the choices they pick, metrics, and scores per client and task."""

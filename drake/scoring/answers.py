@@ -1,4 +1,4 @@
-"""What an answer picks of the choices, by two protocols: `official` and `strict`. Pure functions of text.
+"""The choice that an answer picks, by two protocols: `official` and `strict`. Pure functions of text.
 
 `official` repeats the scoring of the paper's released evaluation: `parse_choices` reads the choices from the prompt,
 `match_choice` looks for one of them in the generated answer. `strict` takes the choices stored in the record and asks
@@ -97,7 +97,7 @@ def _bracketed(prompt: str, opening: str) -> str | None:
 
 
 def _bracketed_line(prompt: str) -> str | None:
-    """What the first line of the form " [...]", with lines before and after it, holds between its outer brackets."""
+    """The text between the outer brackets of the first line of the form " [...]" that has lines before and after it."""
     for line in prompt.split("\n")[1:-1]:
         if line.startswith(" [") and line.endswith("]"):
             return line[2:-1]
@@ -199,7 +199,7 @@ def _equal_or_part(said: str, choices: Sequence[str]) -> str | None:
 
 
 def score_official(prompt: str, gold: str, answer: str) -> Verdict:
-    """What an answer picks of the prompt's choices, and whether that is `gold`, regardless of case."""
+    """The choice of the prompt that an answer picks, and whether it is `gold`, regardless of case."""
     picked = match_choice(answer, parse_choices(prompt, gold))
     return Verdict(picked, picked is not None and picked.lower() == gold.lower())
 
@@ -248,7 +248,7 @@ def _undressed(text: str) -> str:
 
 
 def _labels(choices: Sequence[str], prompt: str) -> list[str]:
-    """What each choice is called for short, casefolded; empty strings where nothing names it."""
+    """The label of each choice ("b" of "Image B" or of option B), casefolded; "" where it has none."""
     named = [_IMAGE_NAME.fullmatch(choice.strip()) for choice in choices]
     if any(named):
         return [match[1].casefold() if match else "" for match in named]
@@ -257,6 +257,6 @@ def _labels(choices: Sequence[str], prompt: str) -> list[str]:
 
 
 def score_strict(choices: Sequence[str], gold: str, answer: str, prompt: str = "") -> Verdict:
-    """What an answer picks of the record's choices by `match_strict`, and whether `gold` is that choice too."""
+    """The choice of the record that an answer picks by `match_strict`, and whether `gold` is that choice."""
     picked = match_strict(answer, choices, prompt)
     return Verdict(picked, picked is not None and picked == _equal(gold, choices))

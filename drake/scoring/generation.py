@@ -1,4 +1,4 @@
-"""Generation: what every client's model answers to test records. The loop's evaluation points call this.
+"""Generation: the answers of every client's model to test records. Called at the evaluation points of a run.
 
 Sample-major: a batch is encoded once per backbone and answered by every client of that backbone in turn.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from drake.common.stopping import safe_point
 
@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 
 
 class Answer(NamedTuple):
-    """What one client answered to one record (by its id): the text, and its token ids up to the end of the turn."""
+    """The answer of one client to one record (by its id): the text, and its token ids up to the end of the turn."""
 
     client: int
     record: str
@@ -28,18 +28,26 @@ class Answer(NamedTuple):
     token_ids: list[int]
 
 
+class ForwardOutput(NamedTuple):
+    """What `generate` reads from a forward pass. logits: [B, T, V]. past_key_values: the cache, of whatever type the
+    model accepts under that name in its next forward pass."""
+
+    logits: Tensor
+    past_key_values: Any
+
+
 @torch.inference_mode()
 def generate(model: nn.Module, batch: Batch, stop_ids: Sequence[int], max_new_tokens: int) -> list[list[int]]:
     """Greedy decoding of a left-padded batch: per row the generated ids before the first stop token.
 
-    Only `model(...)` with a cache is called, so a method may put anything there that answers like a language model.
-    Ends as soon as every row has stopped.
+    model: any module whose forward pass takes and returns a cache as a Hugging Face language model does (see
+    `ForwardOutput`). Decoding ends as soon as every row has stopped.
     """
     device = batch.input_ids.device
     stops = torch.tensor(list(stop_ids), device=device)
     inputs: dict[str, Any] = dict(batch.inputs)
     done = torch.zeros(len(batch.input_ids), dtype=torch.bool, device=device)
-    written: list[torch.Tensor] = []
+    written: list[Tensor] = []
     for _ in range(max_new_tokens):
         output = model(**inputs, use_cache=True, logits_to_keep=1)
         token = output.logits[:, -1].argmax(-1)

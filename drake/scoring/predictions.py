@@ -1,4 +1,4 @@
-"""What clients answered: one Parquet file per seed and evaluation point, one row per answer.
+"""The answers of clients: one Parquet file per seed and evaluation point, one row per answer.
 
     RUN/predictions/seed-<s>/point-<t>.parquet      t = 0 before training
 

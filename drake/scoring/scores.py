@@ -1,5 +1,5 @@
-"""The one place that turns answers into scores. A run calls it on fresh answers, re-scoring on stored ones, so that
-both come to the same numbers; neither needs a model.
+"""From answers to scores. A run calls this module with new answers, re-scoring with stored ones, so that both compute
+the same numbers; no model is needed.
 
     questions = evaluated_questions(benchmark, tasks, eval_records)      # {task: {id: Question}}
     row = answer_row(point, round, client, id, text, question)           # a marked Prediction
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Question(NamedTuple):
-    """What scoring needs to know of a record; field by field a column of a built dataset."""
+    """The fields of a record that scoring needs; each is a column of a built dataset."""
 
     task: str
     prompt: str
@@ -82,7 +82,7 @@ def evaluated_questions(
 
 @lru_cache(maxsize=1 << 16)  # clients and evaluation points repeat the same few answers to the same questions
 def mark(text: str, question: Question) -> Mark:
-    """What a generated text picks and whether that is right, by both protocols."""
+    """The choice that a generated text picks, and whether it is right, by both protocols."""
     if question.open_ended:
         return Mark(None, None, None)
     official = score_official(question.prompt, question.answer, text)
@@ -182,7 +182,7 @@ class StoredScores:
 
 
 def _version(path: Path) -> object:
-    """What changes when a file is replaced; None for a missing one."""
+    """A value that changes when the file is replaced; None where it is missing."""
     if not path.exists():
         return None
     found = path.stat()

@@ -1,7 +1,7 @@
 """Token ids of open-ended answers, checked against the tokenizer of the model that is claimed to have answered.
 
-The official F1 is computed from ids, not from texts, so ids that do not belong to their text would be an invented
-score. Called when stored answers are scored again.
+The official F1 is computed from ids, not from texts, so wrong ids would give a wrong score for a right text. Called
+when stored answers are scored again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The columns of a leaderboard table: what people read in a cell, and what a file holds.
+"""The columns of a leaderboard table: the text of a cell, and the values in CSV files.
 
 Scores are percent with two decimals in cells, fractions in files.
 """
@@ -14,8 +14,7 @@ from .entries import SCORES, Row
 
 
 class Column(NamedTuple):
-    """heading: what people read. cell, raw: of the rank (from 1) and the row, what people read, and CSV name -> number
-    or name as files hold them."""
+    """heading: the title. cell: (rank from 1, row) -> the text of the cell. raw: (rank, row) -> {CSV column: value}."""
 
     heading: str
     cell: Callable[[int, Row], str]

@@ -85,9 +85,9 @@ def submit(run: Path, out: Path | None, data: str | None) -> None:
 def score(path: Path, data: str | None, write: bool) -> None:
     """Score the stored answers of a run or submission again, without a model.
 
-    Every score and average is computed anew from the generated texts and the gold answers. If any number of
-    results.json disagrees, or a file of a submission was changed, that is the error. With --write, for runs that were
-    scored by an earlier version, the new marks and scores replace the stored ones instead.
+    Every score and average is computed again from the generated texts and the gold answers. The command fails where a
+    number of results.json disagrees or a file of a submission was changed. With --write, for runs that an earlier
+    version scored, the new marks and scores replace the stored ones instead.
 
     \b
     Example:
@@ -105,7 +105,7 @@ def score(path: Path, data: str | None, write: bool) -> None:
 
         found = store_rescored(path, data)
         results = found.after
-        click.echo(f"{found.changed} of {found.answers} answers are marked otherwise.")
+        click.echo(f"{found.changed} of {found.answers} answers have new marks.")
         for protocol, values in results.summary.items():
             for name in ("self_last", "self_auc", "others_last", "others_auc"):
                 old, new = found.before.summary[protocol][name].mean, values[name].mean

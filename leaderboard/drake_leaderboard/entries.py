@@ -1,8 +1,8 @@
-"""What is ranked: the rows of complete runs and of published results, and the tracks they belong to.
+"""The entries of the leaderboard: rows of complete runs and of published results, and the tracks they belong to.
 
-A track holds what may be compared: the same benchmark (for runs: the same data, bit for bit), schedule, backbones,
-preset and moment of evaluation. Published results have tracks of their own, marked as published: their answers are
-not available.
+Results are comparable, and share a track, where they have the same benchmark (for runs: the same data, bit for bit),
+schedule, backbones, preset, hyperparameters of training and evaluation, and moment of evaluation. Published results
+have separate tracks, because their answers are not available.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SCORES = {
 
 
 class Track(NamedTuple):
-    """What a table holds: results that may be compared.
+    """The settings that all results of one table share.
 
     benchmark: where the samples come from. fingerprint: of the data, "" for published results.
     split: the schedule. models: the backbones and their assignment. preset: of the numbers; "" where published.
-    numbers: digest of the preset's numbers as they were used, so that a changed preset is a track of its own.
+    numbers: digest of the settings as they were used, so that a run with a changed setting is in a separate track.
     evaluate_at: whether clients answered after local training ("trained") or after the aggregation ("aggregated"); ""
-    where published. heading: what the source calls a published table; "" for runs.
+    where published. heading: the title of a published table; "" for runs.
     """
 
     published: bool
@@ -51,7 +51,7 @@ class Track(NamedTuple):
 
     @property
     def title(self) -> str:
-        """One line that tells this track from every other; data are named by eight digits of their fingerprint."""
+        """One line that identifies the track; the data are given by the first eight digits of their fingerprint."""
         if self.published:
             return f"{self.heading} · as published"
         preset = f"preset {self.preset} ({self.numbers})"
@@ -64,8 +64,8 @@ class Row:
     """One line of a table.
 
     scores: field of SeedSummary -> official score, a fraction. upload: bytes a client sends per round.
-    minutes: wall-clock of one seed, training and evaluation. flops: operations of one seed's training, None where they
-    are not known of every seed. origin: folder name, or the citation when published.
+    minutes: wall-clock of one seed, training and evaluation. flops: operations of one seed's training, None where a
+    seed has no count. origin: folder name; "published" for published results.
     """
 
     track: Track
@@ -113,10 +113,8 @@ def row(results: Results, origin: str) -> Row:
 
 
 def published_rows() -> list[Row]:
-    """The rows of published.toml beside this module, percent turned into fractions.
-
-    Only what the source gives as a table of Self and Others; A_AUC, bytes and minutes were not published.
-    """
+    """The rows of published.toml beside this module, as fractions. Published are tables of Self and Others A_last;
+    A_AUC, bytes and minutes are unknown."""
     data = tomllib.loads((files("drake_leaderboard") / "published.toml").read_text(encoding="utf-8"))
     rows: list[Row] = []
     for table in data["table"]:
@@ -147,9 +145,13 @@ def _published(percent: float | None, error: float | None) -> Estimate:
 
 
 def _digest(config: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits over what makes scores comparable and no other part of a track says."""
+    """Eight hexadecimal digits over the settings that make scores comparable and are no field of a track.
+
+    Versions, device, seeds, batch sizes of evaluation and the method's options are left out. The keys are those of
+    results of schema 1, which new runs keep, so that old and new results of the same settings share a track.
+    """
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
-    attendance = config.get("attendance", asdict(EVERYONE))
-    if attendance != asdict(EVERYONE):  # full participation, also in files that do not mention it, adds nothing
-        decisive["attendance"] = attendance
+    participation = config.get("attendance", asdict(EVERYONE))
+    if participation != asdict(EVERYONE):  # older files without the key had full participation
+        decisive["attendance"] = participation
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]

@@ -47,7 +47,7 @@ def as_csv(board: Board) -> str:
 
 
 def as_html(board: Board) -> str:
-    """A page that needs nothing else: no script, no outside file."""
+    """A self-contained page, without scripts and external files."""
     from jinja2 import Environment, StrictUndefined
 
     template = (files("drake_leaderboard") / "page.html.jinja").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ class Board(NamedTuple):
 
 
 def collect(paths: Iterable[Path | str], published: bool = True) -> Board:
-    """The tables of all results at or under the paths, and of the published ones.
+    """The tables of all results at or under the paths, and of the published results.
 
     A path is a run or submission folder, or a folder of such folders at any depth. Runs that are not complete are left
     out, with a note. Raises DrakeError for a path that does not exist or holds no results, and for a broken file.
@@ -51,13 +51,13 @@ def ranked(rows: Iterable[Row]) -> dict[Track, list[Row]]:
 
 
 def _order(entry: Row) -> tuple[Any, ...]:
-    # A score that is not known sorts behind every score that is.
+    # Unknown scores sort last.
     keys = ("self_last", "others_last", "self_auc", "others_auc")
     means = [entry.scores[key].mean for key in keys]
     return (entry.track, *(float("inf") if mean is None else -mean for mean in means), entry.method, entry.origin)
 
 
 def default_paths() -> list[Path]:
-    """The bundled submissions and ./runs, as far as they hold results."""
+    """The bundled submissions and ./runs, where they hold results."""
     bundled = Path(str(files("drake_leaderboard"))) / "submissions"
     return [path for path in (bundled, Path("runs")) if path.is_dir() and any(path.rglob(FILE))]

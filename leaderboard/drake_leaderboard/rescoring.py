@@ -1,4 +1,4 @@
-"""Stored answers scored anew, after a rule of scoring has changed. Called by `drake score RUN --write`."""
+"""Stored answers scored again after a rule of scoring has changed. Called by `drake score RUN --write`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .submission import TICKET, read_ticket, sha256, write_ticket
 
 
 class Stored(NamedTuple):
-    """before, after: the results as they were stored and as they are now. answers: how many there are. changed: how
-    many of them are marked otherwise (another choice picked, or another verdict)."""
+    """before, after: the results as they were stored, and as they are stored now. answers: number of answers of the
+    run. changed: number of answers whose marks changed (another choice picked, or another verdict)."""
 
     before: Results
     after: Results
@@ -32,11 +32,11 @@ class Stored(NamedTuple):
 def store_rescored(folder: Path | str, data: Path | str | None = None) -> Stored:
     """Score the stored answers of a complete run or submission with the present rules, and store the outcome.
 
-    Rewritten are the marks in predictions/, the scores in results.json, the digests of a submission's ticket, and
-    curves.png and .svg where the folder holds them. The texts, and everything else in the results, stay.
+    The function rewrites the marks in predictions/, the scores in results.json, the digests in submission.json, and
+    curves.png and .svg where the folder has them. The texts, and everything else in the results, stay.
     data: the dataset folder or repository; default: the mini suite, built again.
     Raises DrakeError, having written nothing, when a file of a submission was changed after it was submitted, or where
-    `verify` finds a fault that the present rules do not explain.
+    the rescored copy does not pass `verify`.
     """
     folder = Path(folder)
     ticket = read_ticket(folder) if (folder / TICKET).exists() else None
@@ -64,7 +64,7 @@ def store_rescored(folder: Path | str, data: Path | str | None = None) -> Stored
 
 
 def _mark_again(folder: Path, copy: Path, file: Path, questions: Mapping[str, Question]) -> int:
-    """Write a prediction file of `folder`, marked by the present rules, into `copy`; how many marks are new."""
+    """Write a prediction file of `folder`, marked by the present rules, into `copy`; returns how many marks changed."""
     rows = read_predictions(folder / file)
     marked = [row._replace(**mark(row.text, questions[row.id])._asdict()) for row in rows]
     write_predictions(copy / file, marked)
@@ -72,7 +72,7 @@ def _mark_again(folder: Path, copy: Path, file: Path, questions: Mapping[str, Qu
 
 
 def _put(copy: Path, folder: Path, files: list[Path]) -> None:
-    """Replace those files of `folder` that differ in `copy`."""
+    """Replace the files of `folder` that differ from those in `copy`."""
     for file in files:
         if sha256(copy / file) != sha256(folder / file):
             with replacing(folder / file) as temporary:

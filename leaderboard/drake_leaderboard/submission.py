@@ -1,9 +1,9 @@
-"""Submissions: a run's results with the answers they rest on, checked by scoring the answers again.
+"""Submissions: a run's results with its answers, checked by scoring the answers again.
 
-`submit` makes a submission folder of a run, `check` repeats the checks on one. Neither trusts a number of the run: see
+`submit` makes a submission folder of a run, `check` repeats the checks on one. Both compute every score again, see
 `drake.results.rescoring`, which also lists what cannot be checked.
 
-    submission.json   what this is, and the SHA-256 of every other file
+    submission.json   the run's main facts, and the SHA-256 of every other file
     results.json      as the run wrote it
     predictions/      as the run wrote them
 """
@@ -30,7 +30,7 @@ def submit(run: Path | str, out: Path | str, data: Path | str | None = None) -> 
     """Write the submission folder `out` of a run folder and return its path.
 
     data: the dataset folder or repository; default: what the results name (a mini suite is built again).
-    Raises DrakeError, having written nothing, when `out` exists or cannot be made, or `verify` finds fault.
+    Raises DrakeError, having written nothing, when `out` exists or cannot be made, or the run does not pass `verify`.
     """
     run, out = Path(run), Path(out)
     check_folder(out.parent)
@@ -65,13 +65,14 @@ def submit(run: Path | str, out: Path | str, data: Path | str | None = None) -> 
 
 
 def check(folder: Path | str, data: Path | str | None = None) -> Results:
-    """The results of a submission folder whose every score follows from its answers; DrakeError says what does not."""
+    """The results of a submission folder. Raises DrakeError for the first score that does not follow from its
+    answers."""
     read_ticket(folder)
     return verify(folder, data).results
 
 
 def read_ticket(folder: Path | str) -> dict[str, Any]:
-    """The content of submission.json. DrakeError when it is missing, or a file differs from what it says."""
+    """The content of submission.json. DrakeError when it is missing, or a file differs from its digest there."""
     folder = Path(folder)
     try:
         ticket = json.loads((folder / TICKET).read_text(encoding="utf-8"))
@@ -86,7 +87,7 @@ def read_ticket(folder: Path | str) -> dict[str, Any]:
     if missing := sorted(set(expected) - present):
         raise DrakeError(f"{folder} lacks {len(missing)} files, the first {missing[0]}; submit the run again.")
     if extra := sorted(present - set(expected)):
-        raise DrakeError(f"{folder} holds {len(extra)} files too many, the first {extra[0]}; remove them.")
+        raise DrakeError(f"{folder} holds {len(extra)} files more than were submitted, first {extra[0]}; remove them.")
     for name, digest in expected.items():
         if sha256(folder / name) != digest:
             raise DrakeError(f"{folder / name} was changed after it was submitted (sha256); submit the run again.")

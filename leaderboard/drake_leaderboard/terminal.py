@@ -28,8 +28,8 @@ EXPENDABLE = (
 def as_rich(board: Board, width: int) -> RenderableType:
     """Tables for a terminal of `width` characters.
 
-    Columns that are empty throughout a track are left out; of the others, where they do not fit, the ones a reader can
-    best do without, and a caption names them.
+    Columns that are empty throughout a track are left out. Where the others do not fit, columns are dropped in the
+    order of `EXPENDABLE`, and a caption names them.
     """
     from rich import box
     from rich.console import Group

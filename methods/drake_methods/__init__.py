@@ -1,1 +1,4 @@
-"""FedMosaic: Co-LoRA adapters and relevance-guided aggregation. Imports drake; drake never imports this."""
+"""FedMosaic: Co-LoRA adapters and relevance-guided aggregation.
+
+This package imports drake. drake finds the method and its commands through entry points and never imports it.
+"""

@@ -1,7 +1,9 @@
-"""The server's part of FedMosaic: every client gets a global module of its own, weighted by relevance.
+"""Relevance-guided aggregation, the server's part of FedMosaic: a customised global module for every client.
 
-    P_i^G = sum_j w_ij P_j, Q_i^G likewise, over ALL j != i, block b of i with block b of j; A, B stay i's own
-    A_i^G, B_i^G of conventional layers: over the j with i's architecture, w renormalised over them
+    Co-LoRA layers           P_i^G = sum over all j != i of w_ij P_j, block by block; Q_i^G likewise; A, B stay i's own
+    conventional layers      A_i^G = sum of w_ij A_j over the j != i with i's architecture; B_i^G likewise
+
+with w_ij = softmax over those j of S_ij / tau (`rela`). A client without such j keeps its own tensors.
 
 Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, sections 3 and 4.
 """
@@ -13,10 +15,25 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from drake.federation.federation import Federation
+from drake.federation.messages import State
 from drake.federation.tensor_names import TensorName
 
 from .colora import SHARED_ROLES, co_lora_layers
 from .rela import weights_over
+
+
+def customised(
+    modules: Mapping[int, Mapping[str, Tensor]],
+    federation: Federation,
+    relevance: Tensor,
+    temperature: float,
+    num_blocks: int,
+) -> dict[int, State]:
+    """The global module of every client in `modules`, the local modules that the clients sent; see `customise`."""
+    order = sorted(modules)
+    architectures = {i: (federation.architecture(i).name, federation.architecture(i).num_layers) for i in order}
+    return {i: customise(i, modules, architectures, relevance, temperature, num_blocks) for i in order}
 
 
 def customise(
@@ -26,7 +43,7 @@ def customise(
     relevance: Tensor,
     temperature: float = 0.5,
     num_blocks: int = 4,
-) -> dict[str, Tensor]:
+) -> State:
     """The global module of `client`, under the names of its own upload.
 
     uploads: {client: {"<layer>.<projection>.<A|B|P|Q>": Tensor}}; architectures: {client: (name, number of layers)};
@@ -38,14 +55,15 @@ def customise(
     peers = [j for j in others if architectures[j][0] == architectures[client][0]]
 
     def weighted_mean(sources: Mapping[int, str], own: Tensor) -> Tensor:
-        """Of the tensors so named in the uploads of the sources; the client's own where there are none."""
+        """The weighted mean of one tensor over clients. sources: client -> the tensor's name in its upload; where
+        empty, the mean is the client's `own` tensor."""
         if not sources:
             return own.clone()
         weights = weights_over(relevance[order.index(client), [order.index(j) for j in sources]], temperature)
         stacked = torch.stack([uploads[j][name].to(own) for j, name in sources.items()])
         return torch.tensordot(weights.to(own), stacked, dims=1)
 
-    module = {}
+    module: State = {}
     for key, own in uploads[client].items():
         name = TensorName.parse(key)
         if name.layer not in layers[client]:

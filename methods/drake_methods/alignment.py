@@ -1,17 +1,18 @@
-"""Weight alignment: makes P and Q mean the same in every architecture, by choosing the frozen A and B on public data.
+"""Weight alignment: the frozen A and B of every architecture are chosen on public data, so that P and Q act alike in
+all.
 
     A_L = row_orthonormal(argmin_A ||A H_L - A_S H_S||_F^2),     H the inputs of a projection for the same tokens
     B_L = S_LL^1/2 U V^T S_SS^-1/2 B_S,   U Sigma V^T = S_LL^-1/2 S_LS S_SS^-1/2,   S the moments of the centred outputs
 
-S is the anchor, the smallest architecture, whose A and B are random with orthonormal rows and columns; every other
-architecture L is aligned to it block by block and projection by projection. The adapters contribute nothing meanwhile.
+S is the anchor, the smallest architecture, whose A and B are random with orthonormal rows and columns. Every other
+architecture L is aligned to it block by block and projection by projection, with all adapters inactive.
 
-One pass over the data for each block: A needs H_L H_L^T and A_S H_S H_L^T alone, which are sums over tokens. The
+Each block takes one pass over the data: A needs only H_L H_L^T and A_S H_S H_L^T, which are sums over tokens. The
 outputs B A H (P = I, Q = 0) lie in the r-dimensional column space of a B with orthonormal columns, and their moments
-follow from the same sums, so B is found in r dimensions instead of d_out and without another pass.
+follow from the same sums, so B is computed in r dimensions instead of d_out and without another pass.
 
 Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, section 3. What differs from the official code: least squares are
-solved instead of fitted by SGD with a penalty, and A and B see the same records.
+solved instead of fitted by SGD with a penalty, and A and B are fitted on the same records.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ SHARED_INPUTS = {
     "mlp.gate_proj": ("mlp.gate_proj", "mlp.up_proj"),
     "mlp.down_proj": ("mlp.down_proj",),
 }
-"""The projections of a layer by the one among them that stands for their common input, in the order of computation."""
+"""The projections of a layer, grouped by their common input; the key names the projection whose input is observed. In
+the order of computation."""
 
 RIDGE = 1e-4
 """gamma of the canonical correlations, as in the official code."""
@@ -73,8 +75,8 @@ class Side:
 
 
 class Fit(NamedTuple):
-    """What aligning one projection left over: ||A H_L - A_S H_S||^2 / ||A_S H_S||^2 with A of least squares and with
-    the nearest orthonormal one, and the number of rows (tokens)."""
+    """How well one projection is aligned: the relative residual ||A H_L - A_S H_S||^2 / ||A_S H_S||^2 of the
+    least-squares A and of the nearest A with orthonormal rows, and the number of rows (tokens)."""
 
     least_squares: float
     orthonormal: float
@@ -82,13 +84,15 @@ class Fit(NamedTuple):
 
 
 def align_factors(anchor: Side, other: Side, records: Sequence[Record]) -> tuple[State, dict[str, Fit]]:
-    """A and B of `other` (whose own B is the starting point), and how well each projection fits.
+    """The aligned A and B of `other`, and the fit of each projection by "<layer>.<projection>".
 
-    Memory: the activations of one batch of both backbones, and for each projection's input d x d sums of one block.
+    Memory: the activations of one batch of both backbones, and one d x d matrix per input of one block's projections.
     Raises DrakeError without records.
     """
     if not records:
-        raise DrakeError("there are no public records to align on; add some to the dataset, or use --no-align.")
+        raise DrakeError(
+            "there are no public records to align on; add some to the dataset, or set fedmosaic.align=false."
+        )
     aligned, fits = {}, {}
     for small, large in zip(anchor.layers, other.layers, strict=True):
         for projection, moments in block_moments(anchor, other, small, large, records).items():
@@ -122,13 +126,13 @@ class _InputSums:
         self.rows += len(h)
 
     def solve(self, rhs: Tensor) -> Tensor:
-        """hh^-1 rhs; a grain of ridge decides about directions that no input has."""
-        grain = 1e-8 * self.hh.diagonal().mean().clamp(min=torch.finfo(self.hh.dtype).tiny)
-        return torch.cholesky_solve(rhs, torch.linalg.cholesky(self.hh + grain * torch.eye(len(self.hh)).to(self.hh)))
+        """hh^-1 rhs; a tiny ridge makes hh invertible where the inputs do not span all directions."""
+        ridge = 1e-8 * self.hh.diagonal().mean().clamp(min=torch.finfo(self.hh.dtype).tiny)
+        return torch.cholesky_solve(rhs, torch.linalg.cholesky(self.hh + ridge * torch.eye(len(self.hh)).to(self.hh)))
 
 
 class _Moments:
-    """Sums over rows h [d_L] of a projection's input and what the anchor makes of the same tokens, z = A_S h_S [r]."""
+    """Sums over the tokens' inputs h [d_L] of a projection and the anchor's z = A_S h_S [r] for the same tokens."""
 
     def __init__(self, inputs: _InputSums, z: Tensor) -> None:
         rank = z.shape[1]
@@ -150,7 +154,7 @@ class _Moments:
         return float(left.clamp(min=0) / self.zz.trace())
 
     def b_map(self, a: Tensor) -> Tensor:
-        """[r, r]: what B of the large side is multiplied by, from the moments of A h and z about their means."""
+        """[r, r]: the `canonical_map` of z and A h. B_L is the random B of the large side times this matrix."""
         mean, rows = a @ self.inputs.h, self.inputs.rows
         ll = a @ self.inputs.hh @ a.T - torch.outer(mean, mean) / rows
         ls = a @ self.zh.T - torch.outer(mean, self.z) / rows
@@ -173,18 +177,18 @@ def block_moments(anchor: Side, other: Side, small: int, large: int, records: Se
                 z = h_anchor @ anchor.factors[f"{small}.{projection}.A"].to(h).T
                 found.setdefault(projection, _Moments(sums, z)).add(z, h)
     if not found:
-        raise DrakeError("the public records share no text that both tokenizers cut alike; use --no-align.")
+        raise DrakeError("no token of the public records matches between the tokenizers; set fedmosaic.align=false.")
     return found
 
 
 class _Enough(Exception):
-    """Raised in a forward pass when everything wanted of it is there."""
+    """Ends a forward pass once all inputs that are needed were seen."""
 
 
 @torch.no_grad()
 def projection_inputs(backbone: Backbone, layer: int, batch: Batch) -> dict[str, Tensor]:
-    """The inputs [B, T, d] of one layer's projections in the bare backbone, by the keys of `SHARED_INPUTS`; what comes
-    after that layer is not computed."""
+    """The inputs [B, T, d] of one layer's projections in the backbone without adapters, by the keys of `SHARED_INPUTS`;
+    later layers are not computed."""
     seen: dict[str, Tensor] = {}
     decoder = backbone.model.model.language_model
     entries = list(SHARED_INPUTS)

@@ -3,10 +3,10 @@
     CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)),   HSIC from the Gram matrices K = X X^T, L = Y Y^T of a batch:
     HSIC_1 = (tr(K L) + 1'K1 1'L1 / ((n - 1)(n - 2)) - 2 / (n - 2) 1'K L 1) / (n (n - 3)),   diagonals of K, L set to 0
 
-One pass: the unbiased HSIC of every batch is added up, no activation outlives its batch.
+The unbiased HSIC is summed over batches in one pass, so that no activation is kept after its batch.
 
 Reference: Kornblith et al., ICML 2019 (CKA); Song et al., JMLR 2012 (unbiased HSIC); Nguyen et al., ICLR 2021 (summed
-over batches). The paper looks at it to match blocks (arXiv 2506.11024, section 3).
+over batches). The paper uses it to match blocks (arXiv 2506.11024, section 3).
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from drake.models.backbones import Backbone, Batch
 from .pairing import Pooling, Record, pairs
 
 ROWS = 512
-"""Most rows of a batch that are compared: a Gram matrix is this number squared, once per layer."""
+"""Upper bound of the rows of a batch that are compared: each layer has a Gram matrix [rows, rows]."""
 
 
 class Match(NamedTuple):
-    """The layer of the second backbone that is most like one of the first; depths in [0, 1], layers from 1."""
+    """A layer of the first backbone and the most similar (`best`) layer of the second. Layers count from 1; depth is
+    the layer divided by the number of layers; cka is their similarity in [0, 1]."""
 
     layer: int
     depth: float
@@ -58,17 +59,14 @@ def cka(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
             cross = found[0] if cross is None else cross + found[0]
             own = found[1] if own is None else tuple(a + b for a, b in zip(own, found[1], strict=True))
     if cross is None or own is None:
-        raise DrakeError("the records share too few tokens to compare layers on; give more of them.")
+        raise DrakeError("too few tokens of the records match between the backbones; give more records.")
     return cross / torch.outer(*own).sqrt()
 
 
 def layer_similarity(first: Backbone, second: Backbone, records: Sequence[Record]) -> Tensor:
     """CKA [L1, L2] of the outputs of all decoder layers on the same tokens of the records."""
     return cka(
-        tuple(
-            _grams(backbone, batch, pooling)
-            for backbone, batch, pooling in zip((first, second), pair.batches, pair.poolings, strict=True)
-        )
+        (_grams(first, pair.batches[0], pair.poolings[0]), _grams(second, pair.batches[1], pair.poolings[1]))
         for pair in pairs(first, second, records)
     )
 
@@ -90,7 +88,7 @@ def write(similarity: Tensor, path: Path) -> None:
 
 @torch.no_grad()
 def _grams(backbone: Backbone, batch: Batch, pooling: Pooling) -> Tensor:
-    """Gram matrices [L, n, n] of the layers' outputs, n at most `ROWS`, spread over the batch."""
+    """Gram matrices [L, n, n] of the layers' outputs at n <= `ROWS` rows, spread evenly over the batch."""
     decoder = backbone.model.model.language_model
     step = -(-pooling.rows // ROWS)
     grams: list[Tensor] = []

@@ -29,10 +29,10 @@ def align(
     pairs: tuple[str, ...],
     device: str,
 ) -> None:
-    """Align the frozen A and B of Co-LoRA across backbones, on public data, and say how well they fit.
+    """Align the frozen A and B of Co-LoRA across backbones, on public data, and report how well they fit.
 
-    `drake eval --method fedmosaic` does this by itself before the first round, unless fedmosaic.align=false, and finds
-    what this command has kept.
+    `drake eval --method fedmosaic` aligns before its first round, unless fedmosaic.align=false, and reuses the factors
+    that this command has stored in the cache.
 
     \b
     Examples:
@@ -54,6 +54,7 @@ def align(
     from drake.runs import Setup
     from drake.runs.engines import resolved
 
+    from .fedmosaic import FedMosaic
     from .frozen import anchor_of
 
     logging.disable_progress_bar()
@@ -61,9 +62,10 @@ def align(
     with Console(stderr=True).status("loading data and backbones"):
         setup = Setup(config)
     if resolved("auto", setup.device, None) == "processes":
-        use_threads(1)  # as `drake eval` computes there, or it would not find what is kept here
+        use_threads(1)  # as `drake eval` there: the number of threads is part of the cache key
     for seed in config.seeds:
         method = setup.method()
+        assert isinstance(method, FedMosaic)
         federation = setup.federation(seed, setup.backbones.__getitem__)
         method.join(federation)
         anchor = anchor_of(federation)
@@ -72,10 +74,11 @@ def align(
                 continue
             with Console(stderr=True).status(f"seed {seed}: aligning {name} to {anchor}"):
                 fits = method.factors(name).fits
-            title = f"{name} aligned to {anchor}, seed {seed}: what is left of the anchor's A H"
+            title = f"{name} aligned to {anchor}, seed {seed}: residual relative to the anchor's A H"
             table = Table(title=title, title_justify="left", caption=f"{next(iter(fits.values())).rows:,} tokens")
-            for column, justify in (("layer", "left"), ("least squares", "right"), ("orthonormal A", "right")):
-                table.add_column(column, justify=justify)
+            table.add_column("layer")
+            for column in ("least squares", "orthonormal A"):
+                table.add_column(column, justify="right")
             for place, fit in fits.items():
                 table.add_row(place, f"{fit.least_squares:.3f}", f"{fit.orthonormal:.3f}")
             console.print(table)
@@ -91,8 +94,8 @@ def align(
 def cka(models: tuple[str, ...], data: str | None, count: int, out: Path, device: str, dtype: str) -> None:
     """Compare the layers of two backbones by linear CKA, on public data.
 
-    Writes cka.csv, and cka.png and cka.svg, and names for each layer of the first backbone the most similar one of the
-    second with its depth in it.
+    Writes cka.csv, cka.png and cka.svg, and prints for each layer of the first backbone the most similar layer of the
+    second and its depth.
 
     \b
     Example:
@@ -127,8 +130,9 @@ def cka(models: tuple[str, ...], data: str | None, count: int, out: Path, device
         loaded = {name: backbones.load(name, device=where, dtype=kind) for name in dict.fromkeys(named)}
         similarity = layer_similarity(loaded[named[0]], loaded[named[1]], records)
     write_matrix(similarity, out / "cka.csv")
-    labels = [[str(k + 1) for k in range(n)] for n in similarity.shape]
-    picture, _ = heatmap(similarity.numpy(), *labels, out / "cka", f"CKA of layers: {named[0]} by {named[1]}")
+    rows, columns = ([str(k + 1) for k in range(n)] for n in similarity.shape)
+    title = f"CKA of layers: {named[0]} by {named[1]}"
+    picture, _ = heatmap(similarity.numpy(), rows, columns, out / "cka", title)
     table = Table(title=f"layers of {named[0]} and the most similar of {named[1]}", title_justify="left")
     for column in ("layer", "depth", "best match", "depth", "CKA"):
         table.add_column(column, justify="right")

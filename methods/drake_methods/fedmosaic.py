@@ -1,20 +1,24 @@
-"""FedMosaic: Co-LoRA (`colora`) personalised by relevance-guided aggregation (`rela`, `aggregation`).
+"""FedMosaic: Co-LoRA adapters (`colora`) and relevance-guided aggregation (`rela`, `aggregation`).
 
-A client trains its local module and the gates; the global module is frozen. It sends P, Q of the Co-LoRA layers, A, B
-of the other layers (only to peers of its own architecture, so not at all when it has none), and its sanitised
-gradient. The server answers with a customised global module. Before the first answer, and without a peer, the global
-module is a copy of the local one. A and B of the Co-LoRA layers are frozen and aligned across architectures
-(`alignment`) before the first round.
+    A, B         of Co-LoRA layers: frozen, aligned across architectures before the first round (`alignment`)
+    client i     trains its local module (P, Q of Co-LoRA layers, A, B of the others) and the gates, beside the frozen
+                 global module; sends the local module and its sanitised gradient ema_i
+    server       S_ij from the gradients, then a customised global module for every client
+    inference    y = W_p x + (1 - g) h_local + g h_global
 
-Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default
-(`fedmosaic.preset=official` where it is no fault): the gate is one trained
-scalar per layer as in the paper; the gradient passes the exact Jacobian of the last norm; rows that leave a client are
-chosen at random; probes are counted in optimizer steps and always include the first; alignment is solved, not fitted.
+A and B of conventional layers are useful to clients of the same architecture only, so a client without such peers
+does not send them. Before the first download, and for tensors that it does not hold, the global module is a copy of the
+local one.
+
+Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default (the options that are
+no faults are `fedmosaic.preset=official`): the gate is one trained scalar per layer, as in the paper; the gradient
+passes the exact Jacobian of the last norm; the rows that leave a client are chosen at random; probes are counted in
+optimizer steps and always include the first; alignment is solved, not fitted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -26,17 +30,15 @@ from drake.federation.federation import Client, Federation
 from drake.federation.local_training import LocalOptimizer, task_loss
 from drake.federation.messages import Download, LocalResult, State, Upload
 from drake.federation.method import ClientRound, Method, Steps
-from drake.federation.tensor_names import TensorName
 from drake.models.backbones import Backbone
 
-from .aggregation import customise
-from .colora import FACTOR_ROLES, GLOBAL, LOCAL, SHARED_ROLES, MosaicLinear, attach, co_lora_layers, gates
+from . import colora
+from .aggregation import customised
+from .colora import GLOBAL, LOCAL
 from .frozen import FrozenFactors, anchor_of, frozen_factors
-from .input_gate import InputGatedLinear, OfficialGatedLinear, watch
+from .input_gate import INPUT_GATES, watch
 from .options import Options
-from .rela import Probes, kept_rows, sanitise, task_relevance
-
-__all__ = ["FedMosaic", "customise"]
+from .rela import Probes, gradient_width, kept_rows, sanitise, spread, task_relevance
 
 
 class FedMosaic(Method):
@@ -55,15 +57,14 @@ class FedMosaic(Method):
         self.relevance: Tensor | None = None
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
-        co_layers = co_lora_layers(backbone.num_layers, self.options.num_blocks)
-        kinds = {"input": InputGatedLinear, "official": OfficialGatedLinear}
-        model = attach(backbone.model, self.training, co_layers, kinds.get(self.options.gate, MosaicLinear))
-        if self.options.gate in kinds:
+        co_layers, gate = colora.co_lora_layers(backbone.num_layers, self.options.num_blocks), self.options.gate
+        model = colora.attach(backbone.model, self.training, co_layers, INPUT_GATES.get(gate, colora.MosaicLinear))
+        if gate in INPUT_GATES:
             watch(model)
         return model
 
     def factors(self, backbone: str) -> FrozenFactors:
-        """The frozen A and B of a backbone's Co-LoRA layers; found once per process that asks."""
+        """The frozen A and B of a backbone's Co-LoRA layers; computed once per process."""
         if backbone not in self._factors:
             federation, options = self.federation, self.options
             records = federation.public(options.align_records, "alignment") if options.align else None
@@ -74,36 +75,30 @@ class FedMosaic(Method):
         module = adapters.fresh(now.model, LOCAL, now.generator)
         frozen = self.factors(now.client.backbone).tensors
         module |= {name: tensor.to(module[name]) for name, tensor in frozen.items()}
-        of_gates = {name: torch.zeros_like(parameter) for name, parameter in gates(now.model).items()}
+        of_gates = {name: torch.zeros_like(parameter) for name, parameter in colora.gates(now.model).items()}
         return adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates)
 
     def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
         self.for_inference(now)
-        model, local, options = now.model, adapters.tensors(now.model, LOCAL), self.options
-        trained = _trained(local)
-        shared = [local[name] for name, role in trained.items() if role in SHARED_ROLES]
-        shared += list(gates(model).values()) if options.gate != "fixed" else []
-        conventional = [local[name] for name, role in trained.items() if role in FACTOR_ROLES]
+        model, options, training = now.model, self.options, self.training
+        conventional, shared = colora.parameter_groups(model, with_gates=options.gate != "fixed")
         adapters.train_only(model, shared + conventional)
-        optimizer = LocalOptimizer(
-            [(conventional, self.training.learning_rate), (shared, self.training.shared_learning_rate)],
-            self.training,
-        )
+        rates = [(conventional, training.learning_rate), (shared, training.shared_learning_rate)]
+        optimizer, probes = LocalOptimizer(rates, training), Probes(self._anchor, options.norm_jacobian == "diagonal")
+        losses: list[float] = []
         model.train()
-        losses, probes = [], Probes(self._anchor, options.norm_jacobian == "diagonal")
         for number, step in enumerate(batches):
             if options.aggregation == "relevance" and number % options.gradient_every == 0:
                 probes.take(model, step)
             losses.append(optimizer.step(lambda batch: task_loss(model, batch), step))
 
-        gradient = {}
+        gradient: State = {}
         if options.aggregation == "relevance":
             found = sanitise(probes.mean(), self._kept_rows(), options.sigma, now.generator, options.noise)
             gradient["gradient"] = (now.state["gradient"] + found) / 2 if "gradient" in now.state else found
         module = adapters.read(model, LOCAL)
-        of_gates = {name: parameter.detach().clone() for name, parameter in gates(model).items()}
         return LocalResult(
-            state=adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates) | gradient,
+            state=adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", colora.read_gates(model)) | gradient,
             upload=Upload(self._leaving(now.client, module) | gradient),
             stats={"loss": sum(losses) / len(losses)},
         )
@@ -112,26 +107,21 @@ class FedMosaic(Method):
         module = self._leaving(now.client, adapters.tensors(now.model, LOCAL))
         if self.options.aggregation == "uniform":
             return module
-        width = self._anchor.model.config.text_config.intermediate_size
-        return module | {"gradient": torch.empty(len(self._kept_rows()), width, dtype=torch.float32, device="meta")}
+        shape = len(self._kept_rows()), gradient_width(self._anchor)
+        return module | {"gradient": torch.empty(shape, device="meta")}
 
     def received(self, now: ClientRound) -> State:
         return self._leaving(now.client, adapters.tensors(now.model, GLOBAL))
 
     def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
-        order, everyone = sorted(uploads), len(federation.clients)
-        relevance = torch.zeros(len(order), len(order))
-        if self.options.aggregation == "relevance":
+        order, options = sorted(uploads), self.options
+        relevance = torch.zeros(len(order), len(order))  # equal weights
+        if options.aggregation == "relevance":
             relevance = task_relevance([uploads[i].tensors["gradient"].float() for i in order])
-            # Clients that have sent nothing yet are unlike nobody in particular: NaN in what is kept.
-            self.relevance = torch.full((everyone, everyone), torch.nan)
-            self.relevance[torch.tensor(order)[:, None], torch.tensor(order)] = relevance.cpu()
-        modules = {
-            i: {name: tensor for name, tensor in uploads[i].tensors.items() if name != "gradient"} for i in order
-        }
-        architectures = {i: (federation.architecture(i).name, federation.architecture(i).num_layers) for i in order}
-        temperature, blocks = self.options.temperature, self.options.num_blocks
-        return {i: Download(customise(i, modules, architectures, relevance, temperature, blocks)) for i in order}
+            self.relevance = spread(relevance, order, len(federation.clients))
+        modules = {i: {k: v for k, v in uploads[i].tensors.items() if k != "gradient"} for i in order}
+        downloads = customised(modules, federation, relevance, options.temperature, options.num_blocks)
+        return {i: Download(module) for i, module in downloads.items()}
 
     def observed(self) -> Mapping[str, Tensor]:
         return {"relevance": self.relevance} if self.relevance is not None else {}
@@ -139,13 +129,11 @@ class FedMosaic(Method):
     def for_inference(self, now: ClientRound) -> None:
         module = adapters.part(LOCAL, now.state)
         received = dict(now.download.tensors) if now.download else {}
-        if now.trained and now.download is None:  # it trained beside a copy of its start, which added nothing
-            received = {name: torch.zeros_like(module[name]) for name in _trained(module)}
+        if now.trained and now.download is None:  # while it trained, the global module was a copy of its start: zero
+            received = {name: torch.zeros_like(module[name]) for name in colora.trained_roles(module)}
         adapters.write(now.model, LOCAL, module)
         adapters.write(now.model, GLOBAL, module | received)
-        with torch.no_grad():
-            for name, parameter in gates(now.model).items():
-                parameter.copy_(now.state[f"gate.{name}"])
+        colora.write_gates(now.model, adapters.part("gate", now.state))
         adapters.activate(now.model, LOCAL, GLOBAL)
 
     @property
@@ -153,17 +141,10 @@ class FedMosaic(Method):
         return self.federation.backbone(anchor_of(self.federation))
 
     def _leaving(self, client: Client, module: Mapping[str, Tensor]) -> State:
-        """What of a module crosses to the server and back: A and B only where somebody else has the architecture."""
-        roles = SHARED_ROLES + (FACTOR_ROLES if len(self.federation.peers(client.id)) > 1 else ())
-        return {name: module[name] for name, role in _trained(module).items() if role in roles}
+        """The tensors of a module that are sent to the server and back: A and B only where the client has peers."""
+        roles = colora.SHARED_ROLES + (colora.FACTOR_ROLES if len(self.federation.peers(client.id)) > 1 else ())
+        return {name: module[name] for name, role in colora.trained_roles(module).items() if role in roles}
 
     def _kept_rows(self) -> Tensor:
         draw = torch_generator(self.federation.seed, "kept rows") if self.options.sampling == "random" else None
         return kept_rows(self._anchor.hidden_size, self.options.kept, draw)
-
-
-def _trained(module: Iterable[str]) -> dict[str, str]:
-    """Name -> role of the tensors of a module that train: all but A and B of the Co-LoRA layers, those with a P."""
-    names = {name: TensorName.parse(name) for name in module}
-    co_lora = {name.place for name in names.values() if name.role == "P"}
-    return {key: name.role for key, name in names.items() if name.role in SHARED_ROLES or name.place not in co_lora}

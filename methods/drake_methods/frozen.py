@@ -1,8 +1,8 @@
-"""The frozen A and B of Co-LoRA layers for every architecture of a federation: drawn, aligned and kept.
+"""The frozen A and B of Co-LoRA layers for every architecture of a federation: drawn, aligned and cached.
 
-The anchor's are random with orthonormal rows and columns; every other architecture's are aligned to them
-(`alignment.align_factors`), or drawn likewise without alignment. What was aligned is kept in the cache folder under
-a hash of all that decides it.
+Those of the anchor are random with orthonormal rows and columns. Those of every other architecture are aligned to the
+anchor's (`alignment.align_factors`), or random too where alignment is off. Aligned factors are stored in the cache
+folder, under a hash of everything that determines them.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from .colora import co_lora_layers
 from .pairing import Record
 
 VERSION = 1
-"""Goes up when the same inputs would be aligned to other values: what was kept before is not used then."""
+"""Raised whenever the same inputs give other values, so that older cache files are no longer used."""
 
 
 @dataclass(frozen=True)
 class FrozenFactors:
-    """A and B of one architecture's Co-LoRA layers ("<layer>.<projection>.<A|B>"), and how well each projection was
-    aligned, by "<layer>.<projection>"; empty for the anchor and without alignment."""
+    """tensors: A and B of one architecture's Co-LoRA layers, "<layer>.<projection>.<A|B>". fits: how well each
+    projection was aligned, by "<layer>.<projection>"; empty for the anchor and without alignment."""
 
     tensors: State
     fits: dict[str, Fit]
 
 
 def anchor_of(federation: Federation) -> str:
-    """The backbone that every client can afford, which measures relevance and to which the others are aligned: the one
-    with the fewest layers, Qwen first where families mix (the official choice for two families), then by name."""
+    """The name of the anchor: the smallest backbone, which every client can hold, whose gradients measure relevance and
+    to which the other backbones are aligned. It is the one with the fewest layers, then the first by name; where a
+    federation has several families, the smallest Qwen (the official choice for two families)."""
     families = {a.family for a in federation.architectures.values()}
     known = sorted(federation.architectures.values(), key=lambda a: (a.num_layers, a.name))
     return next((a for a in known if len(families) > 1 and a.family == "qwen"), known[0]).name
@@ -61,11 +62,11 @@ def orthonormal(rows: int, columns: int, rng: torch.Generator) -> Tensor:
 
 
 def random_factors(backbone: Backbone, layers: Sequence[int], rank: int, seed: int) -> State:
-    """Orthonormal A and B of every projection in `layers`; the same for all clients of the backbone, or P would mean
-    something else at each."""
+    """Orthonormal A and B of every projection in `layers`; the same for all clients of the backbone, because P of
+    different clients can be averaged only where A and B are equal."""
     rng = torch_generator(seed, "co-lora", backbone.revision)
     decoder = backbone.model.model.language_model
-    factors = {}
+    factors: State = {}
     for layer in layers:
         for projection in (name for group in SHARED_INPUTS.values() for name in group):
             linear: nn.Linear = decoder.layers[layer].get_submodule(projection)
@@ -79,7 +80,7 @@ def frozen_factors(
 ) -> FrozenFactors:
     """A and B of the backbone `name` in this federation, aligned on public `records`; None: drawn at random.
 
-    Raises DrakeError for a rank wider than a layer, and without records where there is something to align.
+    Raises DrakeError for a rank above a layer's width, and for an empty list of records.
     """
     rank, seed = federation.training.rank, federation.seed
 
@@ -101,7 +102,8 @@ def frozen_factors(
 
 
 def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Record]) -> str:
-    """A hash of all that decides the bits; threads too, since a CPU sums in another order with more of them."""
+    """A hash of everything that determines the bits; also the number of threads, because it changes the order of sums
+    on a CPU."""
     digest = hashlib.sha256()
     for record in records:
         digest.update(json.dumps([record["id"], record["prompt"], record["answer"]]).encode())
@@ -124,7 +126,7 @@ def _write(path: Path, factors: FrozenFactors) -> None:
 
 
 def _read(path: Path) -> FrozenFactors | None:
-    """What is kept there; None when there is nothing, or nothing whole."""
+    """The cached factors; None where the file is missing or damaged."""
     if not path.exists():
         return None
     try:

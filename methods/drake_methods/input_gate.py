@@ -1,12 +1,12 @@
-"""The gate of the official code: it looks at the layer's input.
+"""An input-dependent gate, as in the official code, between the local and the global adapter.
 
     g_t = sigmoid(mean over s <= t of (x_s . w + e_s softplus(x_s . n)))
 
 w, n in R^d_in start at zero; e_s ~ N(0, 1) in training and 0 in inference.
 
-The official code averages over a whole sequence, padding included, and in cached decoding over the new token alone.
-Here a token's gate averages over the real tokens read so far: padding changes nothing, a gate never sees what follows
-it, and decoding with a cache equals one forward pass.
+The official code averages over the whole sequence, padding included, and in cached decoding over the new token alone.
+Here the mean runs over the tokens up to t without padding: padding does not change the result, a gate never depends on
+later tokens, and decoding with a cache equals one forward pass.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from .colora import GLOBAL, LOCAL, MosaicLinear
 
 
 class Reading:
-    """What the layers of one model must know of the batch that passes: which tokens are real, and whether it begins a
-    sequence or continues a cached one."""
+    """The facts about the current batch that all gates of a model need. real: [B, T], False at padding; None without
+    padding. begins: whether the batch begins a sequence, or continues a cached one."""
 
     def __init__(self) -> None:
         self.real: Tensor | None = None
         self.begins = True
 
     def watch(self, decoder: nn.Module) -> None:
-        """Look at every batch on its way into `decoder`."""
+        """Update the facts before every forward pass of `decoder`."""
         decoder.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, _: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
         cache, mask = options.get("past_key_values"), options.get("attention_mask")
         self.begins = cache is None or cache.get_seq_length() == 0
         tokens = options["inputs_embeds"].shape[1]
-        # Training batches have no mask: they are padded on the right, where a causal mean needs none.
+        # Training batches have no mask: they are padded on the right, which a causal mean never reads.
         self.real = mask[:, -tokens:].bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
 
 
@@ -48,8 +48,9 @@ class InputGatedLinear(MosaicLinear):
     reading: Reading
 
     def add_gate(self, like: Tensor) -> None:
-        self.lora_gate_w = nn.Parameter(like.new_zeros(self.in_features), requires_grad=False)
-        self.lora_gate_noise = nn.Parameter(like.new_zeros(self.in_features), requires_grad=False)
+        width = like.shape[1]  # like: A [r, d_in]
+        self.lora_gate_w = nn.Parameter(like.new_zeros(width), requires_grad=False)
+        self.lora_gate_noise = nn.Parameter(like.new_zeros(width), requires_grad=False)
 
     def gate_parameters(self) -> dict[str, nn.Parameter]:
         return {".w": self.lora_gate_w, ".noise": self.lora_gate_noise}
@@ -73,12 +74,12 @@ class InputGatedLinear(MosaicLinear):
         total, count = (score * real).cumsum(1), real.cumsum(1)
         if not self.reading.begins:
             total, count = total + self._read[0], count + self._read[1]
-        if not self.training:  # what a cached continuation goes on from
+        if not self.training:  # a cached continuation adds to these sums
             self._read = total[:, -1:], count[:, -1:]
         return torch.sigmoid(total / count.clamp(min=1)).unsqueeze(-1)
 
     def _score(self, x: Tensor) -> Tensor:
-        """What is averaged, [B, T]."""
+        """The scores [B, T] whose running mean is the gate's logit."""
         score = x @ self.lora_gate_w
         if self.training:
             score = score + torch.randn_like(score) * F.softplus(x @ self.lora_gate_noise)
@@ -86,16 +87,21 @@ class InputGatedLinear(MosaicLinear):
 
 
 class OfficialGatedLinear(InputGatedLinear):
-    """The gate as the official code has it, to measure what its faults do: the mean is over padding too, in cached
-    decoding over the new token alone, and an answer's tokens decide about the question's."""
+    """The gate with the faults of the official code, to measure their effect: the mean includes padding and later
+    tokens, and in cached decoding it covers the new token alone."""
 
     def _gate(self, x: Tensor) -> Tensor:
         return torch.sigmoid(self._score(x.float()).mean(1, keepdim=True)).unsqueeze(-1)
 
 
+INPUT_GATES: dict[str, type[InputGatedLinear]] = {"input": InputGatedLinear, "official": OfficialGatedLinear}
+"""Value of the option `gate` -> the layer with that gate."""
+
+
 def watch(model: nn.Module) -> None:
-    """Let the input gates of `model` know what passes; once, after the adapters are attached."""
+    """Give all input gates of `model` one `Reading` of its batches. Called once, after the adapters are attached."""
     reading = Reading()
     for layer in adapters.layers(model).values():
-        layer.reading = reading
-    reading.watch(model.model.language_model)
+        if isinstance(layer, InputGatedLinear):
+            layer.reading = reading
+    reading.watch(model.get_submodule("model.language_model"))

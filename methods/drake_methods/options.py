@@ -1,4 +1,4 @@
-"""What `--set fedmosaic.<option>=<value>` reaches."""
+"""The hyperparameters of FedMosaic, set with `--set fedmosaic.<option>=<value>`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drake.errors import DrakeError
+from drake.federation.method import Method
 
 
 @dataclass(frozen=True)
-class Options:
-    """The parts of FedMosaic as switches, and its numbers.
+class Options(Method.Options):
+    """The ablation switches of FedMosaic and its hyperparameters.
 
-    num_blocks: N_B; 1: Co-LoRA on the last layer alone, 0: conventional LoRA everywhere. align: A and B across
-    architectures, on align_records public records. gate: one trained scalar per layer, one half for ever, one that
-    looks at the input, or that as in the official code, faults and all. aggregation: by relevance, or all others alike.
+    num_blocks: N_B; with 1, Co-LoRA on the last layer alone; with 0, conventional LoRA on all layers. align: whether A
+    and B are aligned across architectures, on `align_records` public records. gate: one trained scalar per layer
+    ("scalar"), the constant 1/2 ("fixed"), a function of the layer's input ("input"), or that function with the faults
+    of the official code ("official"). aggregation: weights by relevance, or equal weights for all other clients.
 
-    temperature: tau of the aggregation weights. gradient_every: optimizer steps between probes. norm_jacobian: exact,
-    or its diagonal as in the official code. sampling, kept: which share of the gradient's rows leaves a client, drawn
-    once for all or the first ones. noise, sigma: distribution and standard deviation of the noise on them.
+    temperature: tau of the aggregation weights. gradient_every: optimizer steps between two gradient probes.
+    norm_jacobian: the exact Jacobian of the last norm, or its diagonal as in the official code. kept: fraction of the
+    gradient's rows that a client sends. sampling: these rows are drawn once at random for the whole run, or are the
+    first ones ("prefix"). noise, sigma: distribution and standard deviation of the noise added to them.
     """
 
     num_blocks: int = 4

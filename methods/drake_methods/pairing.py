@@ -1,7 +1,8 @@
-"""Which tokens of two backbones belong together, so that their activations can be compared row by row.
+"""Corresponding tokens of two backbones, so that their activations can be compared row by row.
 
-Backbones that write a batch with the same ids (one tokenizer, as many tokens a picture) are compared token by token,
-pictures and template included; others by spans of the record's text, tokens of a span averaged.
+Backbones that write a batch with the same ids (same tokenizer, same number of tokens per image) are compared token by
+token, images and chat template included. Others are compared by spans of the record's text that both tokenizers
+delimit, averaging the tokens of a span.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from drake.models.prompts import common_groups
 
 Record = Mapping[str, Any]
 BATCH = 8
-"""Records in a forward pass; together with the longest prompt it bounds the activations held at a time."""
+"""Records of a forward pass; with the longest prompt it bounds the memory for activations."""
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """Tokens -> rows: row `group[k]` averages, among others, the token at place `index[k]` of the flattened batch."""
+    """Averages tokens into rows: the token `index[k]` of the flattened batch is one of those averaged in row
+    `group[k]`. rows: how many there are."""
 
     index: Tensor
     group: Tensor
@@ -39,7 +41,7 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Pair:
-    """The same records as two backbones see them: a batch and the pooling of its tokens for each."""
+    """The same records for two backbones: the batch of each, and the pooling of its tokens."""
 
     batches: tuple[Batch, Batch]
     poolings: tuple[Pooling, Pooling]
@@ -52,7 +54,7 @@ def pairs(first: Backbone, second: Backbone, records: Sequence[Record]) -> Itera
         some = [records[k] for k in order[start : start + BATCH]]
         batches = first.batch(some, answers=True), second.batch(some, answers=True)
         if torch.equal(batches[0].input_ids.cpu(), batches[1].input_ids.cpu()):
-            poolings = tuple(_every_token(batch) for batch in batches)
+            poolings = _every_token(batches[0]), _every_token(batches[1])
         else:
             poolings = _by_spans(batches, first, second)
         if poolings[0].rows:
@@ -74,8 +76,9 @@ def _by_spans(batches: tuple[Batch, Batch], first: Backbone, second: Backbone) -
                 index[side].extend(number * batches[side].input_ids.shape[1] + place for place in places[side])
                 group[side].extend([rows] * len(places[side]))
             rows += 1
-    devices = [batch.input_ids.device for batch in batches]
-    return tuple(  # type: ignore[return-value]
-        Pooling(torch.tensor(i, device=device), torch.tensor(g, device=device), rows)
-        for i, g, device in zip(index, group, devices, strict=True)
-    )
+
+    def pooling(side: int) -> Pooling:
+        device = batches[side].input_ids.device
+        return Pooling(torch.tensor(index[side], device=device), torch.tensor(group[side], device=device), rows)
+
+    return pooling(0), pooling(1)

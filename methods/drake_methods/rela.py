@@ -1,8 +1,8 @@
-"""RELA: whose tasks are like mine? Relevance from sanitised gradients of one small frozen model.
+"""RELA: the relevance of clients to each other, from sanitised gradients of one small frozen model W_S.
 
     g_i   = mean over probes of dLoss/dW, W the last down projection of W_S       [d, d_ff]
-    g~_i  = noise + 40% of the rows of g_i;   ema_i <- (ema_i + g~_i) / 2
-    S_ij  = mean over columns c of cos(g_i[:, c], g_j[:, c])
+    g~_i  = 40% of the rows of g_i + noise;   ema_i <- (ema_i + g~_i) / 2
+    S_ij  = mean over columns c of cos(ema_i[:, c], ema_j[:, c])
     w_ij  = softmax over j != i of S_ij / tau,   w_ii = 0
 
 Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, section 4.
@@ -11,38 +11,49 @@ Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, section 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drake.federation import adapters
+from drake.models.backbones import IGNORED
 
 if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaModel
+
     from drake.federation.method import Step
     from drake.models.backbones import Backbone, Batch
 
 
 def task_relevance(gradients: Sequence[Tensor] | Tensor) -> Tensor:
-    """S [N, N] of N gradients [rows, columns]: column-wise cosine, averaged over the columns. A column of zeros is
-    like nothing: cosine 0."""
+    """S [N, N] of N gradients [rows, columns]: the cosine of each column, averaged over the columns. With a column of
+    zeros the cosine is 0."""
     stacked = torch.stack(list(gradients))
     unit = F.normalize(stacked, dim=1)
     return torch.einsum("nrc,mrc->nm", unit, unit) / stacked.shape[2]
 
 
+def spread(relevance: Tensor, order: Sequence[int], clients: int) -> Tensor:
+    """[clients, clients], on the CPU: `relevance` of the clients in `order`, NaN for those that have sent nothing
+    yet."""
+    everyone, indices = torch.full((clients, clients), torch.nan), torch.tensor(order)
+    everyone[indices[:, None], indices] = relevance.cpu()
+    return everyone
+
+
 def mixing_weights(relevance: Tensor, temperature: float = 0.5) -> Tensor:
-    """w [N, N]: `weights_over` the others. The diagonal is zero and rows sum to 1; a client alone has no others,
-    its one row is zero."""
+    """w [N, N] for all clients at once: `weights_over` the others. The diagonal is zero and rows sum to 1; a client
+    alone has no others, so its one row is zero."""
     if len(relevance) == 1:
         return torch.zeros_like(relevance)
     return weights_over(relevance.clone().fill_diagonal_(-torch.inf), temperature)
 
 
 def weights_over(relevance: Tensor, temperature: float = 0.5) -> Tensor:
-    """softmax(S / tau) along the last dimension: the weights of the clients whose relevance is given; they sum to 1,
-    also over a subset of the clients, without dividing by a small sum."""
+    """w = softmax(S / tau) along the last dimension, the weights of the clients whose relevance is given. They sum to 1
+    over any subset of the clients, so that nothing is renormalised by a small sum."""
     return torch.softmax(relevance / temperature, dim=-1)
 
 
@@ -52,48 +63,56 @@ def last_layer_gradient(model: nn.Module, batch: Batch, diagonal: bool = False) 
 
     One forward pass and no backward: with delta = (softmax(logits) - onehot) / n and u the input of W, the gradient is
     J^T (H^T delta) u^T summed over answer tokens, where H is lm_head and J the exact Jacobian of the final RMSNorm
-    y = w * x / rms(x); the residual add passes it on unchanged. The model must answer without adapters.
+    y = w * x / rms(x); the residual connection passes it on unchanged. No adapter of the model may be active.
 
-    diagonal: keep the diagonal of J alone, as the official code does.
+    diagonal: use the diagonal of J alone, as the official code does.
     """
-    decoder = model.model.language_model
+    if batch.labels is None:
+        raise ValueError("a batch without answers has no gradient")
+    decoder = cast("LlamaModel", model.get_submodule("model.language_model"))  # Qwen2's has the same parts
     seen: dict[str, Tensor] = {}
-    down = decoder.layers[-1].mlp.down_proj
+    down = decoder.layers[-1].get_submodule("mlp.down_proj")
     hooks = [
         down.register_forward_pre_hook(lambda _, inputs: seen.update(u=inputs[0])),
         decoder.norm.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0])),
     ]
     try:
-        model.model(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False)
+        model.get_submodule("model")(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()
     targets = batch.labels[:, 1:]
-    chosen = targets != -100
+    chosen = targets != IGNORED
     exact = torch.promote_types(seen["x"].dtype, torch.float32)
     x, u = seen["x"][:, :-1][chosen].to(exact), seen["u"][:, :-1][chosen].to(exact)
-    head, scale = model.lm_head.weight, decoder.norm.weight.to(exact)
-    # The norm is computed here because transformers' own goes through float32, whatever the dtype.
+    lm_head = model.get_submodule("lm_head")
+    head, scale = lm_head.get_parameter("weight"), decoder.norm.weight.to(exact)
+    # The norm is computed here because that of transformers computes in float32, whatever the dtype.
     inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + decoder.norm.variance_epsilon)
-    delta = torch.softmax(model.lm_head((scale * x * inverse).to(head.dtype)).to(exact), dim=-1)
+    delta = torch.softmax(lm_head((scale * x * inverse).to(head.dtype)).to(exact), dim=-1)
     delta[torch.arange(len(delta)), targets[chosen]] -= 1
-    pulled = ((delta / len(delta)).to(head.dtype) @ head).to(exact) * scale
+    at_norm = ((delta / len(delta)).to(head.dtype) @ head).to(exact) * scale
     if diagonal:
-        pulled = inverse * pulled * (1 - x.square() * inverse.square() / x.shape[-1])
+        at_x = inverse * at_norm * (1 - x.square() * inverse.square() / x.shape[-1])
     else:
-        pulled = inverse * (pulled - x * inverse.square() * (pulled * x).mean(-1, keepdim=True))
-    return pulled.T @ u
+        at_x = inverse * (at_norm - x * inverse.square() * (at_norm * x).mean(-1, keepdim=True))
+    return at_x.T @ u
+
+
+def gradient_width(backbone: Backbone) -> int:
+    """d_ff, the columns of the gradient."""
+    return cast("LlamaConfig", backbone.model.config.text_config).intermediate_size  # Qwen2's has the same field
 
 
 class Probes:
-    """The gradient of the frozen anchor backbone on the steps that a client looks at in one round."""
+    """Probes of one client in one round: gradients of the frozen anchor backbone on some of its training steps."""
 
     def __init__(self, anchor: Backbone, diagonal: bool = False) -> None:
         self._anchor, self._diagonal = anchor, diagonal
-        self._found: list[Tensor] = []
+        self._gradients: list[Tensor] = []
 
     def take(self, model: nn.Module, step: Step) -> None:
-        """Look at the records of one step, about to train `model`, which may be the anchor's own."""
+        """Probe the records of one step of `model`, the client's own, which may be the anchor's model."""
         anchor = self._anchor
         with adapters.bare(anchor.model):
             gradients = [
@@ -104,16 +123,16 @@ class Probes:
                 )
                 for batch in step
             ]
-        self._found.append(torch.stack(gradients).mean(0))
+        self._gradients.append(torch.stack(gradients).mean(0))
 
     def mean(self) -> Tensor:
-        """[d, d_ff], averaged over what was taken."""
-        return torch.stack(self._found).mean(0)
+        """g_i [d, d_ff], the mean over the probes."""
+        return torch.stack(self._gradients).mean(0)
 
 
 def kept_rows(rows: int, ratio: float, rng: torch.Generator | None = None) -> Tensor:
-    """The sorted indices of the share `ratio` of the rows that may leave a client: one draw for the whole run, or
-    without a generator the first ones, as in the official code."""
+    """The sorted indices of the rows that a client sends, the fraction `ratio` of all: drawn at random, or without a
+    generator the first ones, as in the official code."""
     count = max(1, round(rows * ratio))
     return torch.arange(count) if rng is None else torch.randperm(rows, generator=rng)[:count].sort().values
 
@@ -129,6 +148,6 @@ def sanitise(
     kept = gradient[rows.to(gradient.device)]
     if noise == "gaussian":
         drawn = torch.randn(kept.shape, generator=rng)
-    else:  # a difference of exponentials; its standard deviation is sqrt(2) times their scale
+    else:  # the difference of two exponentials, with a standard deviation of sqrt(2) times their scale
         drawn = (torch.empty(2, *kept.shape).exponential_(generator=rng) * torch.tensor(0.5).sqrt()).diff(dim=0)[0]
     return kept + sigma * drawn.to(kept)

@@ -37,7 +37,7 @@ def summed(bench, batch, tokens):
     return (bench.plain(inputs, g) + bench.plain(inputs, l))[:, -1 - count :]
 
 
-def seated(bench, name):
+def ready_model(bench, name):
     method, model = bench.method(name)
     own, personal, _ = bench.adapters
     method.for_inference(bench.now(model, prefixed("shared", own) | prefixed("personal", personal)))
@@ -46,7 +46,7 @@ def seated(bench, name):
 
 @torch.no_grad()
 def test_fedsim_adds_logits_at_prefill_and_at_every_decoded_token(bench, prompts):
-    model = seated(bench, "fedsim")
+    model = ready_model(bench, "fedsim")
     tokens = torch.tensor([[5, 9], [11, 7]])
     expected = summed(bench, prompts, tokens)
     output = model(**prompts.inputs, use_cache=True, logits_to_keep=1)
@@ -67,7 +67,7 @@ def test_fedsim_adds_logits_at_prefill_and_at_every_decoded_token(bench, prompts
 
 
 def test_fedsim_generates_the_best_token_of_the_sum(bench, prompts):
-    rows = torch.tensor(generate(seated(bench, "fedsim"), prompts, [], NEW_TOKENS))
+    rows = torch.tensor(generate(ready_model(bench, "fedsim"), prompts, [], NEW_TOKENS))
     assert torch.equal(summed(bench, prompts, rows[:, :-1]).argmax(-1), rows)
 
 

@@ -151,7 +151,7 @@ def test_takfl_with_zero_vectors_leaves_the_mean_and_with_one_backbone_it_still_
     assert same(right[2], right[0])
 
 
-def test_every_mixing_draws_records_of_its_own_and_all_where_there_are_fewer(world):
+def test_every_aggregation_draws_records_of_its_own_and_all_where_there_are_fewer(world):
     method, federation = world.method("perada", count=3)
     world.purposes.clear()
     uploads = {i: Upload(prefixed("shared", world.adapters[i])) for i in (0, 2)}
@@ -199,7 +199,7 @@ def test_impossible_options_are_refused(world, name, options, sentence):
 
 def test_held_out_records_must_leave_some_to_learn_from(world):
     method, federation = world.method("perada", count=3, held_out=3)
-    with pytest.raises(DrakeError, match="has 3 public records: none are left"):
+    with pytest.raises(DrakeError, match="has 3 public records, so none are left"):
         method.prepare(federation)
 
 

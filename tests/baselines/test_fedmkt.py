@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 from distillation_world import NAMES, SIZES, assert_close, descended, kl, same
-from drake_baselines.fedmkt import largest
+from drake_baselines.averaging import largest_backbone
 from drake_baselines.knowledge import unpacked
 from drake_baselines.translation import Target, Translation
 from plain_lora import cross_entropy
@@ -40,7 +40,7 @@ def uploads_of(world, method, federation, held=None):
     for client in federation.clients:
         model = method.server.model(client.backbone)
         batches = method.server.batches(client.backbone, world.public[: method.public_size])
-        found[client.id] = Upload(method._answers(model, held[client.id], batches))
+        found[client.id] = Upload(method._predictions(model, held[client.id], batches))
     return found
 
 
@@ -109,7 +109,7 @@ def test_a_client_learns_from_the_server_where_that_is_better_and_then_from_its_
 
 def test_the_server_learns_from_the_best_client_of_every_record(world):
     method, federation = world.method("fedmkt", logits=100_000, tokens=50)
-    assert largest(federation) == "qwen-4"  # equals; the last by name
+    assert largest_backbone(federation) == "qwen-4"  # equals; the last by name
     start = world.plain["qwen-4"].random(7, 4)
     method.restore(start)
     uploads = uploads_of(world, method, federation)
@@ -160,7 +160,7 @@ def test_the_server_learns_from_the_best_client_of_every_record(world):
 
 def test_sizes_of_one_vocabulary_hear_the_server_in_its_own_words(world):
     method, federation = world.method("fedmkt", SIZES, logits=3)
-    assert largest(federation) == "llama-6"
+    assert largest_backbone(federation) == "llama-6"
     method.restore(world.large)
     held = (world.adapters[0], world.large, world.adapters[2])
     downloads = method.aggregate(0, uploads_of(world, method, federation, held), federation)

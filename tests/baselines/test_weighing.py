@@ -49,7 +49,7 @@ def apart(first, second):
     return (first - second) / (first - second).square().sum()
 
 
-def seated(bench, own, **options):
+def ready_model(bench, own, **options):
     method, model = bench.method("feddpa", **({"samples": 2, "most": MOST} | options))
     g, l, received = bench.adapters  # noqa: E741
     state = prefixed("shared", g) | prefixed("personal", l) | {"own": own}
@@ -66,7 +66,7 @@ def test_every_question_weighs_the_personal_adapter_by_its_likeness_to_the_clien
     _, l, received = bench.adapters  # noqa: E741
     likenesses = [unit(bench, batch.inputs, l) for batch in prompts.each]
     own = apart(*likenesses)
-    found = seated(bench, own)(**prompts.both.inputs, use_cache=True, logits_to_keep=1).logits
+    found = ready_model(bench, own)(**prompts.both.inputs, use_cache=True, logits_to_keep=1).logits
     weights = [MOST * float(likeness @ own) for likeness in likenesses]
     assert weights == pytest.approx([MOST / 2, -MOST / 2], abs=1e-3)
     for row, (batch, w) in enumerate(zip(prompts.each, weights, strict=True)):
@@ -78,7 +78,7 @@ def test_every_question_weighs_the_personal_adapter_by_its_likeness_to_the_clien
 def test_the_answers_tokens_keep_the_weight_of_their_question(bench, prompts):
     _, l, received = bench.adapters  # noqa: E741
     own = apart(*(unit(bench, batch.inputs, l) for batch in prompts.each))
-    model, tokens = seated(bench, own), torch.tensor([[5, 9], [11, 7]])
+    model, tokens = ready_model(bench, own), torch.tensor([[5, 9], [11, 7]])
     output, mask = model(**prompts.both.inputs, use_cache=True), prompts.both.inputs["attention_mask"]
     positions, found = prompts.both.inputs["position_ids"], []
     for place in range(2):
@@ -98,7 +98,7 @@ def test_the_answers_tokens_keep_the_weight_of_their_question(bench, prompts):
 def test_a_client_that_has_not_trained_answers_with_the_shared_adapter_alone(bench, prompts):
     method, model = bench.method("feddpa", samples=2)
     start = method.initial_state(bench.now(model))
-    found = seated(bench, start["own"])(**prompts.both.inputs, use_cache=True, logits_to_keep=1).logits
+    found = ready_model(bench, start["own"])(**prompts.both.inputs, use_cache=True, logits_to_keep=1).logits
     expected = bench.plain(prompts.both.inputs, bench.adapters[2])[:, -1:]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -127,7 +127,7 @@ def test_it_trains_as_without(bench):
 
 
 def test_after_an_answer_and_after_one_that_failed_the_layers_are_as_before(bench, prompts, monkeypatch):
-    model = seated(bench, torch.ones(bench.backbone.hidden_size))
+    model = ready_model(bench, torch.ones(bench.backbone.hidden_size))
     generate(model, prompts.both, [], 2)
     with monkeypatch.context() as patch:
         patch.setattr(model.language_model.lm_head, "forward", out_of_memory)
@@ -186,5 +186,5 @@ def test_impossible_options_are_refused(bench, options):
 
 
 def test_most_without_samples_would_change_nothing(bench):
-    with pytest.raises(DrakeError, match=r"feddpa.most is 0.3, which only counts with feddpa.samples"):
+    with pytest.raises(DrakeError, match=r"feddpa.most is 0.3, which has no effect without feddpa.samples"):
         bench.method("feddpa", most=0.3)

@@ -206,11 +206,10 @@ def test_the_gold_answer_stays_whole_among_the_choices(choices, answer, expected
     assert record_choices(f"<image>Which?\nChoice list:{choices}. Your answer is:", answer) == expected
 
 
-def test_a_prompt_of_many_brackets_and_commas_takes_no_time():
+@pytest.mark.timeout(60)  # a quadratic reading takes hours
+def test_a_prompt_of_many_brackets_and_commas_is_read_in_linear_time():
     for text in ("[" + "a," * 100_000, "Choice list:[" * 20_000, "Choice list:[" + "a," * 100_000 + "]"):
-        started = time.perf_counter()
-        record_choices(text, "b, b")
-        assert time.perf_counter() - started < 2
+        assert record_choices(text, "b, b") is not None
 
 
 def test_gold_answers_that_cannot_win_are_counted_and_told(release, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from drake_leaderboard import columns, entries, formats, ranking, terminal
 from drake_leaderboard.commands import leaderboard, submit
 from rich.console import Console
 
+from drake.config import configure
 from drake.errors import DrakeError
 from drake.results import load
+from drake.runs import Setup
 
 Fabricate = Callable[..., Path]
 TITLE = "DRAKE mini · dynamic · model (even:model) · preset mini (9141d433) · evaluated aggregated · data f1f1f1f1"
@@ -117,6 +120,20 @@ def test_runs_on_other_data_or_presets_are_not_compared(fabricate: Fabricate) ->
     first, second = fabricate("one"), fabricate("two", preset="quick")
     third = fabricate("three", config={"eval_records": 4, "numbers": {"steps": 9}})
     assert len(ranking.collect([first, second, third], published=False).tables) == 3
+
+
+@pytest.mark.parametrize(
+    ("submission", "models"),
+    [("mini-fedmosaic", "tiny-llama-s,tiny-llama-m"), ("mini-fedmosaic-m", "tiny-llama-m")],
+)
+def test_a_new_run_of_preset_mini_is_compared_with_the_bundled_submissions(
+    micro_data: str, submission: str, models: str
+) -> None:
+    """The micro dataset stands in for the mini suite; only the fingerprint of the data would differ."""
+    setup = Setup(configure("sft", "mini", models=tuple(models.split(",")), data=micro_data, device="cpu"))
+    bundled = load(ranking.default_paths()[0] / submission)
+    new = bundled.model_copy(update={"config": json.loads(json.dumps(setup.identity()))})
+    assert entries.row(new, "new").track == entries.row(bundled, "bundled").track
 
 
 def test_runs_with_clients_that_were_out_are_a_track_of_their_own(fabricate: Fabricate) -> None:

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from drake_leaderboard import submission
 from drake_leaderboard.commands import score
-from drake_leaderboard.rescoring import rescore
+from drake_leaderboard.rescoring import store_rescored
 
 from drake.errors import DrakeError
-from drake.results import load
+from drake.results import load, rescoring
 from drake.scoring import scores as rules
 from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
 from drake.scoring.scores import Mark
@@ -31,7 +31,7 @@ def _by_other_rules(monkeypatch: pytest.MonkeyPatch) -> None:
         return Mark(None, None, None) if question.open_ended else Mark(None, False, False)
 
     monkeypatch.setattr(rules, "mark", mark)
-    monkeypatch.setattr(submission, "mark", mark)
+    monkeypatch.setattr(rescoring, "mark", mark)
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def outdated(fabricate: Fabricate, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_an_outdated_submission_gets_the_marks_scores_and_digests_of_the_present_rules(outdated) -> None:
     old, present = outdated
-    with pytest.raises(DrakeError, match="it deserves"):
+    with pytest.raises(DrakeError, match="it should be"):
         submission.check(old)
-    found = rescore(old)
+    found = store_rescored(old)
     assert found.answers == 2 * (4 + 2 + 4) * 2 * 4
     choice_tasks = 2 * (3 + 2 + 3) * 2 * 4  # the same without Words-0, which is open-ended and begins late
     right = [row.picked is not None for file in present.glob("predictions/*/*") for row in read_predictions(file)]
@@ -62,24 +62,24 @@ def test_an_outdated_submission_gets_the_marks_scores_and_digests_of_the_present
 def test_scoring_again_changes_nothing_where_the_scores_are_those_of_the_present_rules(fabricate: Fabricate) -> None:
     run = fabricate()
     before = _contents(run)
-    assert rescore(run).changed == 0
+    assert store_rescored(run).changed == 0
     assert _contents(run) == before
 
 
 def test_pictures_of_the_curves_are_drawn_again_where_there_are_some(fabricate: Fabricate) -> None:
     run = fabricate()
     (run / "curves.png").write_bytes(b"old")
-    rescore(run)
+    store_rescored(run)
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_changed_after_submission_is_not_blessed(outdated) -> None:
+def test_a_file_changed_after_submission_is_refused(outdated) -> None:
     old, _ = outdated
     path = prediction_path(old, 0, 2)
     write_predictions(path, [row._replace(text="red") for row in read_predictions(path)])
     before = _contents(old)
     with pytest.raises(DrakeError, match="changed after it was submitted"):
-        rescore(old)
+        store_rescored(old)
     assert _contents(old) == before
 
 
@@ -89,7 +89,7 @@ def test_a_run_that_lacks_an_answer_is_refused_by_its_own_name_and_left_as_it_wa
     write_predictions(path, read_predictions(path)[1:])
     before = _contents(run)
     with pytest.raises(DrakeError, match="lacks 1 answers"):
-        rescore(run)
+        store_rescored(run)
     assert _contents(run) == before
 
 
@@ -98,8 +98,8 @@ def test_an_answer_to_no_record_is_refused(fabricate: Fabricate) -> None:
     path = prediction_path(run, 0, 1)
     rows = read_predictions(path)
     write_predictions(path, [rows[0]._replace(id="Colour-0/test/999999"), *rows[1:]])
-    with pytest.raises(DrakeError, match="is no record that this run is scored on"):
-        rescore(run)
+    with pytest.raises(DrakeError, match="is no record that task Colour-0 is scored on"):
+        store_rescored(run)
 
 
 def test_the_command_says_what_changed(outdated) -> None:
@@ -109,7 +109,7 @@ def test_the_command_says_what_changed(outdated) -> None:
     assert done.exit_code == 0
     new = load(present).summary["official"]["self_last"].mean
     assert f"-> {100 * new:.2f}" in done.output
-    assert " answers are marked otherwise." in done.output
+    assert " answers have new marks." in done.output
     again = CliRunner().invoke(score, [str(old), "--write"])
     assert again.output.startswith("0 of 160 answers")
     assert "->" not in again.output

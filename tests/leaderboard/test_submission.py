@@ -127,7 +127,7 @@ def test_an_answer_marked_better_than_its_text_is_refused(fabricate: Fabricate) 
     _change_rows(
         run, lambda rows: [row._replace(correct=True, picked=row.gold) if row.correct is False else row for row in rows]
     )
-    with pytest.raises(DrakeError, match=r"the text 'cloud' is marked .*it deserves"):
+    with pytest.raises(DrakeError, match=r"the text 'cloud' is marked .*it should be"):
         verify(run)
 
 
@@ -237,7 +237,7 @@ def test_a_file_changed_after_submission_is_found(fabricate: Fabricate, tmp_path
     with pytest.raises(DrakeError, match=r"results.json was changed after it was submitted"):
         submission.check(out)
     (out / "notes.txt").write_text("extra")
-    with pytest.raises(DrakeError, match=r"holds 1 files too many, the first notes.txt"):
+    with pytest.raises(DrakeError, match=r"holds 1 files more than were submitted, first notes.txt"):
         submission.check(out)
 
 

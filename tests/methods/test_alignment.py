@@ -125,7 +125,7 @@ def test_alignment_does_not_depend_on_the_order_of_records(sides):
 
 def test_nothing_to_align_on_is_one_sentence(sides):
     known, _ = sides
-    with pytest.raises(DrakeError, match=r"no public records.*--no-align"):
+    with pytest.raises(DrakeError, match=r"no public records.*fedmosaic.align=false"):
         align_factors(known["llama-4"], known["llama-6"], [])
 
 

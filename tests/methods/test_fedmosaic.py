@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from drake_methods.aggregation import customise
 from drake_methods.colora import co_lora_layers
-from drake_methods.fedmosaic import FedMosaic, customise
+from drake_methods.fedmosaic import FedMosaic
 from drake_methods.frozen import anchor_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -214,8 +215,11 @@ def test_the_input_gate_trains_and_answers(micro_backbones, micro_data):
     found = one_round(micro_backbones, micro_data, {"gate": "input"}, rounds=2)
     worker, federation, _, results, downloads = found
     assert results[2].state["gate.5.mlp.up_proj.w"].abs().sum() > 0
-    model = worker.answer_as(federation.clients[2], results[2].state, downloads[2])
-    assert torch.equal(adapters.layers(model)["5.mlp.up_proj"].lora_gate_w, results[2].state["gate.5.mlp.up_proj.w"])
+    now = worker.client_round(federation.clients[2], state=results[2].state, download=downloads[2])
+    worker.method.for_inference(now)
+    assert torch.equal(
+        adapters.layers(now.model)["5.mlp.up_proj"].lora_gate_w, results[2].state["gate.5.mlp.up_proj.w"]
+    )
 
 
 @pytest.mark.parametrize(

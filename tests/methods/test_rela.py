@@ -1,8 +1,18 @@
 """RELA: weights, the closed-form gradient against autograd, and what sanitising keeps."""
 
+import math
+
 import pytest
 import torch
-from drake_methods.rela import kept_rows, last_layer_gradient, mixing_weights, sanitise, task_relevance
+from drake_methods.rela import (
+    kept_rows,
+    last_layer_gradient,
+    mixing_weights,
+    sanitise,
+    spread,
+    task_relevance,
+    weights_over,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,29 +40,40 @@ def test_relevance_ignores_the_scale_of_a_gradient_and_columns_of_zeros_count_as
     assert task_relevance(gradients)[0, 1] == 0
 
 
-@given(st.integers(2, 8), st.floats(0.05, 5))
-def test_weights_are_a_distribution_over_the_others(clients, temperature):
-    weights = mixing_weights(task_relevance(random_gradients(clients)), temperature)
-    torch.testing.assert_close(weights.sum(1), torch.ones(clients, dtype=torch.float64))
-    assert (weights.diagonal() == 0).all()
-    assert (weights >= 0).all()
+@given(st.integers(1, 8), st.floats(0.05, 5))
+def test_weights_are_a_distribution_that_follows_relevance(others, temperature):
+    relevance = torch.rand(others, generator=torch.Generator().manual_seed(others), dtype=torch.float64)
+    weights = weights_over(relevance, temperature)
+    torch.testing.assert_close(weights.sum(), torch.tensor(1.0, dtype=torch.float64))
+    assert torch.equal(weights.argsort(), relevance.argsort())
 
 
 def test_weights_by_hand():
-    relevance = torch.tensor([[1.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 1.0]], dtype=torch.float64)
-    expected = torch.softmax(torch.tensor([0.5, 0.0], dtype=torch.float64) / 0.5, 0)
-    torch.testing.assert_close(mixing_weights(relevance, 0.5)[0, 1:], expected)
+    found = weights_over(torch.tensor([0.5, 0.0], dtype=torch.float64), 0.5)
+    expected = torch.tensor([math.e, 1.0], dtype=torch.float64) / (1 + math.e)
+    torch.testing.assert_close(found, expected)
+
+
+@given(st.integers(2, 8), st.floats(0.05, 5))
+def test_the_weights_of_all_clients_are_those_over_the_others(clients, temperature):
+    relevance = task_relevance(random_gradients(clients))
+    weights = mixing_weights(relevance, temperature)
+    torch.testing.assert_close(weights.sum(1), torch.ones(clients, dtype=torch.float64))
+    assert (weights.diagonal() == 0).all()
+    others = [j for j in range(clients) if j != 1]
+    torch.testing.assert_close(weights[1, others], weights_over(relevance[1, others], temperature))
 
 
 def test_a_client_alone_gives_nobody_weight():
     assert mixing_weights(torch.ones(1, 1)).tolist() == [[0.0]]
 
 
-def test_the_input_relevance_is_left_alone():
-    relevance = torch.rand(3, 3)
-    before = relevance.clone()
-    mixing_weights(relevance)
-    assert torch.equal(relevance, before)
+def test_the_relevance_that_is_kept_is_unknown_for_clients_that_have_sent_nothing():
+    relevance = torch.tensor([[1.0, 0.25], [0.25, 1.0]])
+    found = spread(relevance, [0, 2], 3)
+    assert found[[0, 0, 2, 2], [0, 2, 0, 2]].tolist() == [1.0, 0.25, 0.25, 1.0]
+    assert found[1].isnan().all()
+    assert found[:, 1].isnan().all()
 
 
 @pytest.fixture(params=["llama-4", "qwen-4"])
