@@ -33,12 +33,14 @@ from drake.federation.method import ClientRound, Method, Steps
 from drake.models.backbones import Backbone
 
 from . import colora
-from .aggregation import customised
+from .aggregation import customise, customised
 from .colora import GLOBAL, LOCAL
 from .frozen import FrozenFactors, anchor_of, frozen_factors
 from .input_gate import INPUT_GATES, watch
 from .options import Options
 from .rela import Probes, gradient_width, kept_rows, sanitise, spread, task_relevance
+
+__all__ = ["FedMosaic", "customise"]
 
 
 class FedMosaic(Method):
