@@ -207,7 +207,7 @@ def read_manifest(folder: Path) -> Manifest:
         where = ".".join(map(str, first["loc"])) or "the file"
         raise DrakeError(
             f"{path} is not a manifest that this version reads (schema {SCHEMA_VERSION}): {where}: "
-            f"{first['msg']}; build the dataset again."
+            f"{first['msg'].removeprefix('Value error, ')}; build the dataset again."
         ) from error
     files = manifest.files.items()
     if (manifest.fingerprint, manifest.legacy_fingerprint) != (

@@ -80,7 +80,7 @@ def check_text(what: str, text: object) -> None:
     except UnicodeEncodeError as error:
         raise DrakeError(
             f"{what} holds half a character (\\u{ord(text[error.start]):04x} at {error.start}), such as half an emoji; "
-            "mend the text."
+            "correct the text."
         ) from error
 
 

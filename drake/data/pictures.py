@@ -149,12 +149,12 @@ def _rgb(image: Image.Image) -> Image.Image:
         low, high = float(values.min()), float(values.max())
         if not (low >= 0 and high <= 1):  # neither do nan
             raise DrakeError(
-                f"the picture has floating point values from {low:g} to {high:g}, whose white and black nobody knows; "
+                f"the picture has floating point values from {low:g} to {high:g}, without a defined black and white; "
                 "store values from 0 to 1, or 8 bits."
             )
         return Image.fromarray(np.rint(255 * values).astype(np.uint8)).convert("RGB")
     if image.mode == "I":
-        raise DrakeError("the picture has 32-bit whole numbers, whose white nobody knows; store it with 8 or 16 bits.")
+        raise DrakeError("the picture has 32-bit integers, without a defined white; store it with 8 or 16 bits.")
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")

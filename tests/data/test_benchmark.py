@@ -194,7 +194,7 @@ def test_a_flipped_bit_is_found_unless_only_sizes_are_checked(copy):
         (lambda m: m.pop("clients"), "clients"),
         (
             lambda m: m["schedules"].update({"../../other": m["schedules"].pop("dynamic")}),
-            "not the name of a task or a",
+            "not the name of a task",
         ),
         (lambda m: m["schedules"].update(other=m["schedules"].pop("dynamic")), "the schedule other has no file"),
     ],
@@ -356,7 +356,7 @@ def test_the_fingerprint_covers_names_and_clients(copy):
         (lambda m: m["schedules"]["static"].update(rounds=10**10), "rounds"),
         (lambda m: m["schedules"]["static"].update(rounds_per_task=float("nan")), "rounds_per_task"),
         (lambda m: m["schedules"].update({"../../x": m["schedules"]["static"]}), "schedules"),
-        (lambda m: m["schedules"].update(other=m["schedules"]["static"]), "no file of the schedule other"),
+        (lambda m: m["schedules"].update(other=m["schedules"]["static"]), "the schedule other has no file"),
         (lambda m: m["clients"].append([]), "client 10 has no task"),
         (lambda m: m["clients"][0].append("VSR-0"), "'VSR-0' belongs to client 0 and to client 1"),
         (lambda m: m["clients"][0].append("Pets-0"), "'Pets-0' of client 0 does not exist"),

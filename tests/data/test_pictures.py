@@ -174,7 +174,7 @@ def test_float_tiff_of_another_range_is_refused(wrong):
 
 def test_32_bit_whole_numbers_are_refused():
     data = encoded(Image.fromarray(np.array([[0, 70_000]], dtype=np.int32)), "TIFF")
-    with pytest.raises(DrakeError, match=r"32-bit whole numbers.*8 or 16 bits\.$"):
+    with pytest.raises(DrakeError, match=r"32-bit integers.*8 or 16 bits\.$"):
         decoded(data)
 
 

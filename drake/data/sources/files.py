@@ -65,7 +65,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
 class Pictures:
     """The pictures below a folder, as bytes. Each file is decoded once, to make sure that it can be."""
 
-    def __init__(self, root: Path, prefix: str = "", hint: str = "put it there, or mend the path") -> None:
+    def __init__(self, root: Path, prefix: str = "", hint: str = "put it there, or correct the path") -> None:
         """prefix: start of every name, removed to get the path below `root`. hint: what to do about a missing file."""
         self._root, self._prefix, self._hint = root, prefix, hint
         self._checked: set[Path] = set()

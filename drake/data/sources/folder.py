@@ -206,7 +206,7 @@ class FolderSource(Source):
         except ValueError as error:
             raise DrakeError(f"{self._file}: {error}; files must lie below it.") from error
         if not path.exists():
-            raise DrakeError(f"{self._file}: there is no file {name!r} below {self._root}; mend the path.")
+            raise DrakeError(f"{self._file}: there is no file {name!r} below {self._root}; correct the path.")
         return path
 
     def _tables(self) -> list[TaskTable | PublicTable]:

@@ -163,7 +163,7 @@ def task_metric(task: str, turns: Mapping[Split, Sequence[tuple[str, str]]]) -> 
         parts = " and ".join(f"{share:.0%} of the {split} prompts" for split, share in shares.items())
         raise DrakeError(
             f"task {task}: {parts} offer choices with the answer among them, so it is unclear how to score it; "
-            "mend the prompts."
+            "correct the prompts."
         )
     all_offered = [answer for answers in offered.values() for answer in answers]
     return "accuracy" if 2 * sum(all_offered) > len(all_offered) else "token-F1"

@@ -35,7 +35,7 @@ def file_rows(path: Path) -> Iterator[Row]:
     if reader is None:
         raise DrakeError(f"{path} cannot be read as records; its name must end in {', '.join(READERS)}.")
     if not path.exists():
-        raise DrakeError(f"there is no file {path}; put it there, or mend its path in the TOML file.")
+        raise DrakeError(f"there is no file {path}; put it there, or correct its path in the TOML file.")
     check_regular(path, MOST_RECORD_BYTES)
     return reader(path)
 
