@@ -87,9 +87,7 @@ def read_ticket(folder: Path | str) -> dict[str, Any]:
     if missing := sorted(set(expected) - present):
         raise DrakeError(f"{folder} lacks {len(missing)} files, the first {missing[0]}; submit the run again.")
     if extra := sorted(present - set(expected)):
-        raise DrakeError(
-            f"{folder} holds {len(extra)} files more than were submitted, first {extra[0]}; remove them."
-        )
+        raise DrakeError(f"{folder} holds {len(extra)} files more than were submitted, first {extra[0]}; remove them.")
     for name, digest in expected.items():
         if sha256(folder / name) != digest:
             raise DrakeError(f"{folder / name} was changed after it was submitted (sha256); submit the run again.")
