@@ -147,7 +147,10 @@ def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, fl
     )
 
     def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
-        return [record for (_, split), mine in records.items() if split == "train" for record in mine][:count]
+        found: list[Mapping[str, Any]] = []
+        for (_, split), mine in records.items():
+            found += mine if split == "train" else []
+        return found[:count]
 
     def plan(client: int, round: int) -> list[list[list[dict[str, Any]]]]:
         mine = records[clients[client].tasks[0], "train"]
