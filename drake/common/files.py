@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +73,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 def read_toml_table(path: Path) -> dict[str, Any]:
     """The table in a small regular TOML file; DrakeError for everything else, in one sentence."""
+    import tomllib  # here: `drake --help` reads no file
+
     try:
         return tomllib.loads(_small_text(path))
     except OSError as error:
