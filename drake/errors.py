@@ -1,4 +1,4 @@
-"""What may go wrong because of what a user gave us; every room may raise it, only the command line catches it."""
+"""Errors that a user's input causes. Any module may raise them; only the command line catches them."""
 
 
 class DrakeError(Exception):

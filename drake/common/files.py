@@ -1,4 +1,4 @@
-"""Files that are either whole or absent. Every room that writes may call this."""
+"""Files that are written whole or not at all, and small files that are read with limits. Any module may call this."""
 
 from __future__ import annotations
 

@@ -188,8 +188,8 @@ finally:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("eval --method sft", "Stopped. The same command goes on where it was."),
-        ("transfer --out x", "Stopped. The same command goes on where it was."),
+        ("eval --method sft", "Stopped. The same command continues where it stopped."),
+        ("transfer --out x", "Stopped. The same command continues where it stopped."),
         ("build", "Stopped."),
         ("backbones train tiny-llama-s", "Stopped."),
     ],
