@@ -1,4 +1,4 @@
-"""Errors in what a user gave: any module may raise them, the command line prints them."""
+"""Errors that a user's input causes. Any module may raise them; only the command line catches them."""
 
 
 class DrakeError(Exception):

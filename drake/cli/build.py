@@ -27,21 +27,22 @@ from drake.cli.params import NOT_NEGATIVE
     "--out", type=click.Path(path_type=Path), help="The folder to write. [default: data/ and the source's name]"
 )
 @click.option(
-    "--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Of the scenes, the order and the schedule."
+    "--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Seed of the scenes, the order and the schedule."
 )
 @click.option("--train", type=int, help="Records per mini task to train on.  [default: 400]")
 @click.option("--test", type=int, help="Records per mini task to test on.  [default: 100]")
 @click.option("--public-per-world", type=int, help="Public records per mini world.  [default: 400]")
 @click.option("--rounds-per-task", default=5.0, show_default=True, help="Rounds a task lasts.")
-@click.option("--alpha", default=0.5, show_default=True, help="Of the Dirichlet distribution.")
-@click.option("--overwrite", is_flag=True, help="Replace what stands at --out.")
+@click.option("--alpha", default=0.5, show_default=True, help="Concentration of the Dirichlet splits.")
+@click.option("--overwrite", is_flag=True, help="Replace the dataset folder at --out.")
 def build(**options: Any) -> None:
     """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.
 
     \b
-    drake build --split dynamic --out data/mini
-    drake build --source release:~/drake-release --split static --out data/drake
-    drake build --source my-data
+    Example:
+      drake build --split dynamic --out data/mini
+      drake build --source release:~/drake-release --split static --out data/drake
+      drake build --source my-data
     """
     for name in ("train", "test", "public_per_world"):
         if options[name] is None:  # only sources that have such an option are given it

@@ -15,7 +15,8 @@ def methods() -> None:
     """List the methods that `drake eval` knows.
 
     \b
-    drake methods
+    Example:
+      drake methods
     """
     from rich.console import Console
     from rich.table import Table
@@ -33,17 +34,19 @@ def backbones() -> None:
     """List the backbones, or make the tiny ones.
 
     \b
-    drake backbones list
-    drake backbones train tiny-llama-s
+    Example:
+      drake backbones list
+      drake backbones train tiny-llama-s
     """
 
 
 @backbones.command("list")
 def list_backbones() -> None:
-    """Names that --models takes.
+    """List the names that --models takes.
 
     \b
-    drake backbones list
+    Example:
+      drake backbones list
     """
     from rich.console import Console
     from rich.table import Table
@@ -67,7 +70,8 @@ def train_backbone(name: str, out: Path | None, seed: int, vision: Path | None) 
     """Make a tiny backbone from the public split of the mini suite; takes a quarter to half an hour.
 
     \b
-    drake backbones train tiny-llama-s --vision backbones/vision.safetensors
+    Example:
+      drake backbones train tiny-llama-s --vision backbones/vision.safetensors
     """
     from drake.common.files import check_folder
     from drake.config import preset

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 @click.command("check-source")
 @click.argument("source")
 @click.option("--limit", type=click.IntRange(1), help="Records to read of each split.  [default: all]")
-@click.option("--seed", default=0, show_default=True, help="Of sources that draw records or test splits.")
+@click.option("--seed", default=0, show_default=True, help="Seed of sources that draw records or test splits.")
 def check_source(source: str, limit: int | None, seed: int) -> None:
     """Read every record of a source and list what is wrong, task by task. Nothing is written.
 
-    SOURCE: what `drake build --source` takes: mini, release:PATH, folder:PATH or a path. Asked are: do the gold answers
-    score as right, does every <image> have a picture that can be read, does a record stand in train and in test.
+    SOURCE: what `drake build --source` takes: mini, release:PATH, folder:PATH or a path. Checked are: whether the
+    gold answers score as right, whether every <image> has a picture that can be read, and whether a record is in both
+    train and test.
 
-    Exit code 1 when something must be mended before the source is used.
+    Exit code 1 when something must be corrected before the source is used.
 
     \b
     Example:

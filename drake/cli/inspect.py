@@ -15,9 +15,9 @@ SHOWN = 8
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
 def diff(run_a: Path, run_b: Path) -> None:
-    """Say where two runs first differ: settings, losses, messages, relevance, answers.
+    """Print where two runs first differ: settings, losses, messages, relevance, answers.
 
-    Exit code 0 when everything that came out is the same, 1 when not.
+    Exit code 0 when all results are the same, 1 otherwise.
 
     \b
     Example:
@@ -70,7 +70,9 @@ def plot(runs: tuple[Path, ...], out: Path, protocol: str) -> None:
     "--worst", default=5, show_default=True, type=click.IntRange(1), help="How many of the worst tasks to show."
 )
 @click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with wrong answers, pictures."
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write a page with wrong answers and their pictures.",
 )
 @click.option("--data", help="Dataset folder or repository of the run.  [default: the embedded mini suite]")
 def show(run: Path, worst: int, html: Path | None, data: str | None) -> None:

@@ -1,5 +1,5 @@
-"""What the command line shows of a run: on a terminal a table of the clients and bars with the time left, elsewhere one
-line per event."""
+"""The progress display of the command line: on a terminal a table of the clients and bars with the time left, elsewhere
+one line per event."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What options of the command line hold, and how `--help` shows them in groups.
+"""Types of the options of the command line, and how `--help` shows the options in groups.
 
-Text is read by `drake.config.values`, so an option says the same sentence about a wrong value as a file would.
+Text is read by `drake.config.values`, so a wrong value gives the same error in an option as in a file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Value(click.ParamType):
 
 
 def _word(kind: Any) -> str:
-    """What `--help` shows in place of a value of this type."""
+    """The placeholder that `--help` shows for a value of this type."""
     words = {bool: "BOOLEAN", int: "INTEGER", float: "NUMBER", Names: "NAME,...", Seeds: "SEED,..."}
     words |= {Shares: "NAME=SHARE,..."}
     if get_origin(kind) is Literal:
@@ -76,14 +76,14 @@ class GroupedCommand(click.Command):
 
 
 class Resumable(click.Command):
-    """A command that stores what it has done and goes on from there."""
+    """A command that stores its progress and, when it is run again, continues from there."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with gracefully():
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise click.Abort("Stopped. The same command goes on where it was.") from error
+            raise click.Abort("Stopped. The same command continues where it stopped.") from error
 
 
 def option(group: str) -> Callable[..., Decorator]:
@@ -123,7 +123,7 @@ def set_option(group: str = "Settings") -> Decorator:
 
 
 def refused(flag: str, sentence: str) -> Decorator:
-    """An option of an earlier version that is not known any more; `sentence` says what to use."""
+    """An option of an earlier version that was removed; `sentence` is the error, which names the new one."""
 
     def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value is not None:

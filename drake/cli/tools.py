@@ -13,10 +13,10 @@ from drake.federation import registry
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--client", type=int, required=True, help="Whose model, from 0.")
-@click.option("--seed", type=int, help="Of which federation.  [default: the run's first seed]")
+@click.option("--client", type=int, required=True, help="The client whose model is written, from 0.")
+@click.option("--seed", type=int, help="The seed of the federation.  [default: the run's first seed]")
 @click.option("--merge", is_flag=True, help="Write the whole model instead of an adapter.")
-@click.option("--method", help='The run\'s method, where it is a "module:Class": what a folder names is not imported.')
+@click.option("--method", help='The run\'s method, required where it is a "module:Class".')
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def export(run: Path, client: int, seed: int | None, merge: bool, method: str | None, out: Path) -> None:
     """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a LLaVA checkpoint.
@@ -39,10 +39,12 @@ def export(run: Path, client: int, seed: int | None, merge: bool, method: str | 
 @click.command()
 @click.option("--models", type=NAMES, default="llama1b,llama3b", show_default=True, help="Backbones, comma-separated.")
 @click.option("--methods", type=NAMES, help="Methods, comma-separated.  [default: all of `drake methods`]")
-@click.option("--preset", default="paper", show_default=True, help="Whose rank and method options to use.")
+@click.option(
+    "--preset", default="paper", show_default=True, help="The preset that gives the rank and the method options."
+)
 @click.option("--rank", type=POSITIVE, help="Rank of the adapters.  [default: the preset's]")
-@click.option("--dtype", help="Of the backbones: float32 or bfloat16.  [default: the preset's]")
-@click.option("--by-kind", is_flag=True, help="A row for each kind of tensor too.")
+@click.option("--dtype", help="Type of the backbones' weights: float32 or bfloat16.  [default: the preset's]")
+@click.option("--by-kind", is_flag=True, help="Also print a row for each kind of tensor.")
 def comm(
     models: tuple[str, ...],
     methods: tuple[str, ...] | None,
@@ -79,14 +81,14 @@ def comm(
         f"{100 * PAPER_SAVING:.1f}% less than the most economical baseline."
     )
     if None in found.values():
-        click.echo("?: it sends something, but its class does not say what (Method.sent).")
+        click.echo("?: the method sends something, but its class does not declare what (Method.sent).")
 
 
 @click.command("check-method")
 @click.argument("method")
 @set_option()
 def check_method(method: str, pairs: tuple[str, ...]) -> None:
-    """Try a method on a federation of two clients and say what it breaks; exit code 1 when it breaks something.
+    """Check a method on a federation of two clients and list what is wrong; exit code 1 when something is.
 
     \b
     Example:
@@ -120,15 +122,22 @@ def check_method(method: str, pairs: tuple[str, ...]) -> None:
 
 @click.command(cls=Resumable)
 @click.option("--model", default="tiny-llama-s", show_default=True, help="The backbone to fine-tune.")
-@click.option("--method", default="sft", show_default=True, help="How to fine-tune: a method that needs no server.")
-@click.option("--preset", default="mini", show_default=True, help="Whose training numbers and method options to use.")
+@click.option(
+    "--method", default="sft", show_default=True, help="The method that fine-tunes; it must work without a server."
+)
+@click.option(
+    "--preset",
+    default="mini",
+    show_default=True,
+    help="The preset that gives the training settings and the method options.",
+)
 @click.option("--train", type=NAMES, help="Training tasks, comma-separated. [default: all, the unseen ones too]")
 @click.option("--test", type=NAMES, help="Test tasks, comma-separated. [default: all]")
 @click.option("--own", is_flag=True, help="Score each on its own training task alone.")
 @click.option(
     "--steps", type=POSITIVE, help="Optimizer steps per task. [default: what a task gets in a run of the preset]"
 )
-@click.option("--learning-rate", type=POSITIVE_NUMBER, help="Of A and B. [default: the preset's]")
+@click.option("--learning-rate", type=POSITIVE_NUMBER, help="Learning rate of A and B. [default: the preset's]")
 @click.option("--eval-records", type=NOT_NEGATIVE, help="Test records scored per task; 0 for all.")
 @click.option("--data", help="A dataset folder. [default: the mini suite]")
 @click.option("--seed", type=NOT_NEGATIVE, default=0, show_default=True)
@@ -154,7 +163,8 @@ def transfer(
     """Fine-tune on one task, score it on others: a row for each training task, and one for no training.
 
     \b
-    drake transfer --train NLVR2-0,NLVR2-1,VSR-0 --test NLVR2-0,NLVR2-1,VSR-0 --out runs/transfer
+    Example:
+      drake transfer --train NLVR2-0,NLVR2-1,VSR-0 --test NLVR2-0,NLVR2-1,VSR-0 --out runs/transfer
     """
     from drake.config import resolve
 

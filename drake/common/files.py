@@ -1,11 +1,10 @@
-"""Atomic writing of files, so that each is complete or absent; small JSON files; the cache folder."""
+"""Atomic writing of files, so that each is complete or absent; small files read with limits; the cache folder."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +74,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 def read_toml_table(path: Path) -> dict[str, Any]:
     """The table in a small regular TOML file; DrakeError for everything else, in one sentence."""
+    import tomllib  # here: `drake --help` reads no file
+
     try:
         return tomllib.loads(_small_text(path))
     except OSError as error:

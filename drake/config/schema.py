@@ -171,7 +171,7 @@ class Config:
         found = _plain(asdict(self))
         options = found.pop("method_options", None)
         if self.rounds is not None:
-            del found["rounds_per_task"]  # a file says one or the other
+            del found["rounds_per_task"]  # a file gives one or the other
         if options:
             found[self.method] = options
         return {key: value for key, value in found.items() if value != {}}

@@ -3,11 +3,9 @@ becomes the same thing: full names of settings and of the method's options, each
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +38,9 @@ class Source:
 @cache
 def preset_tables() -> dict[str, dict[str, Any]]:
     """Every preset as a configuration file has it, by name."""
+    import tomllib
+    from importlib.resources import files
+
     return tomllib.loads((files("drake.config") / "presets.toml").read_text())
 
 

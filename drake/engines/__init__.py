@@ -1,1 +1,1 @@
-"""Where the work runs: in this process, in forked processes, or on GPUs and machines through Ray."""
+"""Engines: they run clients in this process, in forked processes, or on GPUs and machines through Ray."""

@@ -1,5 +1,5 @@
-"""Tasks on slots: processes that stay, each doing one task at a time, the longest tasks first. What the engines
-`processes` and `ray` have in common: a slot that is lost is replaced and its task done again.
+"""A pool of worker processes (slots), shared by the engines `processes` and `ray`. Each slot does one task at a time,
+and the longest tasks are started first. When a slot is lost, it is replaced and its task is done again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from drake.engines.worker import Worker
 from drake.errors import DrakeError
 
 TRIES = 3
-"""How often a task is begun before its loss ends the run."""
+"""How often a task is started; when its slot is lost as often as that, the run ends."""
 PATIENCE = 0.5
-"""Seconds after which a wait looks whether a signal has come."""
+"""Longest wait for a result, in seconds; after it, signals such as Ctrl-C are handled."""
 
 
 class Lost(Exception):
-    """A slot is gone, and with it what it was doing."""
+    """The process of a slot has ended before it returned a result."""
 
 
 class Slot(ABC):
@@ -34,15 +34,15 @@ class Slot(ABC):
 
     @abstractmethod
     def begin(self, seed: int, task: Task) -> Hashable:
-        """Hand it a task; returns what to wait for."""
+        """Start a task in the slot; returns a ticket, for `Slots.wait` and `Slots.take`."""
 
     @abstractmethod
     def replace(self) -> None:
-        """Open it again after it was lost."""
+        """Start a new process after the slot was lost."""
 
 
 class Slots(ABC):
-    """An engine over slots, for one seed. worker: this process's own."""
+    """An engine that runs tasks in slots, for one seed. worker: the worker of this process."""
 
     def __init__(self, worker: Worker, slots: Sequence[Slot]) -> None:
         self.worker = worker
@@ -50,11 +50,11 @@ class Slots(ABC):
 
     @abstractmethod
     def wait(self, running: Sequence[Hashable], seconds: float) -> Sequence[Hashable]:
-        """Those of the begun tasks that are over; none after so many seconds."""
+        """The tickets of those tasks that are done; an empty list when none is after so many seconds."""
 
     @abstractmethod
     def take(self, ticket: Hashable) -> Any:
-        """What `attempt` returned; raises Lost when the slot is gone."""
+        """The value that `attempt` returned in the slot; raises Lost when the slot is lost."""
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         """(index, result) of every task, as each is done. A DrakeError of a task is raised as it is, another exception
@@ -81,7 +81,7 @@ class Slots(ABC):
                     slot.replace()
                     if begun[index] == TRIES:
                         raise DrakeError(
-                            f"{tasks[index].label}: its process was lost {TRIES} times, most often for want of memory "
+                            f"{tasks[index].label}: its process was lost {TRIES} times, usually because memory ran out "
                             f"({loss})."
                         ) from loss
                     waiting.insert(0, index)
@@ -93,20 +93,20 @@ class Slots(ABC):
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in a slot. expected: a DrakeError, whose sentence is enough."""
+    """An exception of a task in a slot. message: its sentence or traceback. expected: whether it was a DrakeError."""
 
     message: str
     expected: bool
 
     def raise_for(self, task: Task) -> None:
-        """Raise it here."""
+        """Raise the exception in this process: a DrakeError where it was expected, else a RuntimeError."""
         if self.expected:
             raise DrakeError(self.message)
         raise RuntimeError(f"{task.label} failed in another process:\n{self.message}")
 
 
 def attempt(task: Task, worker: Worker) -> Any:
-    """In a slot: the task's result with its tensors on the CPU, or a Failure."""
+    """Called in a slot: the task's result with its tensors on the CPU, or a Failure."""
     try:
         return moved(perform(task, worker), "cpu")
     except DrakeError as error:

@@ -1,8 +1,8 @@
-"""The engine `processes`: slots forked from this process, one for each CPU core, to the bits of the serial engine.
+"""The engine `processes`: slots forked from this process, one for each CPU core. Results equal those of the serial
+engine bit for bit.
 
-A fork has everything that is loaded here at once and shares its memory, so it starts in a moment; there must be no GPU
-in use, since its state does not survive a fork. Slots end with this process, also when it is killed: they read from a
-pipe that closes.
+A fork shares the memory of this process, so it starts at once with everything loaded. No GPU may be in use, because its
+state does not survive a fork. Slots end with this process, also when it is killed: the pipe that they read closes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def available() -> bool:
 
 
 class Processes(Slots):
-    """So many slots with one thread each. Close it when the seed is over."""
+    """`count` slots with one thread each. Close it when the seed is done."""
 
     def __init__(self, worker: Worker, count: int) -> None:
         super().__init__(worker, [_Fork(worker) for _ in range(count)])

@@ -1,7 +1,8 @@
-"""The engine `ray`: slots on the GPUs of a machine or the machines of a cluster, to the bits of the serial engine.
-Needs `pip install drake-bench[ray]`.
+"""The engine `ray`: slots on the GPUs of a machine or on the machines of a cluster. Results equal those of the serial
+engine bit for bit. Needs `pip install drake-bench[ray]`.
 
-A slot keeps every backbone it has met. Nothing leaves the cluster: usage statistics are off and no dashboard is opened.
+A slot keeps every backbone that it has used. Nothing is sent outside the cluster: usage statistics are off and no
+dashboard is opened.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from drake.errors import DrakeError
 T = TypeVar("T")
 
 CARRIED = ("DRAKE_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_CACHE_HOME", "PYTHONPATH")
-"""Variables (by their beginning) that processes on other machines get from this one."""
+"""Prefixes of the environment variables that are passed on to processes on other machines."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Slots of one kind. backbones: whose tasks they do; None for all. gpus: share of a GPU that each one takes."""
+    """Slots of one kind. backbones: those whose tasks they do; None for all. gpus: share of a GPU of each slot."""
 
     count: int
     gpus: float = 0.0
@@ -168,7 +169,7 @@ class _Reference(Shared[T]):
 
 
 class _Actor(Slot):
-    """A process of Ray, and how to open it again."""
+    """A slot that is a Ray actor."""
 
     def __init__(self, ray: Any, make: Callable[[int], Worker], pool: Pool, threads: int) -> None:
         self._pool = pool
@@ -186,7 +187,7 @@ class _Actor(Slot):
 
 
 class _Process:
-    """What runs in a slot."""
+    """The actor that runs in a slot."""
 
     def __init__(self, make: Callable[[int], Worker], threads: int) -> None:
         use_threads(threads)

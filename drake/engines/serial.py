@@ -1,7 +1,7 @@
-"""What an engine is, and the one that works in this process.
+"""The interface of an engine, and the serial engine.
 
-An engine takes tasks and gives back their results. `Serial` works here; `pool.Slots` hands tasks to forked processes
-(`processes`) or to GPUs and machines (`ray_cluster`), to the same bits.
+An engine takes tasks and returns their results. `Serial` does them in this process; `pool.Slots` in forked processes
+(`processes`) or on GPUs and machines (`ray_cluster`). All return the same bits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """A value that several tasks carry."""
+    """A value that several tasks need."""
 
     def __init__(self, value: T) -> None:
         self._value = value
@@ -26,22 +26,22 @@ class Shared(Generic[T]):
 
 
 class Engine(Protocol):
-    """Where tasks are done."""
+    """Does tasks, in this process or in others."""
 
     worker: Worker
-    """This process's own worker, for what is done once: states before the first round, the server's part."""
+    """The worker of this process, for work that is done once: initial states, the server's aggregation."""
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
-        """(index of the task, its result) of every task, in whatever order they are done."""
+        """(index of the task, its result) of every task, in the order in which they are done."""
         ...
 
     def share(self, value: T) -> Shared[T]:
-        """The value in a form that tasks carry at little cost."""
+        """The value in a form that is cheap to send with every task."""
         ...
 
 
 class Serial:
-    """One task after another, here."""
+    """Does one task after another in this process."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker

@@ -1,4 +1,4 @@
-"""Tasks: self-contained units of work that any worker can run, to the same bits."""
+"""Tasks: self-contained units of work. Any worker can run them, with the same bits as a result."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Task(Protocol):
     """A self-contained unit of work.
 
-    backbone: the name of the one it needs. weight: how long it takes, in any unit; the longest go first.
-    label: names it in errors.
+    backbone: the name of the backbone it needs. weight: its relative duration; the longest tasks are started first.
+    label: its name in errors.
     """
 
     @property
@@ -43,9 +43,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One client's round, as a Task that returns its LocalResult, with the padded tokens it read among the stats.
+    """Local training of one client in one round: a Task that returns a LocalResult. Its stats gain "tokens", the
+    padded tokens that were read.
 
-    counted: do the round once more and count its floating point operations, which join the stats.
+    counted: train once more to count the floating point operations, which are added to the stats as "flops".
     """
 
     client: Client
@@ -70,7 +71,7 @@ class Job:
         batches = _Batches(worker.backbone(self.backbone), steps)
         result = self._trained(worker, batches)
         measured = {"tokens": batches.tokens + result.stats.get("tokens", 0)}
-        if self.counted:  # what is encoded once and kept has been encoded by now
+        if self.counted:  # pictures have been encoded and cached by now
             measured["flops"] = count_flops(lambda: self._trained(worker, batches))
         return replace(result, stats=result.stats | measured)
 

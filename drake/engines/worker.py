@@ -1,5 +1,5 @@
-"""What a process that computes keeps: backbones with a method's adapters on them, and the way to the data. Never a
-client's state: that travels in a task (`tasks`) and in its result."""
+"""The worker of a process: backbones with a method's adapters, and access to the data. It holds no client's state,
+which a task (`tasks`) carries to the worker and its result carries back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Plan = Callable[[int, int], Sequence[Sequence[Records]]]
 
 
 class Worker:
-    """Backbones that stay in memory, each with the method's adapters attached once, and the way to the data.
+    """Backbones in memory, each with the method's adapters attached once, and access to the data.
 
     load: name -> backbone, called once for each. plan: see `Plan`. record: (task, row) -> test record.
     """
@@ -43,7 +43,7 @@ class Worker:
         self._models: dict[str, nn.Module] = {}
 
     def join(self, federation: Federation) -> None:
-        """Learn who takes part, and let the method prepare. Comes before everything that follows."""
+        """Set the federation and let the method prepare. Call it before the methods below."""
         self.federation = federation
         self.method.join(federation)
         self.method.prepare(federation)

@@ -40,7 +40,7 @@ class Numbers(_Part):
 
 
 class StoredRun(_Part):
-    """The part of a run's identity (`Setup.identity`) that says how a client's model is made.
+    """The part of a run's identity (`Setup.identity`) that determines how a client's model is made.
 
     assignment: the backbone of each client. revisions: of every backbone.
     """

@@ -1,4 +1,4 @@
-"""`drake export`: a client's model out of a run, for whoever does not have drake.
+"""`drake export`: writes a client's model so that PEFT or transformers load it without DRAKE.
 
 After `Method.for_inference` every adapted layer is y = W x + up (down x + shift) (`AdaptedLinear.factors`). Written as
 

@@ -1,4 +1,4 @@
-"""`drake show`: the scores of a run, its worst tasks, and wrong answers with the pictures that belong to them."""
+"""`drake show`: the scores of a run, its worst tasks, and wrong answers with their pictures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`drake transfer`: fine-tune one client on one task, score it on many. Shows which tasks help each other.
+"""`drake transfer`: fine-tunes one client on one task and scores it on many. Shows which tasks help each other.
 
-A row of the matrix is a training task, a column a test task. Every row is stored as soon as it is there, so a stopped
-run goes on with the next one.
+A row of the matrix is a training task, a column a test task. Every row is stored as soon as it is done, so a stopped
+run continues with the next one.
 """
 
 from __future__ import annotations

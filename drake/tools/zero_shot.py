@@ -1,4 +1,4 @@
-"""`drake eval --zero-shot`: what bare backbones answer to every task, the unseen ones too."""
+"""`drake eval --zero-shot`: scores of bare backbones on every task, also on tasks that no client trains on."""
 
 from __future__ import annotations
 

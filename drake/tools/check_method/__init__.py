@@ -1,13 +1,13 @@
-"""`drake check-method`: what a method of one's own breaks, found on a small federation before a long run does.
+"""`drake check-method`: tests a method on a small federation, so that its errors show before a long run.
 
-Two clients of one backbone train a few rounds in the loop of a real run; then the same work is done again with one
-circumstance changed that must not matter.
+Two clients of one backbone train for a few rounds in the loop of a real run. Then the same rounds are repeated with one
+change that must not affect the result, such as the order of the clients.
 
 trial.py    a method and the small federations it is tried on
-checks.py   what is looked at: functions of a trial that return a sentence when something is wrong
+checks.py   the checks: functions of a trial that return a sentence when something is wrong
 cost.py     the check of equal compute
 leaks.py    the search for records in what is sent
-compare.py  what two runs do not share
+compare.py  differences between two runs
 """
 
 from drake.tools.check_method.checks import CHECKS, Check, findings

@@ -1,5 +1,5 @@
-"""What `drake check-method` looks at. Every check is a function of a `Trial` that returns a sentence when something is
-wrong."""
+"""The checks of `drake check-method`. Every check is a function of a `Trial` that returns a sentence when something is
+wrong, and None otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from drake.tools.check_method.trial import Trial
 
 @dataclass(frozen=True)
 class Check:
-    """What is looked at, in words, and the function that returns a sentence when it is wrong."""
+    """The title of a check, and the function that returns a sentence when something is wrong."""
 
     title: str
     fault: Callable[[Trial], str | None]

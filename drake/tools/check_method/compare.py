@@ -1,4 +1,4 @@
-"""What two rounds, or two runs, do not share."""
+"""Differences between two rounds or two runs."""
 
 from __future__ import annotations
 

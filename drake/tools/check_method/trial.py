@@ -37,8 +37,8 @@ class TrialSize:
 
 @dataclass
 class Trace(Callback):
-    """What a trial run left: by round, by client. uploads: what was aggregated. answers: what the server then gave to
-    the participants. downloads: what every client has last received. servers: what the server then carried."""
+    """The outcome of a trial run, by round and by client. uploads: what was aggregated. answers: what the server then
+    gave to the participants. downloads: what every client has last received. servers: what the server then carried."""
 
     results: list[dict[int, LocalResult]] = field(default_factory=list)
     uploads: list[dict[int, Upload]] = field(default_factory=list)
