@@ -31,7 +31,7 @@ from drake.federation.method import Architecture, Client, Federation, State
 from drake.models import backbones
 from drake.models.backbones import Backbone
 from drake.models.prompts import PLACEHOLDER
-from drake.runs.evaluation import Answering
+from drake.runs.evaluation import Answerer, Answering
 from drake.scoring.generation import batches
 
 STEP = 16
@@ -144,7 +144,7 @@ def main() -> None:
     states = {client.id: {name: t * (1 + 0.1 * client.id) for name, t in result.state.items()} for client in clients}
 
     def ours() -> dict[tuple[int, str], str]:
-        seats = Shared({client.id: (client, states[client.id], None) for client in clients})
+        seats = Shared({client.id: Answerer(client, states[client.id], None) for client in clients})
         lengths = [backbone.prompt_length(record) for record in records]
         groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, chosen.evaluation.tokens))
         found = Answering(asked.backbone, seats, groups, NEW_TOKENS, 1.0)(worker)

@@ -3,7 +3,7 @@
     per batch    G <- AdamW on CE(G)
                  L <- AdamW on CE(L) + lambda ||L - G0||^2,     G0 = the G received this round, fixed
     server       G_a <- mean of G_i over the clients of backbone a
-    inference    L, which never leaves the client
+    inference    L, which never leaves the client; the same evaluated `trained` and `aggregated`
 
 ||.||^2 is the sum of squares over all entries of A and B; lambda = 0.001. L starts as a copy of G, as in the paper:
 between factors that start apart a distance means nothing.

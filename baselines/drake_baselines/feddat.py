@@ -5,7 +5,7 @@
                  A1 <- AdamW on (CE(z_1) + KL(z_1 || z_T)) / 2
                  A0 <- AdamW on (CE(z_DAT) + KL(z_DAT || z_1)) / 2,     z_1 that of the first step, no gradient
     server       A1_a <- mean of A1_i over the clients of backbone a
-    inference    DAT, with A2 = the received mean
+    inference    DAT, with A2 = the mean received before the round (evaluated `trained`) or after it (`aggregated`)
 
     KL(z || t) = tau^2 mean over answer tokens of sum_v p_t log(p_t / p_z),   p = softmax(. / tau),   tau = 2
 

@@ -3,7 +3,8 @@
     first half of the steps (of an odd number the larger)     G <- AdamW on CE(G), alone
     the rest                                                  L <- AdamW on CE((G + L) / 2), G frozen
     server       G_a <- mean of G_i over the clients of backbone a
-    inference    (1 - w) G + w L, with G = the received mean and w = 1/2
+    inference    (1 - w) G + w L, with w = 1/2 and G as it was trained (evaluated `trained`) or the received mean
+                 (`aggregated`)
 
 (1 - w) G + w L adds up both adapters' outputs in every layer. With `samples` S > 0 the weight of L follows the
 question:

@@ -1,7 +1,7 @@
 """FedIT: federated averaging of one LoRA adapter.
 
     G_i <- AdamW on CE(G), from the received mean;     server: G_a <- mean of G_i over the clients of backbone a
-    inference: the received mean
+    inference: G_i as it was trained (evaluated `trained`), the received mean (`aggregated`)
 
 Reference: FedIT, Zhang et al., ICASSP 2024, arXiv 2305.05644; FedAvg, McMahan et al., AISTATS 2017. What differs from
 the official code: the mean is uniform, as in the benchmark's, not weighted by the number of records, which is the same

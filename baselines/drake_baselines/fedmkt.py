@@ -6,7 +6,7 @@
                     sends for every record of D the CE of the answer and the 128 largest logits of its first tokens
     server          a LoRA W on the largest backbone of the federation
                     W <- AdamW on loss_W over D,               answers with the CE and logits of W
-    inference       L_i
+    inference       L_i, the same evaluated `trained` and `aggregated`: it learns from an answer in its next round
 
     loss            0.9 CE + 0.1 KL_1(z || p) on the records of D where the teacher's CE is below the student's own;
                     0.9 CE on the others. Teacher of the server: the client with the smallest CE on that record;

@@ -3,7 +3,8 @@
     z = z_G + z_L,      z_G, z_L = logits of the backbone with G alone, with L alone
     G, L <- AdamW on CE(z), both at once
     server       G_a <- mean of G_i over the clients of backbone a
-    inference    z: every token is decoded from two passes, each with a cache of its own
+    inference    z: every token is decoded from two passes, each with a cache of its own; G as it was trained (evaluated
+                 `trained`) or the received mean (`aggregated`)
 
 Reference: FedSim, Pillutla et al., ICML 2022, arXiv 2204.03809. What differs from the official code: its budget of 75
 steps for 100 understates the work, as both passes go forward and back: a step costs 2 of SFT's, so 50 are made; it

@@ -4,7 +4,7 @@
     server       G_a <- mean of G_i over the clients of backbone a
                  G_a <- AdamW on KL(z(G_a) || p), on public records
                  p = the mean over all clients i of what z(G_i) predict
-    inference    L, which never leaves the client
+    inference    L, which never leaves the client; the same evaluated `trained` and `aggregated`
 
 KL as in `distillation`, at temperature 2. Clients whose backbones write answers with the same ids as the student (its
 own, and others of one vocabulary) give the mean of their logits; every other backbone gives the softmax of its clients'

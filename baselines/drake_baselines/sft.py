@@ -1,6 +1,8 @@
 """SFT: every client fine-tunes one LoRA adapter on its own data; nothing is sent.
 
 The yardstick of personalisation: a federated method should be worth more to a client than training alone.
+
+A client answers with its adapter as it has trained it, at both moments of evaluation (`trained`, `aggregated`).
 """
 
 from __future__ import annotations

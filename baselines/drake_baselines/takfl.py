@@ -5,7 +5,7 @@
                  for every backbone b, a itself included:
                      G_ab <- AdamW from mean_a on KL_3(z(G) || p_b) + 0.01 KL_20(z(G) || p_mean), on public records
                  G_a <- mean_a + mean over b of (G_ab - mean_a)
-    inference    the received G_a
+    inference    G_i as it was trained (evaluated `trained`), the received G_a (`aggregated`)
 
 p_b = what the ensemble of the clients of b predicts: the softmax of the mean of their logits, translated where b writes
 with other tokens (`translation`); p_mean = what mean_a itself predicts. KL_tau as in `distillation`. An ensemble of one

@@ -56,6 +56,8 @@ class _Evaluate(GroupedCommand, Resumable):
 @setting("eval_records", EVALUATION)
 @setting("eval_every", EVALUATION)
 @setting("eval_tokens", EVALUATION)
+@setting("evaluate_at", EVALUATION)
+@setting("also_aggregated", EVALUATION)
 @setting("participation", PARTICIPATION)
 @setting("client_dropout", PARTICIPATION)
 @setting("deadline", PARTICIPATION)

@@ -129,6 +129,8 @@ def _checked(config: Config) -> Config:
         raise DrakeError("--workers is for --engine processes and ray; add one or leave it out.")
     if execution.engine != "ray" and execution.gpu_share:
         raise DrakeError("--gpu-share is for --engine ray; add it or leave it out.")
+    if config.evaluation.also_aggregated and config.evaluation.at == "aggregated":
+        raise DrakeError("--also-aggregated is for --evaluate-at trained; add it or leave --also-aggregated out.")
     return config
 
 

@@ -73,6 +73,13 @@ class Evaluation:
     every: Annotated[
         int | None, Setting("Rounds between evaluation points. [default: the ends of the tasks]", above=0)
     ] = None
+    at: Annotated[
+        Literal["trained", "aggregated"],
+        Setting("Whether clients answer after their local training of a round, or after the server has aggregated."),
+    ] = "aggregated"
+    also_aggregated: Annotated[
+        bool, Setting('With "trained": let clients answer after the aggregation too, beside the official scores.')
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,8 @@ FLAGS = {
     "eval_records": "evaluation.records",
     "eval_every": "evaluation.every",
     "eval_tokens": "evaluation.tokens",
+    "evaluate_at": "evaluation.at",
+    "also_aggregated": "evaluation.also_aggregated",
     "max_new_tokens": "evaluation.max_new_tokens",
     "participation": "participation.share",
     "client_dropout": "participation.client_dropout",

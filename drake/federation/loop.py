@@ -44,14 +44,18 @@ def run_rounds(
     evaluate: Evaluate | None = None,
     evaluation_rounds: Container[int] = (),
     evaluate_at: EvaluateAt = "aggregated",
+    also_aggregated: bool = False,
     rounds: int | None = None,
 ) -> Progress:
-    """Bring `run.progress` to the last round, or to `rounds`; a resumed run goes on after the rounds it has done."""
+    """Bring `run.progress` to the last round, or to `rounds`; a resumed run goes on after the rounds it has done.
+
+    also_aggregated: at evaluation points `trained`, `evaluate` is called once more after the aggregation.
+    """
     worker, progress, call = engine.worker, run.progress, CallbackList(callbacks)
     method, federation = worker.method, worker.federation
 
-    def score(rounds_done: int) -> None:
-        scores = evaluate(run, rounds_done, evaluate_at) if evaluate and rounds_done in evaluation_rounds else None
+    def score(rounds_done: int, moment: EvaluateAt = evaluate_at) -> None:
+        scores = evaluate(run, rounds_done, moment) if evaluate and rounds_done in evaluation_rounds else None
         if scores is not None:
             call.evaluated(EvaluationContext(run, rounds_done, scores=scores))
 
@@ -81,8 +85,8 @@ def run_rounds(
         progress.server = method.server_state()
         progress.rounds_done = number + 1
         call.round_aggregated(round)
-        if evaluate_at == "aggregated":
-            score(number + 1)
+        if evaluate_at == "aggregated" or also_aggregated:
+            score(number + 1, "aggregated")
         call.round_finished(round)
     call.run_finished(run)
     return progress

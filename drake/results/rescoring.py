@@ -20,13 +20,14 @@ from drake.data.fingerprints import current_fingerprint
 from drake.errors import DrakeError
 from drake.results.dataset import dataset_of
 from drake.results.files import load
-from drake.results.schema import Results, ScoreMatrix, SeedRun, SeedSummary
+from drake.results.schema import Results, ScoreMatrix, SecondScores, SeedRun, SeedSummary
 from drake.results.summaries import aggregate, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS, Protocol
 from drake.scoring.predictions import Prediction, point_numbers, prediction_path, read_predictions
 from drake.scoring.scores import (
     Mark,
     Question,
+    StoredScores,
     TaskScore,
     evaluated_questions,
     mark,
@@ -161,7 +162,20 @@ class _Scorer:
         )
         clients = self.results.clients
         summary = {protocol: seed_summary(score_table(found, protocol, clients)) for protocol in PROTOCOLS}
-        return found.model_copy(update={"summary": summary})
+        return found.model_copy(update={"summary": summary, "aggregated": self._second(found)})
+
+    def _second(self, run: SeedRun) -> SecondScores | None:
+        """The scores after the aggregation beside those of `run`; None where the folder lacks their answers, as a
+        submission does."""
+        root, clients = self.folder / "aggregated", self.results.clients
+        if run.aggregated is None or not (root / "predictions").is_dir():
+            return None
+        stored = StoredScores(root, run.seed, self.by_id)
+        matrices = [self._matrices(run, stored.point(point)) for point in range(1, len(run.rounds) + 1)]
+        scores = {protocol: [matrix[protocol] for matrix in matrices] for protocol in PROTOCOLS}
+        again = run.model_copy(update={"scores": scores})
+        summary = {protocol: seed_summary(score_table(again, protocol, clients)) for protocol in PROTOCOLS}
+        return SecondScores(scores=scores, summary=summary)
 
     def _matrices(self, run: SeedRun, scored: Mapping[tuple[int, str], TaskScore]) -> dict[Protocol, ScoreMatrix]:
         return {p: score_matrix(scored, len(self.results.clients), run.tasks, p) for p in PROTOCOLS}

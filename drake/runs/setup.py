@@ -182,6 +182,8 @@ class Setup:
             "preset": config.preset,
             "numbers": self._numbers(),
             "eval_records": config.evaluation.records,
+            "evaluate_at": config.evaluation.at,
+            "also_aggregated": config.evaluation.also_aggregated,
             "assignment": [client.backbone for client in self.clients],
             "revisions": {name: found.revision for name, found in self.backbones.items()},
             "data": {

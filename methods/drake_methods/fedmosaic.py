@@ -6,6 +6,9 @@ gradient. The server answers with a customised global module. Before the first a
 module is a copy of the local one. A and B of the Co-LoRA layers are frozen and aligned across architectures
 (`alignment`) before the first round.
 
+A client answers with its local module, as it was trained, beside the global module that it trained beside (evaluated
+`trained`) or the new one (`aggregated`).
+
 Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default
 (`fedmosaic.preset=official` where it is no fault): the gate is one trained
 scalar per layer as in the paper; the gradient passes the exact Jacobian of the last norm; rows that leave a client are
@@ -37,6 +40,9 @@ from .options import Options
 from .rela import Probes, kept_rows, sanitise, task_relevance
 
 __all__ = ["FedMosaic", "customise"]
+
+BESIDE = "beside"
+"""In a client's state: the part of the global module it trained beside that was a copy of its own."""
 
 
 class FedMosaic(Method):
@@ -102,8 +108,9 @@ class FedMosaic(Method):
             gradient["gradient"] = (now.state["gradient"] + found) / 2 if "gradient" in now.state else found
         module = adapters.read(model, LOCAL)
         of_gates = {name: parameter.detach().clone() for name, parameter in gates(model).items()}
+        kept = adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates)
         return LocalResult(
-            state=adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", of_gates) | gradient,
+            state=kept | adapters.prefixed(BESIDE, self._beside(now)) | gradient,
             upload=Upload(self._leaving(now.client, module) | gradient),
             stats={"loss": sum(losses) / len(losses)},
         )
@@ -139,14 +146,21 @@ class FedMosaic(Method):
     def for_inference(self, now: ClientRound) -> None:
         module = adapters.part(LOCAL, now.state)
         received = dict(now.download.tensors) if now.download else {}
-        if now.trained and now.download is None:  # it trained beside a copy of its start, which added nothing
-            received = {name: torch.zeros_like(module[name]) for name in _trained(module)}
+        if now.trained:
+            received |= adapters.part(BESIDE, now.state)
         adapters.write(now.model, LOCAL, module)
         adapters.write(now.model, GLOBAL, module | received)
         with torch.no_grad():
             for name, parameter in gates(now.model).items():
                 parameter.copy_(now.state[f"gate.{name}"])
         adapters.activate(now.model, LOCAL, GLOBAL)
+
+    def _beside(self, now: ClientRound) -> State:
+        """What the global module of the round had of the client's own module at the start: all that trains and that the
+        server did not send."""
+        module = adapters.part(LOCAL, now.state)
+        received = now.download.tensors if now.download else {}
+        return {name: module[name] for name in _trained(module) if name not in received}
 
     @property
     def _anchor(self) -> Backbone:
