@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer
 from drake.federation.method import Client, ClientRound, Steps
 from drake.models.backbones import Backbone, answer_logits
 
@@ -64,11 +63,12 @@ class FedDAT(Averaging):
             copied = {name: torch.zeros_like(tensor) for name, tensor in copied.items()}
         adapters.write(now.model, RECEIVED, copied)
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model = now.model
         shared, personal = (list(adapters.tensors(model, name).values()) for name in (SHARED, PERSONAL))
         adapters.train_only(model, shared + personal)  # a pass reaches only the adapters that are active
         rate = self.training.learning_rate
-        of_shared, of_personal = (LocalOptimizer([(group, rate)], self.training) for group in (shared, personal))
+        of_shared, of_personal = (now.optimizer([(group, rate)]) for group in (shared, personal))
         losses = []
         for step in batches:
             z_1 = []  # of every micro-batch, before the first step

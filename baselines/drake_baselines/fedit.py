@@ -10,10 +10,8 @@ for all clients here; clients of different backbones are averaged apart.
 
 from __future__ import annotations
 
-from torch import nn
-
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.method import ClientRound, Steps
 
 from .averaging import SHARED, Averaging
@@ -27,10 +25,11 @@ class FedIT(Averaging):
     relative_cost = 1.0
     kept = (SHARED,)
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model = now.model
         adapters.activate(model, SHARED)
         trained = adapters.train_only(model, adapters.tensors(model, SHARED).values())
-        optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
+        optimizer = now.optimizer([(trained, self.training.learning_rate)])
         return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in batches]
 
     def for_inference(self, now: ClientRound) -> None:

@@ -112,7 +112,7 @@ class FedMKT(Distilling, SFT):
             width = vocabulary_size(now.backbone)
             told = [unpacked(now.download.tensors, i, width) if wins else None for i, wins in enumerate(better)]
             learn(now.model, public, self._loss(told, public), self.training, adapter=ADAPTER)
-        losses = self.train(now.model, batches)
+        losses = self.train(now, batches)
         trained = adapters.read(now.model, ADAPTER)
         answers = self._answers(now.model, trained, public)
         further = sum(batch.input_ids.numel() for batch in public) * (0.5 if now.download is None else 1.5)

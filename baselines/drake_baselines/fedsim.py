@@ -21,7 +21,6 @@ from torch import nn
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer
 from drake.federation.method import Client, ClientRound, Steps
 from drake.models.backbones import Backbone, Batch, answer_logits
 
@@ -73,10 +72,11 @@ class FedSim(Averaging):
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         return TwoPasses(super().attach(backbone, client))
 
-    def train(self, model: TwoPasses, batches: Steps) -> list[float]:
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model: TwoPasses = now.model
         live = (adapters.tensors(model, name).values() for name in (SHARED, PERSONAL))
         both = adapters.train_only(model, chain(*live))
-        optimizer = LocalOptimizer([(both, self.training.learning_rate)], self.training)
+        optimizer = now.optimizer([(both, self.training.learning_rate)])
         losses = []
         for step in batches:
             losses.append(sum(model.backward(batch, len(step)) for batch in step))

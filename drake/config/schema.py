@@ -48,6 +48,10 @@ class Training:
     ]
     micro_batch: Annotated[int, Setting("Records of one forward pass.", above=0)]
     accumulation: Annotated[int, Setting("Forward passes of an optimizer step.", above=0)]
+    optimizer_state: Annotated[
+        Literal["fresh", "kept"],
+        Setting("Whether AdamW's moments start at zero in every round, or stay with the client (the official code)."),
+    ] = "fresh"
 
     def local_steps(self, relative_cost: float) -> float:
         """Optimizer steps per round, on average, that cost as much as `steps` of SFT."""

@@ -18,7 +18,7 @@ from drake.federation import adapters
 from drake.federation.callbacks import Callback, EvaluationContext, RunContext
 from drake.federation.federation import Client
 from drake.federation.loop import EvaluateAt
-from drake.federation.messages import Download, State
+from drake.federation.messages import Download, State, split_moments
 from drake.federation.state import Progress
 from drake.models.prompts import gold_ids
 from drake.results import ClientInfo, SecondScores, SeedRun, SeedSummary, Traffic, score_table, seed_summary
@@ -46,7 +46,8 @@ class Answerer(NamedTuple):
 def answerer(client: Client, progress: Progress, moment: EvaluateAt) -> Answerer:
     """How the client answers at this moment of a round; one that did not train in it goes on from its download."""
     trained = moment == "trained" and progress.trained(client.id)
-    return Answerer(client, progress.states[client.id], progress.downloads.get(client.id), trained)
+    own, _ = split_moments(progress.states[client.id])
+    return Answerer(client, own, progress.downloads.get(client.id), trained)
 
 
 ClientStates = Mapping[int, Answerer]

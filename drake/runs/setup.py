@@ -208,9 +208,11 @@ class Setup:
     def _numbers(self) -> dict[str, Any]:
         """The settings that put a run on a track of the leaderboard, in the form of results of schema 1: the dtype and
         the batch size are the preset's, and whole numbers stand for rounds per task and alpha where they are whole, so
-        that 5 and 5.0 are one track."""
+        that 5 and 5.0 are one track. A fresh optimizer in every round is left out: earlier runs had no other."""
         config, standard = self.config, preset(self.config.preset)
         training = asdict(config.training)
+        if training["optimizer_state"] == "fresh":
+            del training["optimizer_state"]
         return {
             "rounds_per_task": _whole(self.rounds_per_task),
             "train": config.data.train,

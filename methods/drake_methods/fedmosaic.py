@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from drake.common.seeds import torch_generator
 from drake.federation import adapters
 from drake.federation.federation import Client, Federation
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.messages import Download, LocalResult, State, Upload
 from drake.federation.method import ClientRound, Method, Steps
 from drake.federation.tensor_names import TensorName
@@ -91,9 +91,8 @@ class FedMosaic(Method):
         shared += list(gates(model).values()) if options.gate != "fixed" else []
         conventional = [local[name] for name, role in trained.items() if role in FACTOR_ROLES]
         adapters.train_only(model, shared + conventional)
-        optimizer = LocalOptimizer(
-            [(conventional, self.training.learning_rate), (shared, self.training.shared_learning_rate)],
-            self.training,
+        optimizer = now.optimizer(
+            [(conventional, self.training.learning_rate), (shared, self.training.shared_learning_rate)]
         )
         model.train()
         losses, probes = [], Probes(self._anchor, options.norm_jacobian == "diagonal")

@@ -5,14 +5,13 @@ import torch
 
 from drake.config import configure, preset
 from drake.engines.serial import Serial
-from drake.engines.tasks import perform
+from drake.engines.tasks import Job, perform
 from drake.federation.callbacks import RunContext
 from drake.federation.checkpoint import CheckpointCallback, Checkpoints
 from drake.federation.loop import run_rounds
 from drake.federation.measurements import measurements
 from drake.federation.messages import OPTIMIZER, split_moments
 from drake.runs import Setup
-from drake.tools.check_method.trial import Job
 
 METHODS = ["sft", "fedit", "ditto", "feddat", "perada", "fedsim", "feddpa", "takfl", "fedmkt", "fedmosaic"]
 CLIENTS = frozenset({0, 1, 2})
@@ -44,7 +43,9 @@ def federated(setup, folder=None, rounds=None, progress=None):
 
 
 def same(found, expected):
-    return found.keys() == expected.keys() and all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[name], tensor) for name, tensor in expected.items()
+    )
 
 
 def test_two_rounds_with_moments_kept_are_one_round_of_all_their_steps(setup):
