@@ -97,8 +97,10 @@ COUNTED_WEIGHT = 4
 
 
 def local_training(engine: Engine, round: RoundContext) -> Iterator[tuple[Client, LocalResult]]:
-    """(client, its result) of every participant that has not trained in this round yet, as each is done."""
-    federation, progress = round.run.federation, round.run.progress
+    """(client, its result) of every participant that has not trained in this round yet, as each is done. Of a method
+    with `pooled`, the first client of a backbone trains; the others take over its state."""
+    federation, progress, pooled = round.run.federation, round.run.progress, round.run.method.pooled
+    first = {client.id: federation.peers(client.id)[0] for client in federation.clients}
     jobs = [
         Job(
             client,
@@ -111,12 +113,16 @@ def local_training(engine: Engine, round: RoundContext) -> Iterator[tuple[Client
         )
         for client in federation.clients
         if client.id in round.participants and client.id not in round.results
+        if not pooled or client.id == first[client.id]
     ]
     for index, result in engine.run(jobs):
         client = jobs[index].client
         check_finite(client.id, result.state)
         check_finite(client.id, result.upload.tensors if result.upload else {})
         yield client, result
+    for client in federation.clients if pooled else ():
+        if client.id in round.participants and client.id not in round.results:
+            yield client, LocalResult(round.results[first[client.id]].state, None, {})
 
 
 def check_finite(client: int, tensors: Mapping[str, Tensor]) -> None:

@@ -123,6 +123,8 @@ class Method(ABC):
     """Whether clients may hold backbones of different sizes and families."""
     needs_public: bool = False
     """Whether it learns from public records; a run whose dataset has none is refused before it begins."""
+    pooled: ClassVar[bool] = False
+    """Whether the clients of a backbone are one: the first one trains on the records of all, and all get its state."""
     relative_cost: float = 1.0
     """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
 

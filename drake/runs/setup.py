@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,19 @@ from drake.engines.worker import Plan, Records, Worker
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
-from drake.federation.participation import Participation
+from drake.federation.participation import EVERYONE, Participation
 from drake.models import backbones
 from drake.models.compiling import check_compiler
 from drake.runs.device import DTYPES, resolve_device
+from drake.runs.pooling import pooled
 from drake.runs.provenance import versions
 
 DATA_SEED = 0
 """The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
+
+
+Batches = list[list[tuple[str, int]]]
+"""The batches of one client and round: [step][record], a record as (task, row)."""
 
 
 class Setup:
@@ -43,6 +48,11 @@ class Setup:
         if len(config.models) > 1 and not self.method_class.mixed:
             raise DrakeError(f"{config.method} needs one backbone for all clients, not {', '.join(config.models)}.")
         self.participation = Participation(*asdict(config.participation).values())
+        if self.method_class.pooled and self.participation != EVERYONE:
+            raise DrakeError(
+                f"{config.method} trains one model for all clients of a backbone; leave --participation, "
+                "--client-dropout and --deadline out."
+            )
         elsewhere = resident is not None and execution.device != "auto"  # where the GPUs are, not here
         self.device = execution.device if elsewhere else resolve_device(execution.device)
         self.resident = resident or self.device
@@ -133,6 +143,8 @@ class Setup:
             stream.memory_batches(rounds, steps[: len(rounds)], size, seed, client)
             for client, rounds in enumerate(arrivals)
         ]
+        if method.pooled:
+            drawn = self._pooled(drawn)
 
         def records(client: int, round: int) -> list[list[Records]]:
             rounds = drawn[client]
@@ -145,6 +157,15 @@ class Setup:
             ]
 
         return records
+
+    def _pooled(self, drawn: Sequence[Sequence[Batches]]) -> list[list[Batches]]:
+        """The batches [client][round] of all clients of a backbone for its first client, and none for the others."""
+        found: list[list[Batches]] = []
+        for client in self.clients:
+            peers = [peer.id for peer in self.clients if peer.backbone == client.backbone]
+            rounds = max(len(drawn[peer]) for peer in peers) if client.id == peers[0] else 0
+            found.append([pooled([drawn[peer][k] for peer in peers if k < len(drawn[peer])]) for k in range(rounds)])
+        return found
 
     def begun(self, rounds_done: int) -> list[str]:
         """The tasks whose turn has come after so many rounds; all of them unless they arrive one after another."""
