@@ -36,7 +36,7 @@ class Training:
     alpha: Annotated[float, Setting("The output of an adapter is scaled by alpha / rank.", above=0)]
     dropout: Annotated[float, Setting("Dropout on the input of every LoRA adapter.", least=0, below=1)]
     learning_rate: Annotated[float, Setting("Learning rate of A and B.", above=0)]
-    shared_learning_rate: Annotated[float, Setting("Learning rate of P, Q and gates.", above=0)]
+    shared_learning_rate: Annotated[float, Setting("Learning rate of P, Q and scalar gates.", above=0)]
     weight_decay: Annotated[float, Setting("Weight decay of AdamW.", least=0)]
     gradient_clip: Annotated[float, Setting("Largest norm of a gradient.", above=0)]
     steps: Annotated[

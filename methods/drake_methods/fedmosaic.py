@@ -10,9 +10,11 @@ A client answers with its local module, as it was trained, beside the global mod
 `trained`) or the new one (`aggregated`).
 
 Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default
-(`fedmosaic.preset=official` where it is no fault): the gate is one trained
-scalar per layer as in the paper; the gradient passes the exact Jacobian of the last norm; rows that leave a client are
-chosen at random; probes are counted in optimizer steps and always include the first; alignment is solved, not fitted.
+(`fedmosaic.preset=official` where it is no fault): the gate, which looks at the input as there and trains at the rate
+of A and B, skips padding and decodes as it reads (`input_gate`); the gradient passes the exact Jacobian of the last
+norm; rows that leave a client are chosen at random; probes are counted in optimizer steps and always include the first;
+alignment is solved, not fitted. The paper's text has one trained scalar per layer for the gate
+(`fedmosaic.gate=scalar`), which trains at the rate of P and Q.
 """
 
 from __future__ import annotations
@@ -45,12 +47,16 @@ BESIDE = "beside"
 """In a client's state: the part of the global module it trained beside that was a copy of its own."""
 
 
+INPUT_GATES = {"input": InputGatedLinear, "official": OfficialGatedLinear}
+"""The gates that look at the input, by what the option `gate` calls them."""
+
+
 class FedMosaic(Method):
     """See the module's docstring."""
 
     reference = "Co-LoRA, ICLR 2026, arXiv 2506.11024"
     sends = "P, Q of Co-LoRA layers; A, B of other layers (with peers); sanitised gradient"
-    presets: ClassVar = {"official": {"gate": "input", "norm_jacobian": "diagonal", "sampling": "prefix"}}
+    presets: ClassVar = {"official": {"norm_jacobian": "diagonal", "sampling": "prefix"}}
     relative_cost = 1.14  # two adapters in every layer and the probes; the official 94 steps for 100 count less
 
     Options = Options
@@ -62,9 +68,8 @@ class FedMosaic(Method):
 
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         co_layers = co_lora_layers(backbone.num_layers, self.options.num_blocks)
-        kinds = {"input": InputGatedLinear, "official": OfficialGatedLinear}
-        model = attach(backbone.model, self.training, co_layers, kinds.get(self.options.gate, MosaicLinear))
-        if self.options.gate in kinds:
+        model = attach(backbone.model, self.training, co_layers, INPUT_GATES.get(self.options.gate, MosaicLinear))
+        if self.options.gate in INPUT_GATES:
             watch(model)
         return model
 
@@ -88,8 +93,9 @@ class FedMosaic(Method):
         model, local, options = now.model, adapters.tensors(now.model, LOCAL), self.options
         trained = _trained(local)
         shared = [local[name] for name, role in trained.items() if role in SHARED_ROLES]
-        shared += list(gates(model).values()) if options.gate != "fixed" else []
         conventional = [local[name] for name, role in trained.items() if role in FACTOR_ROLES]
+        if options.gate != "fixed":  # w of an input gate is no scalar, and trains at the rate of A and B
+            (conventional if options.gate in INPUT_GATES else shared).extend(gates(model).values())
         adapters.train_only(model, shared + conventional)
         optimizer = now.optimizer(
             [(conventional, self.training.learning_rate), (shared, self.training.shared_learning_rate)]

@@ -13,8 +13,8 @@ class Options:
     """The parts of FedMosaic as switches, and its numbers.
 
     num_blocks: N_B; 1: Co-LoRA on the last layer alone, 0: conventional LoRA everywhere. align: A and B across
-    architectures, on align_records public records. gate: one trained scalar per layer, one half for ever, one that
-    looks at the input, or that as in the official code, faults and all. aggregation: by relevance, or all others alike.
+    architectures, on align_records public records. gate: one that looks at the input, that as in the official code,
+    faults and all, one trained scalar per layer, or one half for ever. aggregation: by relevance, or all others alike.
 
     temperature: tau of the aggregation weights. gradient_every: optimizer steps between probes. norm_jacobian: exact,
     or its diagonal as in the official code. sampling, kept: which share of the gradient's rows leaves a client, drawn
@@ -24,7 +24,7 @@ class Options:
     num_blocks: int = 4
     align: bool = True
     align_records: int = 100
-    gate: Literal["scalar", "fixed", "input", "official"] = "scalar"
+    gate: Literal["input", "official", "scalar", "fixed"] = "input"
     aggregation: Literal["relevance", "uniform"] = "relevance"
     temperature: float = 0.5
     gradient_every: int = 10
