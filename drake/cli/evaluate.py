@@ -54,6 +54,7 @@ class _Evaluate(GroupedCommand, Resumable):
 @setting("rank", TRAINING)
 @setting("learning_rate", TRAINING)
 @setting("eval_records", EVALUATION)
+@setting("eval_records_others", EVALUATION)
 @setting("eval_every", EVALUATION)
 @setting("eval_tokens", EVALUATION)
 @setting("evaluate_at", EVALUATION)

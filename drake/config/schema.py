@@ -68,7 +68,9 @@ class Training:
 class Evaluation:
     """When clients are evaluated, and on how much."""
 
-    records: Annotated[int, Setting("Test records scored per task; 0 for all.", least=0)]
+    records: Annotated[
+        int, Setting("Test records of each of its own tasks that a client is scored on; 0 for all.", least=0)
+    ]
     max_new_tokens: Annotated[int, Setting("Length of the longest answer, in tokens.", above=0)]
     tokens: Annotated[
         int | Literal["auto"],
@@ -77,6 +79,14 @@ class Evaluation:
     every: Annotated[
         int | None, Setting("Rounds between evaluation points. [default: the ends of the tasks]", above=0)
     ] = None
+    records_others: Annotated[
+        int | None,
+        Setting("The same for the tasks of other clients. [default: as many as of its own]", above=0),
+    ] = None
+    sample: Annotated[
+        Literal["first", "stratified"],
+        Setting("Which test records: the first ones, or a sample with every answer in its proportion."),
+    ] = "first"
     at: Annotated[
         Literal["trained", "aggregated"],
         Setting("Whether clients answer after their local training of a round, or after the server has aggregated."),
@@ -228,6 +238,7 @@ FLAGS = {
     "micro_batch": "training.micro_batch",
     "accumulation": "training.accumulation",
     "eval_records": "evaluation.records",
+    "eval_records_others": "evaluation.records_others",
     "eval_every": "evaluation.every",
     "eval_tokens": "evaluation.tokens",
     "evaluate_at": "evaluation.at",

@@ -107,8 +107,11 @@ class Evaluation:
     def __init__(self, setup: Setup, folder: Path, engine: Engine, callbacks: Callback) -> None:
         self.setup, self.folder, self._engine, self._callbacks = setup, folder, engine, callbacks
         self.seed = engine.worker.federation.seed
-        limit = setup.config.evaluation.records
-        by_task = evaluated_questions(setup.benchmark, setup.tasks, limit)
+        asked = setup.config.evaluation
+        by_task = evaluated_questions(setup.benchmark, setup.tasks, asked.records, asked.sample)
+        limit = asked.records if asked.records_others is None else asked.records_others
+        of_others = evaluated_questions(setup.benchmark, setup.tasks, limit, asked.sample)
+        self._asked_of_others = {id for of_task in of_others.values() for id in of_task}
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
         self._stored = StoredScores(folder, self.seed, self._questions)
         self._stored_second = StoredScores(folder / AGGREGATED, self.seed, self._questions)
@@ -116,12 +119,21 @@ class Evaluation:
     def zero_shot(self, run: RunContext) -> None:
         """The bare backbones' answers to every task, once each; clients of one backbone share them."""
         rows: list[Prediction] = []
-        parts = {name: self._parts(name, None, self.setup.tasks, 0) for name in self.setup.backbones}
+        parts: dict[str, list[AnswerPart]] = {}
+        for name in self.setup.backbones:
+            own = {task for client in self.setup.clients if client.backbone == name for task in client.tasks}
+            places = [p for task in self.setup.tasks for p in self.setup.test_rows(task, others=task not in own)]
+            parts[name] = self._parts(name, None, places, 0)
         found = self._answers([part for of_backbone in parts.values() for part in of_backbone], 0, 0, run)
         for name, of_backbone in parts.items():
-            mine = [client.id for client in self.setup.clients if client.backbone == name]
+            mine = [client for client in self.setup.clients if client.backbone == name]
             for part in of_backbone:
-                rows += [row._replace(client=client) for row in found[part.path] for client in mine]
+                rows += [
+                    row._replace(client=client.id)
+                    for row in found[part.path]
+                    for client in mine
+                    if row.task in client.tasks or row.id in self._asked_of_others
+                ]
         self._store(rows, 0)
 
     def point(self, round: int, run: RunContext, moment: EvaluateAt) -> None:
@@ -133,7 +145,16 @@ class Evaluation:
         for name in self.setup.architectures:
             mine = [client for client in self.setup.clients if client.backbone == name]
             states = {client.id: answerer(client, progress, moment) for client in mine}
-            parts += self._parts(name, states, self.setup.begun(round), number, round, second)
+            begun = self.setup.begun(round)
+            shared = [place for task in begun for place in self.setup.test_rows(task, others=True)]
+            parts += self._parts(name, states, shared, number, round, second)
+            of_all = set(shared)
+            for client in mine:
+                own = [place for task in begun if task in client.tasks for place in self.setup.test_rows(task)]
+                further = [place for place in own if place not in of_all]
+                parts += self._parts(
+                    name, {client.id: states[client.id]}, further, number, round, second, f"-client-{client.id}"
+                )
         found = self._answers(parts, number, round, run)
         self._store([row for part in parts for row in found[part.path]], number, second)
 
@@ -185,18 +206,21 @@ class Evaluation:
         self,
         name: str,
         states: ClientStates | None,
-        tasks: Sequence[str],
+        places: Sequence[tuple[str, int]],
         point: int,
         rounds_done: int = 0,
         second: bool = False,
+        further_of: str = "",
     ) -> list[AnswerPart]:
-        """What clients in these states, or the bare backbone, have to answer at a point, in parts."""
+        """What clients in these states, or the bare backbone, have to answer at a point, in parts. places: (task, row)
+        of the records. further_of: names a client that answers these alone, beside what all of its backbone answer."""
+        if not places:
+            return []
         backbone = self._engine.worker.backbone(name)
         shared = None if states is None else self._engine.share(states)
-        places = [place for task in tasks for place in self.setup.test_rows(task)]
         lengths = [backbone.prompt_length(self.setup.test_record(*place)) for place in places]
         groups = [tuple(places[i] for i in group) for group in batches(lengths, self.setup.eval_tokens[name])]
-        folder = self._parts_folder(point, second) / f"{list(self.setup.backbones).index(name)}"
+        folder = self._parts_folder(point, second) / f"{list(self.setup.backbones).index(name)}{further_of}"
         parts = []
         for start in range(0, len(groups), PART):
             some = tuple(groups[start : start + PART])

@@ -24,6 +24,7 @@ from drake.models.compiling import check_compiler
 from drake.runs.device import DTYPES, resolve_device
 from drake.runs.pooling import pooled
 from drake.runs.provenance import versions
+from drake.scoring.sampling import SAMPLE_SEED, sampled_rows
 
 DATA_SEED = 0
 """The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
@@ -180,10 +181,13 @@ class Setup:
             return None
         return client.tasks[min(int(round / self.rounds_per_task), len(client.tasks) - 1)]
 
-    def test_rows(self, task: str) -> list[tuple[str, int]]:
-        """The places (task, row) of the test records a task is scored on: the first `eval_records`, or all."""
-        count = len(self.benchmark.records(task, "test"))
-        return [(task, row) for row in range(min(self.config.evaluation.records or count, count))]
+    def test_rows(self, task: str, others: bool = False) -> list[tuple[str, int]]:
+        """The places (task, row) of the test records that a task's own client is scored on, or those for `others`,
+        which are a part of them."""
+        asked = self.config.evaluation
+        count = asked.records_others if others and asked.records_others is not None else asked.records
+        answers = self.benchmark.records(task, "test")["answer"]
+        return [(task, row) for row in sampled_rows(answers, count, asked.sample, SAMPLE_SEED, task)]
 
     def test_record(self, task: str, row: int) -> Mapping[str, Any]:
         """The test record in one place."""
@@ -203,6 +207,8 @@ class Setup:
             "preset": config.preset,
             "numbers": self._numbers(),
             "eval_records": config.evaluation.records,
+            "eval_records_others": config.evaluation.records_others,
+            "eval_sample": config.evaluation.sample,
             "evaluate_at": config.evaluation.at,
             "also_aggregated": config.evaluation.also_aggregated,
             "assignment": [client.backbone for client in self.clients],

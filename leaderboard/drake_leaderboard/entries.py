@@ -149,6 +149,8 @@ def _published(percent: float | None, error: float | None) -> Estimate:
 def _digest(config: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits over what makes scores comparable and no other part of a track says."""
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
+    sample = {"eval_records_others": None, "eval_sample": "first"}  # what files that do not mention them stand for
+    decisive |= {key: config[key] for key, usual in sample.items() if config.get(key, usual) != usual}
     attendance = config.get("attendance", asdict(EVERYONE))
     if attendance != asdict(EVERYONE):  # full participation, also in files that do not mention it, adds nothing
         decisive["attendance"] = attendance
