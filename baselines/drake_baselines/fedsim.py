@@ -14,7 +14,7 @@ averages L as well and overwrites it with the mean (`fedsim.average_personal=tru
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import nn
@@ -73,7 +73,7 @@ class FedSim(Averaging):
         return TwoPasses(super().attach(backbone, client))
 
     def train(self, now: ClientRound, batches: Steps) -> list[float]:
-        model: TwoPasses = now.model
+        model = cast("TwoPasses", now.model)
         live = (adapters.tensors(model, name).values() for name in (SHARED, PERSONAL))
         both = adapters.train_only(model, chain(*live))
         optimizer = now.optimizer([(both, self.training.learning_rate)])

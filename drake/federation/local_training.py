@@ -61,9 +61,9 @@ class LocalOptimizer:
     def restore(self, moments: Mapping[str, Tensor], names: Mapping[nn.Parameter, str]) -> None:
         """Go on from what `moments` returned; a parameter that it does not name starts fresh."""
         for parameter in self._parameters:
-            found = {key: moments.get(f"{names[parameter]}.{key}") for key in MOMENTS}
-            if all(tensor is not None for tensor in found.values()):
-                self._adamw.state[parameter] = {key: tensor.clone() for key, tensor in found.items()}
+            mine = {key: f"{names[parameter]}.{key}" for key in MOMENTS}
+            if moments.keys() >= set(mine.values()):
+                self._adamw.state[parameter] = {key: moments[name].clone() for key, name in mine.items()}
 
     def moments(self, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
         """What AdamW has gathered, by "<name of the parameter>.<what>": the number of its steps, [], and the running

@@ -140,8 +140,10 @@ def _asked_of_others(results: Results, benchmark: Benchmark) -> dict[str, set[st
 def _sample(results: Results) -> Sample:
     """Which records were taken; results of schema 1 have the first ones."""
     found = results.config.get("eval_sample", "first")
-    if found == "first" or found == "stratified":
-        return found
+    if found == "first":
+        return "first"
+    if found == "stratified":
+        return "stratified"
     raise DrakeError(f'config["eval_sample"] of the results is {found!r}; it must be "first" or "stratified".')
 
 
@@ -197,9 +199,9 @@ class _Scorer:
             return None
         stored = StoredScores(root, run.seed, self.by_id)
         matrices = [self._matrices(run, stored.point(point)) for point in range(1, len(run.rounds) + 1)]
-        scores = {protocol: [matrix[protocol] for matrix in matrices] for protocol in PROTOCOLS}
+        scores: dict[Protocol, list[ScoreMatrix]] = {p: [matrix[p] for matrix in matrices] for p in PROTOCOLS}
         again = run.model_copy(update={"scores": scores})
-        summary = {protocol: seed_summary(score_table(again, protocol, clients)) for protocol in PROTOCOLS}
+        summary: dict[Protocol, SeedSummary] = {p: seed_summary(score_table(again, p, clients)) for p in PROTOCOLS}
         return SecondScores(scores=scores, summary=summary)
 
     def _matrices(self, run: SeedRun, scored: Mapping[tuple[int, str], TaskScore]) -> dict[Protocol, ScoreMatrix]:

@@ -21,7 +21,16 @@ from drake.federation.loop import EvaluateAt
 from drake.federation.messages import Download, State, split_moments
 from drake.federation.state import Progress
 from drake.models.prompts import gold_ids
-from drake.results import ClientInfo, SecondScores, SeedRun, SeedSummary, Traffic, score_table, seed_summary
+from drake.results import (
+    ClientInfo,
+    ScoreMatrix,
+    SecondScores,
+    SeedRun,
+    SeedSummary,
+    Traffic,
+    score_table,
+    seed_summary,
+)
 from drake.runs.folder import checkpoint_folder, observed_path
 from drake.runs.setup import Setup
 from drake.scoring.answers import PROTOCOLS, Protocol
@@ -193,6 +202,7 @@ class Evaluation:
         second = None
         if setup.config.evaluation.also_aggregated and self._has_second(len(points)):
             of_points = [self._stored_second.point(number) for number in range(1, len(points) + 1)]
+            again: dict[Protocol, list[ScoreMatrix]]
             again = {p: [self._matrix(point, p) for point in of_points] for p in PROTOCOLS}
             second = SecondScores(scores=again, summary=summaries(run.model_copy(update={"scores": again})))
         return run.model_copy(update={"summary": summaries(run), "aggregated": second})
