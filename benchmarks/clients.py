@@ -32,7 +32,7 @@ from drake.federation.callbacks import Callback, RoundContext, RunContext
 from drake.federation.loop import run_rounds
 from drake.federation.measurements import measurements
 from drake.federation.method import Architecture, Client, Federation
-from drake.runs.evaluation import Answering, ClientStates
+from drake.runs.evaluation import Answerer, Answering
 
 ROUNDS, ANSWERED = 2, 8
 
@@ -65,7 +65,7 @@ def measure(method_name: str, count: int, folder: Path) -> dict[str, float]:
     started = time.perf_counter()
     for size in SHAPES:
         mine = [c for c in clients if c.backbone == size]
-        held: ClientStates = {c.id: (c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine}
+        held = {c.id: Answerer(c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine}
         groups = (tuple(("task-0", row) for row in range(ANSWERED)),)
         assert len(Answering(size, Shared(held), groups, 8, 1.0)(worker)) == ANSWERED * len(mine)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

@@ -45,7 +45,7 @@ from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation
 from drake.models import backbones
 from drake.models.tiny.shapes import CHAT_TEMPLATES, new_tokenizer
-from drake.runs.evaluation import Answering, ClientStates
+from drake.runs.evaluation import Answerer, Answering
 from drake.scoring.generation import batches
 
 SHAPES = {"small": (8, 64, 256), "large": (14, 96, 384)}
@@ -172,7 +172,7 @@ def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, fl
         assert worker.record is not None
         lengths = [backbone.prompt_length(worker.record(*place)) for place in places]
         groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, 2048))
-        held: ClientStates = {client.id: (client, result.state, None)}
+        held = {client.id: Answerer(client, result.state, None)}
         task = Answering(size, Shared(held), groups, 8, 1.0)
         perform(task, worker)
         figures[f"eval {size}"] = 1000 * seconds(lambda task=task: perform(task, worker)) / len(places)

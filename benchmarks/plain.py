@@ -31,7 +31,7 @@ from drake.federation.method import Architecture, Client, Federation, State
 from drake.models import backbones
 from drake.models.backbones import Backbone
 from drake.models.prompts import PLACEHOLDER
-from drake.runs.evaluation import Answering, ClientStates
+from drake.runs.evaluation import Answerer, Answering
 from drake.scoring.generation import batches
 
 STEP = 16
@@ -146,7 +146,7 @@ def main() -> None:
     states = {client.id: {name: t * (1 + 0.1 * client.id) for name, t in result.state.items()} for client in clients}
 
     def ours() -> dict[tuple[int, str], str]:
-        held: ClientStates = {client.id: (client, states[client.id], None) for client in clients}
+        held = {client.id: Answerer(client, states[client.id], None) for client in clients}
         lengths, tokens = [backbone.prompt_length(record) for record in records], chosen.evaluation.tokens
         assert isinstance(tokens, int)
         groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, tokens))

@@ -8,7 +8,8 @@
 
 Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
 them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are
-added. Every row has the preset's numbers but for what its name says.
+added. Every row has the preset's numbers but for what its name says. The first row is what the bare backbones answer,
+from the runs of the other rows.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def of(method: str, *options: str) -> list[str]:
 METHODS: dict[str, Row] = {
     name: (title, of(name))
     for name, title in {
-        "sft": "SFT", "fedit": "FedIT", "ditto": "DITTO", "feddat": "FedDAT", "perada": "PerAda", "fedsim": "FedSim",
-        "feddpa": "FedDPA", "takfl": "TAKFL", "fedmkt": "FedMKT", "fedmosaic": "FedMosaic",
+        "joint": "joint, on the records of all", "sft": "SFT", "fedit": "FedIT", "ditto": "DITTO", "feddat": "FedDAT",
+        "perada": "PerAda", "fedsim": "FedSim", "feddpa": "FedDPA", "takfl": "TAKFL", "fedmkt": "FedMKT",
+        "fedmosaic": "FedMosaic",
     }.items()
 }  # fmt: skip
 FIVE = ("sft", "ditto", "feddat", "perada", "fedmosaic")
@@ -52,7 +54,7 @@ TABLES: dict[str, dict[str, Row]] = {
         "last-layer": ("no blocks: Co-LoRA on the last layer alone", of("fedmosaic", "--set", "num_blocks=1")),
         "homogeneous": ("no Co-LoRA: conventional LoRA among peers", of("fedmosaic", "--set", "num_blocks=0")),
         "fixed-gate": ("no gate: one half for ever", of("fedmosaic", "--set", "gate=fixed")),
-        "input-gate": ("gate on the input", of("fedmosaic", "--set", "gate=input")),
+        "scalar-gate": ("one scalar gate per layer", of("fedmosaic", "--set", "gate=scalar")),
         "two-blocks": ("2 blocks", of("fedmosaic", "--set", "num_blocks=2")),
         "temperature": ("temperature 0.1", of("fedmosaic", "--set", "temperature=0.1")),
         "all-rows": ("all rows of the gradient", of("fedmosaic", "--set", "kept=1")),
@@ -80,7 +82,7 @@ TABLES: dict[str, dict[str, Row]] = {
             "FedDPA, weighed by the question (no fault)", of("feddpa", "--set", "feddpa.preset=official")
         ),
         "takfl-zero": ("TAKFL, task vectors of zeros", of("takfl", "--set", "zero_vectors=true")),
-        "input-gate": ("FedMosaic, gate on the input", of("fedmosaic", "--set", "gate=input")),
+        "scalar-gate": ("one scalar gate per layer", of("fedmosaic", "--set", "gate=scalar")),
         "official-gate": ("FedMosaic, the official gate on the input", of("fedmosaic", "--set", "gate=official")),
     },
 }  # fmt: skip
@@ -120,6 +122,22 @@ def row(title: str, found: Results, seeds: tuple[int, ...]) -> str:
     return f"| {title} | {' | '.join(cells)} |"
 
 
+def zero_shot(found: Results, seeds: tuple[int, ...]) -> str:
+    """The row of the bare backbones: their scores at every point, on the tasks that had begun by then."""
+    runs: list[SeedRun] = []
+    for run in found.runs:
+        if run.seed in seeds and run.zero_shot is not None:
+            scores = {protocol: [matrix] * len(run.rounds) for protocol, matrix in run.zero_shot.items()}
+            bare = run.model_copy(update={"scores": scores})
+            summary = {name: results.seed_summary(results.score_table(bare, name, found.clients)) for name in scores}
+            runs.append(bare.model_copy(update={"summary": summary}))
+    if not runs:
+        return "| zero-shot |" + " |" * 7
+    summary = results.aggregate(runs)["official"]
+    cells = [percent(summary[key]) for key in ("self_last", "self_auc", "others_last", "others_auc")]
+    return f"| zero-shot | {' | '.join(cells)} | | | |"
+
+
 def of_all(runs: list[SeedRun], value: Callable[[SeedRun], float | None], cell: Callable[[float], str]) -> str:
     """The mean over the runs; "" where a run has no such value."""
     known = [found for found in map(value, runs) if found is not None]
@@ -143,6 +161,9 @@ def main() -> None:
     missing = False
     print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent | TFLOP | s aggregation |")
     print("|---|" + "---:|" * 7)
+    complete = [found for name in chosen if (found := finished(out / name, seeds))]
+    if complete:
+        print(zero_shot(complete[0], seeds))
     for name, (title, _) in chosen.items():
         if found := finished(out / name, seeds):
             print(row(title, found, seeds))

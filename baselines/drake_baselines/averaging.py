@@ -80,7 +80,7 @@ class Averaging(Method):
     def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
         self.receive(now)
         now.model.train()
-        losses = self.train(now.model, batches)
+        losses = self.train(now, batches)
         read = {name: adapters.read(now.model, name) for name in self.kept}
         upload = Upload(_joined({name: read[name] for name in self.averaged}))
         return LocalResult(_joined(read), upload, {"loss": sum(losses) / len(losses)})
@@ -91,8 +91,8 @@ class Averaging(Method):
             adapters.write(now.model, name, adapters.part(name, now.received()))
 
     @abstractmethod
-    def train(self, model: nn.Module, batches: Steps) -> Sequence[float]:
-        """Train the adapters in `model`, in place; returns the losses to report, at least one."""
+    def train(self, now: ClientRound, batches: Steps) -> Sequence[float]:
+        """Train the adapters in the client's model, in place; returns the losses to report, at least one."""
 
     def sent(self, now: ClientRound) -> Mapping[str, Tensor]:
         return _joined({name: adapters.tensors(now.model, name) for name in self.averaged})

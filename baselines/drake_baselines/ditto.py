@@ -3,7 +3,7 @@
     per batch    G <- AdamW on CE(G)
                  L <- AdamW on CE(L) + lambda ||L - G0||^2,     G0 = the G received this round, fixed
     server       G_a <- mean of G_i over the clients of backbone a
-    inference    L, which never leaves the client
+    inference    L, which never leaves the client; the same evaluated `trained` and `aggregated`
 
 ||.||^2 is the sum of squares over all entries of A and B; lambda = 0.001. L starts as a copy of G, as in the paper:
 the distance between LoRA factors from different random initialisations is not a distance between models.
@@ -20,12 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.method import ClientRound, State, Steps
 from drake.models.backbones import Batch
 
@@ -54,12 +54,13 @@ class Ditto(Averaging):
         start = adapters.fresh(now.model, SHARED, now.generator)
         return adapters.prefixed(SHARED, start) | adapters.prefixed(PERSONAL, start)
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model = now.model
         shared, personal = (list(adapters.tensors(model, name).values()) for name in (SHARED, PERSONAL))
         adapters.train_only(model, shared + personal)  # gradients reach the active adapter only
         received = parameters_to_vector(shared).detach()
         rate = self.training.learning_rate
-        of_shared, of_personal = (LocalOptimizer([(group, rate)], self.training) for group in (shared, personal))
+        of_shared, of_personal = (now.optimizer([(group, rate)]) for group in (shared, personal))
 
         def personal_loss(batch: Batch) -> Tensor:
             distance = (parameters_to_vector(personal) - received).square().sum()

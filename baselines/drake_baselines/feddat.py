@@ -5,7 +5,7 @@
                  A1 <- AdamW on (CE(z_1) + KL(z_1 || z_T)) / 2
                  A0 <- AdamW on (CE(z_DAT) + KL(z_DAT || z_1)) / 2,     z_1 that of the first step, no gradient
     server       A1_a <- mean of A1_i over the clients of backbone a
-    inference    DAT, with A2 = the received mean
+    inference    DAT, with A2 = the mean received before the round (evaluated `trained`) or after it (`aggregated`)
 
     KL(z || t) = tau^2 mean over answer tokens of sum_v p_t log(p_t / p_z),   p = softmax(. / tau),   tau = 2
 
@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer
 from drake.federation.method import Client, ClientRound, Method, Steps
 from drake.models.backbones import Backbone, answer_logits
 
@@ -65,11 +64,12 @@ class FedDAT(Averaging):
             copied = {name: torch.zeros_like(tensor) for name, tensor in copied.items()}
         adapters.write(now.model, RECEIVED, copied)
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model = now.model
         shared, personal = (list(adapters.tensors(model, name).values()) for name in (SHARED, PERSONAL))
         adapters.train_only(model, shared + personal)  # gradients reach the active adapters only
         rate = self.training.learning_rate
-        of_shared, of_personal = (LocalOptimizer([(group, rate)], self.training) for group in (shared, personal))
+        of_shared, of_personal = (now.optimizer([(group, rate)]) for group in (shared, personal))
         losses: list[float] = []
         for step in batches:
             z_1: list[Tensor] = []  # of every micro-batch, computed before the first optimizer step

@@ -3,7 +3,8 @@
     first half of the steps (of an odd number the larger)     G <- AdamW on CE(G), alone
     the rest                                                  L <- AdamW on CE((G + L) / 2), G frozen
     server       G_a <- mean of G_i over the clients of backbone a
-    inference    (1 - w) G + w L, with G = the received mean and w = 1/2
+    inference    (1 - w) G + w L, with w = 1/2 and G as it was trained (evaluated `trained`) or the received mean
+                 (`aggregated`)
 
 (1 - w) G + w L is the weighted sum of both adapters' outputs in every layer. With `samples` S > 0 the weight of L
 depends on the question:
@@ -34,7 +35,7 @@ from torch import nn
 
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.method import Client, ClientRound, LocalResult, State, Step, Steps
 from drake.models.backbones import Backbone
 
@@ -87,13 +88,13 @@ class FedDPA(Averaging):
         tokens = sum(prompt.shape[1] for prompt in sampled.prompts) / 2
         return replace(result, state=result.state | {OWN: own}, stats=result.stats | {"tokens": tokens})
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
-        model = model.language_model if isinstance(model, ByQuestion) else model
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model = now.model.language_model if isinstance(now.model, ByQuestion) else now.model
         steps = iter(batches)
         adapters.activate(model, SHARED)
-        losses = self._trained(model, SHARED, islice(steps, (len(batches) + 1) // 2))
+        losses = self._trained(now, model, SHARED, islice(steps, (len(batches) + 1) // 2))
         self._activate_both(model)
-        return losses + self._trained(model, PERSONAL, steps)
+        return losses + self._trained(now, model, PERSONAL, steps)
 
     def for_inference(self, now: ClientRound) -> None:
         self.receive(now)
@@ -102,10 +103,10 @@ class FedDPA(Averaging):
         else:
             self._activate_both(now.model)
 
-    def _trained(self, model: nn.Module, adapter: str, steps: Iterable[Step]) -> list[float]:
+    def _trained(self, now: ClientRound, model: nn.Module, adapter: str, steps: Iterable[Step]) -> list[float]:
         """Train one adapter with the adapters that are active; returns the losses."""
         trained = adapters.train_only(model, adapters.tensors(model, adapter).values())
-        optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
+        optimizer = now.optimizer([(trained, self.training.learning_rate)])
         return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in steps]
 
     @staticmethod

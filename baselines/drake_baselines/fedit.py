@@ -1,7 +1,7 @@
 """FedIT: federated averaging of one LoRA adapter.
 
     G_i <- AdamW on CE(G), from the received mean;     server: G_a <- mean of G_i over the clients of backbone a
-    inference: the received mean
+    inference: G_i as it was trained (evaluated `trained`), the received mean (`aggregated`)
 
 Reference: FedIT, Zhang et al., ICASSP 2024, arXiv 2305.05644; FedAvg, McMahan et al., AISTATS 2017. What differs from
 the official code: the mean is uniform, as in the benchmark's code, not weighted by the number of records, which is the
@@ -10,10 +10,8 @@ same for all clients here; each backbone has its own mean.
 
 from __future__ import annotations
 
-from torch import nn
-
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.method import ClientRound, Steps
 
 from .averaging import SHARED, Averaging
@@ -27,10 +25,11 @@ class FedIT(Averaging):
     relative_cost = 1.0
     kept = (SHARED,)
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model = now.model
         adapters.activate(model, SHARED)
         trained = adapters.train_only(model, adapters.tensors(model, SHARED).values())
-        optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
+        optimizer = now.optimizer([(trained, self.training.learning_rate)])
         return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in batches]
 
     def for_inference(self, now: ClientRound) -> None:

@@ -6,7 +6,7 @@
                     sends for every record of D the CE of the answer and the 128 largest logits of its first tokens
     server          a LoRA W on the largest backbone of the federation
                     W <- AdamW on loss_W over D,               sends the CE and the logits of W to the clients
-    inference       L_i
+    inference       L_i, the same evaluated `trained` and `aggregated`: it learns from an answer in its next round
 
     loss            0.9 CE + 0.1 KL_1(z || p) on the records of D where the teacher's CE is below the student's own;
                     0.9 CE on the others. Teacher of the server: the client with the smallest CE on that record;
@@ -79,7 +79,7 @@ class FedMKT(Distilling, SFT):
             server, width = now.download.tensors, vocabulary_size(now.backbone)
             loss = selective_loss(where_better(server, now.state["losses"], width), public, self.options.weight)
             learn(now.model, public, loss, self.training, adapter=ADAPTER)
-        losses = self.train(now.model, batches)
+        losses = self.train(now, batches)
         trained = adapters.read(now.model, ADAPTER)
         predictions = self._predictions(now.model, trained, public)
         further = sum(batch.input_ids.numel() for batch in public) * (0.5 if now.download is None else 1.5)

@@ -3,7 +3,8 @@
     z = z_G + z_L,      z_G, z_L = logits of the backbone with G alone, with L alone
     G, L <- AdamW on CE(z), both at once
     server       G_a <- mean of G_i over the clients of backbone a
-    inference    z: every token is decoded from two passes, each with a cache of its own
+    inference    z: every token is decoded from two passes, each with a cache of its own; G as it was trained (evaluated
+                 `trained`) or the received mean (`aggregated`)
 
 Reference: FedSim, Pillutla et al., ICML 2022, arXiv 2204.03809. What differs from the official code: its budget of 75
 steps for 100 of SFT understates the work, because both passes run forward and backward: a step costs 2 of SFT's, hence
@@ -20,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer
 from drake.federation.method import Client, ClientRound, Steps
 from drake.models.backbones import Backbone, Batch, answer_logits
 from drake.scoring.generation import ForwardOutput
@@ -73,11 +73,12 @@ class FedSim(Averaging):
     def attach(self, backbone: Backbone, client: Client) -> nn.Module:
         return TwoPasses(super().attach(backbone, client))
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        model = now.model
         assert isinstance(model, TwoPasses)  # made by `attach`
         live = (adapters.tensors(model, name).values() for name in (SHARED, PERSONAL))
         both = adapters.train_only(model, chain(*live))
-        optimizer = LocalOptimizer([(both, self.training.learning_rate)], self.training)
+        optimizer = now.optimizer([(both, self.training.learning_rate)])
         losses = []
         for step in batches:
             losses.append(sum(model.backward(batch, len(step)) for batch in step))

@@ -4,7 +4,7 @@
     server       G_a <- mean of G_i over the clients of backbone a
                  G_a <- AdamW on KL(z(G_a) || p), on public records
                  p = the mean over all clients i of the predictions z(G_i)
-    inference    L, which never leaves the client
+    inference    L, which never leaves the client; the same evaluated `trained` and `aggregated`
 
 KL as in `distillation`, at temperature 2. Clients whose backbones write the answers with the same ids as the student's
 (its own, and others of the same vocabulary) contribute the softmax of their mean logits; every other backbone

@@ -1,6 +1,8 @@
 """SFT: every client fine-tunes one LoRA adapter on its own data; nothing is sent.
 
 The baseline without federation: a federated method should score higher than a client that trains alone.
+
+A client answers with its adapter as it has trained it, at both moments of evaluation (`trained`, `aggregated`).
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from torch import nn
 
 from drake.federation import adapters
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.method import Client, ClientRound, LocalResult, Method, State, Steps
 from drake.models.backbones import Backbone
 
@@ -30,13 +32,14 @@ class SFT(Method):
 
     def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
         self.for_inference(now)
-        losses = self.train(now.model, batches)
+        losses = self.train(now, batches)
         return LocalResult(adapters.read(now.model, ADAPTER), None, {"loss": sum(losses) / len(losses)})
 
-    def train(self, model: nn.Module, batches: Steps) -> list[float]:
-        """Train the adapter in `model`, in place; returns the losses."""
+    def train(self, now: ClientRound, batches: Steps) -> list[float]:
+        """Train the adapter in the client's model, in place; returns the losses."""
+        model = now.model
         trained = adapters.train_only(model, adapters.tensors(model, ADAPTER).values())
-        optimizer = LocalOptimizer([(trained, self.training.learning_rate)], self.training)
+        optimizer = now.optimizer([(trained, self.training.learning_rate)])
         model.train()
         return [optimizer.step(lambda batch: task_loss(model, batch), step) for step in batches]
 

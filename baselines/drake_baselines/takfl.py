@@ -5,7 +5,7 @@
                  for every backbone b, a itself included:
                      G_ab <- AdamW from mean_a on KL_3(z(G) || p_b) + 0.01 KL_20(z(G) || p_mean), on public records
                  G_a <- mean_a + mean over b of (G_ab - mean_a)
-    inference    the received G_a
+    inference    G_i as it was trained (evaluated `trained`), the received G_a (`aggregated`)
 
 p_b = the prediction of the ensemble of the clients of b: the softmax of their mean logits, translated where b has
 another tokenizer (`translation`); p_mean = the prediction of mean_a itself. KL_tau as in `distillation`. The ensemble

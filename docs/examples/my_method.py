@@ -1,7 +1,7 @@
 """A method of one's own, FedSA-LoRA: clients share A of their LoRA adapter and keep its B."""
 
 from drake.federation import adapters, tensor_names
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.method import Download, LocalResult, Method, Upload
 
 
@@ -18,7 +18,7 @@ class Mine(Method):
     def local_update(self, now, batches):
         self.for_inference(now)
         trained = adapters.train_only(now.model, adapters.tensors(now.model, "lora").values())
-        optimizer = LocalOptimizer([(trained, now.training.learning_rate)], now.training)
+        optimizer = now.optimizer([(trained, now.training.learning_rate)])
         now.model.train()
         losses = [optimizer.step(lambda batch: task_loss(now.model, batch), step) for step in batches]
         state = adapters.read(now.model, "lora")

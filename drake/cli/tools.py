@@ -93,7 +93,7 @@ def check_method(method: str, pairs: tuple[str, ...]) -> None:
     \b
     Example:
       drake check-method my_method:Mine
-      drake check-method fedmosaic --set gate=input
+      drake check-method fedmosaic --set gate=scalar
     """
     from drake.config import resolve
 

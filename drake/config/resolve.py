@@ -129,6 +129,14 @@ def _checked(config: Config) -> Config:
         raise DrakeError("--workers is for --engine processes and ray; add one or leave it out.")
     if execution.engine != "ray" and execution.gpu_share:
         raise DrakeError("--gpu-share is for --engine ray; add it or leave it out.")
+    records, others = config.evaluation.records, config.evaluation.records_others
+    if others is not None and records and others > records:
+        raise DrakeError(
+            f"--eval-records-others is {others}; it must be at most --eval-records, which is {records}: the sample for "
+            "other clients is a part of that for a task's own client."
+        )
+    if config.evaluation.also_aggregated and config.evaluation.at == "aggregated":
+        raise DrakeError("--also-aggregated is for --evaluate-at trained; add it or leave --also-aggregated out.")
     return config
 
 

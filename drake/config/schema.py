@@ -36,7 +36,7 @@ class Training:
     alpha: Annotated[float, Setting("The output of an adapter is scaled by alpha / rank.", above=0)]
     dropout: Annotated[float, Setting("Dropout on the input of every LoRA adapter.", least=0, below=1)]
     learning_rate: Annotated[float, Setting("Learning rate of A and B.", above=0)]
-    shared_learning_rate: Annotated[float, Setting("Learning rate of P, Q and gates.", above=0)]
+    shared_learning_rate: Annotated[float, Setting("Learning rate of P, Q and scalar gates.", above=0)]
     weight_decay: Annotated[float, Setting("Weight decay of AdamW.", least=0)]
     gradient_clip: Annotated[float, Setting("Largest norm of a gradient.", above=0)]
     steps: Annotated[
@@ -48,6 +48,10 @@ class Training:
     ]
     micro_batch: Annotated[int, Setting("Records of one forward pass.", above=0)]
     accumulation: Annotated[int, Setting("Forward passes of an optimizer step.", above=0)]
+    optimizer_state: Annotated[
+        Literal["fresh", "kept"],
+        Setting("Whether AdamW's moments start at zero in every round, or stay with the client (the official code)."),
+    ] = "fresh"
 
     def local_steps(self, relative_cost: float) -> float:
         """Optimizer steps per round, on average, that cost as much as `steps` of SFT."""
@@ -64,7 +68,9 @@ class Training:
 class Evaluation:
     """When clients are evaluated, and on how much."""
 
-    records: Annotated[int, Setting("Test records scored per task; 0 for all.", least=0)]
+    records: Annotated[
+        int, Setting("Test records of each of its own tasks that a client is scored on; 0 for all.", least=0)
+    ]
     max_new_tokens: Annotated[int, Setting("Length of the longest answer, in tokens.", above=0)]
     tokens: Annotated[
         int | Literal["auto"],
@@ -73,6 +79,21 @@ class Evaluation:
     every: Annotated[
         int | None, Setting("Rounds between evaluation points. [default: the ends of the tasks]", above=0)
     ] = None
+    records_others: Annotated[
+        int | None,
+        Setting("The same for the tasks of other clients. [default: as many as of its own]", above=0),
+    ] = None
+    sample: Annotated[
+        Literal["first", "stratified"],
+        Setting("Which test records: the first ones, or a sample with every answer in its proportion."),
+    ] = "stratified"
+    at: Annotated[
+        Literal["trained", "aggregated"],
+        Setting("Whether clients answer after their local training of a round, or after the server has aggregated."),
+    ] = "trained"
+    also_aggregated: Annotated[
+        bool, Setting('With "trained": let clients answer after the aggregation too, beside the official scores.')
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -217,8 +238,11 @@ FLAGS = {
     "micro_batch": "training.micro_batch",
     "accumulation": "training.accumulation",
     "eval_records": "evaluation.records",
+    "eval_records_others": "evaluation.records_others",
     "eval_every": "evaluation.every",
     "eval_tokens": "evaluation.tokens",
+    "evaluate_at": "evaluation.at",
+    "also_aggregated": "evaluation.also_aggregated",
     "max_new_tokens": "evaluation.max_new_tokens",
     "participation": "participation.share",
     "client_dropout": "participation.client_dropout",

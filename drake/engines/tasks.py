@@ -15,7 +15,7 @@ from drake.engines.worker import Records, Worker
 from drake.errors import DrakeError
 from drake.federation.federation import Client
 from drake.federation.flops import count_flops
-from drake.federation.messages import Download, LocalResult, Message, State
+from drake.federation.messages import OPTIMIZER, Download, LocalResult, Message, State
 from drake.federation.method import Step
 from drake.models.backbones import Backbone
 
@@ -85,7 +85,9 @@ class Job:
         now = worker.client_round(self.client, self.round, *mine, generator)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(derive(seed, "dropout", *where))
-            return worker.method.local_update(now, batches)
+            result = worker.method.local_update(now, batches)
+        moments = {f"{OPTIMIZER}{name}": tensor for name, tensor in now.moments_after().items()}
+        return replace(result, state=result.state | moments)
 
 
 class _Batches:

@@ -12,7 +12,7 @@ from torch import nn
 
 from drake.common.seeds import torch_generator
 from drake.federation.federation import Client, Federation
-from drake.federation.messages import Download, State
+from drake.federation.messages import Download, State, split_moments
 from drake.federation.method import ClientRound, Method
 from drake.models.backbones import Backbone
 
@@ -78,15 +78,17 @@ class Worker:
     ) -> ClientRound:
         """The context in which the method works for the client. generator: default: one for this client and round."""
         seed = self.federation.seed
+        own, moments = split_moments(state or {})
         return ClientRound(
             client=client,
             backbone=self.backbone(client.backbone),
             model=self.model(client),
             training=self.federation.training,
             round=round,
-            state={} if state is None else state,
+            state=own,
             download=download,
             generator=generator or torch_generator(seed, "client round", client.id, round),
+            moments=moments,
         )
 
     def answer_as(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter, as PyTorch calls it."""
+
 
 def task_loss(model: nn.Module, batch: Batch) -> Tensor:
     """Cross-entropy on the answer tokens of a micro-batch, averaged over them."""
@@ -27,7 +30,8 @@ def task_loss(model: nn.Module, batch: Batch) -> Tensor:
 class LocalOptimizer:
     """AdamW with a constant rate, gradient accumulation and clipping by the norm of all its parameters together.
 
-    groups: (parameters, learning rate) pairs. A method with two objectives makes two of these.
+    groups: (parameters, learning rate) pairs. A method with two objectives makes two of these. One made here starts
+    fresh; `ClientRound.optimizer` makes those of a client, which may go on from its last round.
     """
 
     def __init__(self, groups: Iterable[tuple[Iterable[nn.Parameter], float]], training: Training) -> None:
@@ -53,3 +57,20 @@ class LocalOptimizer:
         torch.nn.utils.clip_grad_norm_(self._parameters, self._clip, foreach=True)
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
+
+    def restore(self, moments: Mapping[str, Tensor], names: Mapping[nn.Parameter, str]) -> None:
+        """Go on from what `moments` returned; a parameter that it does not name starts fresh."""
+        for parameter in self._parameters:
+            mine = {key: f"{names[parameter]}.{key}" for key in MOMENTS}
+            if moments.keys() >= set(mine.values()):
+                self._adamw.state[parameter] = {key: moments[name].clone() for key, name in mine.items()}
+
+    def moments(self, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
+        """What AdamW has gathered, by "<name of the parameter>.<what>": the number of its steps, [], and the running
+        means of gradient and squared gradient, in the parameter's shape."""
+        return {
+            f"{names[parameter]}.{key}": self._adamw.state[parameter][key].detach()
+            for parameter in self._parameters
+            if parameter in self._adamw.state
+            for key in MOMENTS
+        }

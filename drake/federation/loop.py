@@ -43,15 +43,19 @@ def run_rounds(
     participation: Participation = EVERYONE,
     evaluate: Evaluate | None = None,
     evaluation_rounds: Container[int] = (),
-    evaluate_at: EvaluateAt = "aggregated",
+    evaluate_at: EvaluateAt = "trained",
+    also_aggregated: bool = False,
     rounds: int | None = None,
 ) -> Progress:
-    """Bring `run.progress` to the last round, or to `rounds`; a resumed run goes on after the rounds it has done."""
+    """Bring `run.progress` to the last round, or to `rounds`; a resumed run goes on after the rounds it has done.
+
+    also_aggregated: at evaluation points `trained`, `evaluate` is called once more after the aggregation.
+    """
     worker, progress, call = engine.worker, run.progress, CallbackList(callbacks)
     method, federation = worker.method, worker.federation
 
-    def score(rounds_done: int) -> None:
-        scores = evaluate(run, rounds_done, evaluate_at) if evaluate and rounds_done in evaluation_rounds else None
+    def score(rounds_done: int, moment: EvaluateAt = evaluate_at) -> None:
+        scores = evaluate(run, rounds_done, moment) if evaluate and rounds_done in evaluation_rounds else None
         if scores is not None:
             call.evaluated(EvaluationContext(run, rounds_done, scores=scores))
 
@@ -81,8 +85,8 @@ def run_rounds(
         progress.server = method.server_state()
         progress.rounds_done = number + 1
         call.round_aggregated(round)
-        if evaluate_at == "aggregated":
-            score(number + 1)
+        if evaluate_at == "aggregated" or also_aggregated:
+            score(number + 1, "aggregated")
         call.round_finished(round)
     call.run_finished(run)
     return progress
@@ -93,8 +97,10 @@ COUNTED_WEIGHT = 4
 
 
 def local_training(engine: Engine, round: RoundContext) -> Iterator[tuple[Client, LocalResult]]:
-    """(client, its result) of every participant that has not trained in this round yet, as each is done."""
-    federation, progress = round.run.federation, round.run.progress
+    """(client, its result) of every participant that has not trained in this round yet, as each is done. Of a method
+    with `pooled`, the first client of a backbone trains; the others take over its state."""
+    federation, progress, pooled = round.run.federation, round.run.progress, round.run.method.pooled
+    first = {client.id: federation.peers(client.id)[0] for client in federation.clients}
     jobs = [
         Job(
             client,
@@ -107,12 +113,16 @@ def local_training(engine: Engine, round: RoundContext) -> Iterator[tuple[Client
         )
         for client in federation.clients
         if client.id in round.participants and client.id not in round.results
+        if not pooled or client.id == first[client.id]
     ]
     for index, result in engine.run(jobs):
         client = jobs[index].client
         check_finite(client.id, result.state)
         check_finite(client.id, result.upload.tensors if result.upload else {})
         yield client, result
+    for client in federation.clients if pooled else ():
+        if client.id in round.participants and client.id not in round.results:
+            yield client, LocalResult(round.results[first[client.id]].state, None, {})
 
 
 def check_finite(client: int, tensors: Mapping[str, Tensor]) -> None:

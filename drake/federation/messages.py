@@ -11,6 +11,17 @@ State = dict[str, Tensor]
 """The tensors a client keeps between rounds, by name, in a fixed order."""
 
 
+OPTIMIZER = "optimizer."
+"""How the names of an optimizer's moments begin in a State. Methods do not meet them: `ClientRound.optimizer` does."""
+
+
+def split_moments(state: Mapping[str, Tensor]) -> tuple[State, State]:
+    """(the method's own tensors of a client's state, the moments of its optimizer by name)."""
+    own = {name: tensor for name, tensor in state.items() if not name.startswith(OPTIMIZER)}
+    moments = {name: tensor for name, tensor in state.items() if name.startswith(OPTIMIZER)}
+    return own, {name.removeprefix(OPTIMIZER): tensor for name, tensor in moments.items()}
+
+
 @dataclass(frozen=True)
 class Message:
     """Tensors by name plus plain numbers; the only thing that crosses between a client and the server."""

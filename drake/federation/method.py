@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -23,6 +23,7 @@ from drake.federation.federation import Architecture, Client, Federation
 from drake.federation.messages import Download, LocalResult, Message, State, Upload
 
 if TYPE_CHECKING:
+    from drake.federation.local_training import LocalOptimizer
     from drake.models.backbones import Backbone, Batch
 
 __all__ = [
@@ -59,7 +60,8 @@ class ClientRound:
     client: who. backbone: the resident backbone that it holds. model: what `attach` returned for that backbone.
     training: the numbers of local training. round: counted from 0. state: what the client keeps; empty before its first
     round. download: what the server sent it last; None before the first one. generator: for random draws, seeded from
-    the run's seed, the purpose, the client and the round. trained: whether the client has trained since it received the
+    the run's seed, the purpose, the client and the round. moments: of the client's optimizer, by name, after its last
+    round; empty where it starts fresh. trained: whether the client has trained since it received the
     download, so that its state is the newer; only in `for_inference`, at evaluation point `trained`.
     """
 
@@ -72,6 +74,32 @@ class ClientRound:
     download: Download | None = None
     generator: torch.Generator = field(default_factory=torch.Generator)
     trained: bool = False
+    moments: State = field(default_factory=dict)
+    _optimizers: list[LocalOptimizer] = field(default_factory=list)
+
+    def optimizer(self, groups: Iterable[tuple[Iterable[nn.Parameter], float]]) -> LocalOptimizer:
+        """AdamW for the client's local training. groups: (parameters of `model`, learning rate) pairs.
+
+        With the setting `training.optimizer_state` "kept" it goes on with the moments that these parameters had at the
+        end of the client's last round. A method that trains one parameter with two optimizers keeps those of the last.
+        """
+        from drake.federation.local_training import LocalOptimizer  # here: it imports the backbones
+
+        made = LocalOptimizer(groups, self.training)
+        if self.training.optimizer_state == "kept":
+            made.restore(self.moments, self._names())
+            self._optimizers.append(made)
+        return made
+
+    def moments_after(self) -> State:
+        """The moments that the client keeps after its local training, by name."""
+        found = dict(self.moments)
+        for optimizer in self._optimizers:
+            found |= optimizer.moments(self._names())
+        return found
+
+    def _names(self) -> dict[nn.Parameter, str]:
+        return {parameter: name for name, parameter in self.model.named_parameters()}
 
     def received(self) -> State:
         """What the client goes on from: the state, with every tensor of the download in the place of the one of the
@@ -95,6 +123,8 @@ class Method(ABC):
     """Whether clients may hold backbones of different sizes and families."""
     needs_public: bool = False
     """Whether it learns from public records; a run whose dataset has none is refused before it begins."""
+    pooled: ClassVar[bool] = False
+    """Whether the clients of a backbone are one: the first one trains on the records of all, and all get its state."""
     relative_cost: float = 1.0
     """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
 

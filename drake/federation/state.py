@@ -32,6 +32,11 @@ class Progress:
     seconds_aggregate: float = 0.0
     seconds_eval: float = 0.0
 
+    def trained(self, client: int) -> bool:
+        """Whether the client has trained in the round that was taken in last. Right after that, and before the server
+        aggregates, its state is then newer than its download."""
+        return bool(self.losses) and client in self.losses[-1]
+
     def take_in(self, results: Mapping[int, LocalResult]) -> None:
         """The clients' local training of one round is over; in the order of their numbers, whoever finished first."""
         for client, result in sorted(results.items()):

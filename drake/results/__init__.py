@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from drake.results.schema import ModelsInfo as ModelsInfo
     from drake.results.schema import Results as Results
     from drake.results.schema import ScoreMatrix as ScoreMatrix
+    from drake.results.schema import SecondScores as SecondScores
     from drake.results.schema import SeedRun as SeedRun
     from drake.results.schema import SeedSummary as SeedSummary
     from drake.results.schema import Traffic as Traffic
@@ -60,6 +61,7 @@ _PUBLIC = {
         "ModelsInfo",
         "Results",
         "ScoreMatrix",
+        "SecondScores",
         "SeedRun",
         "SeedSummary",
         "Traffic",

@@ -40,7 +40,7 @@ def _to_2(content: Json) -> Json:
 def _run_to_2(run: object) -> object:
     if not isinstance(run, dict):
         return run
-    found: Json = {"flops": None, "relevance": None} | cast("Json", run)
+    found: Json = {"flops": None, "relevance": None, "aggregated": None} | cast("Json", run)
     found["seconds_aggregation"] = found.pop("seconds_mix", None)
     return found
 

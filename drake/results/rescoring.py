@@ -20,13 +20,15 @@ from drake.data.fingerprints import current_fingerprint
 from drake.errors import DrakeError
 from drake.results.dataset import dataset_of
 from drake.results.files import load
-from drake.results.schema import Results, ScoreMatrix, SeedRun, SeedSummary
+from drake.results.schema import Results, ScoreMatrix, SecondScores, SeedRun, SeedSummary
 from drake.results.summaries import aggregate, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS, Protocol
 from drake.scoring.predictions import Prediction, point_numbers, prediction_path, read_predictions
+from drake.scoring.sampling import Sample
 from drake.scoring.scores import (
     Mark,
     Question,
+    StoredScores,
     TaskScore,
     evaluated_questions,
     mark,
@@ -117,7 +119,32 @@ def rescore(folder: Path | str, data: Path | str | None = None, marks: bool = Fa
 def questions_of(results: Results, benchmark: Benchmark) -> dict[str, dict[str, Question]]:
     """Task -> record id -> the question, of all that a run is scored on."""
     tasks = sorted({task for run in results.runs for task in run.tasks})
-    return evaluated_questions(benchmark, tasks, _eval_records(results))
+    return evaluated_questions(benchmark, tasks, _eval_records(results), _sample(results))
+
+
+def _asked_of_others(results: Results, benchmark: Benchmark) -> dict[str, set[str]]:
+    """Task -> ids of the records that clients are asked about who do not own the task; all of `questions_of` where the
+    config names no number for them."""
+    tasks, count = (
+        sorted({task for run in results.runs for task in run.tasks}),
+        results.config.get("eval_records_others"),
+    )
+    if count is None:
+        count = _eval_records(results)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise DrakeError('config["eval_records_others"] of the results is no number of records; restore the file.')
+    found = evaluated_questions(benchmark, tasks, count, _sample(results))
+    return {task: set(questions) for task, questions in found.items()}
+
+
+def _sample(results: Results) -> Sample:
+    """Which records were taken; results of schema 1 have the first ones."""
+    found = results.config.get("eval_sample", "first")
+    if found == "first":
+        return "first"
+    if found == "stratified":
+        return "stratified"
+    raise DrakeError(f'config["eval_sample"] of the results is {found!r}; it must be "first" or "stratified".')
 
 
 def prediction_files(results: Results) -> list[Path]:
@@ -135,6 +162,7 @@ class _Scorer:
     def __init__(self, folder: Path, results: Results, benchmark: Benchmark, marks: bool) -> None:
         self.folder, self.results, self.marks = folder, results, marks
         self.questions = questions_of(results, benchmark)
+        self.of_others = _asked_of_others(results, benchmark)
         self.by_id = {id: question for of_task in self.questions.values() for id, question in of_task.items()}
         self.tokens = TokenCheck(results.models.revisions)
         self.answers = 0
@@ -161,7 +189,20 @@ class _Scorer:
         )
         clients = self.results.clients
         summary = {protocol: seed_summary(score_table(found, protocol, clients)) for protocol in PROTOCOLS}
-        return found.model_copy(update={"summary": summary})
+        return found.model_copy(update={"summary": summary, "aggregated": self._second(found)})
+
+    def _second(self, run: SeedRun) -> SecondScores | None:
+        """The scores after the aggregation beside those of `run`; None where the folder lacks their answers, as a
+        submission does."""
+        root, clients = self.folder / "aggregated", self.results.clients
+        if run.aggregated is None or not (root / "predictions").is_dir():
+            return None
+        stored = StoredScores(root, run.seed, self.by_id)
+        matrices = [self._matrices(run, stored.point(point)) for point in range(1, len(run.rounds) + 1)]
+        scores: dict[Protocol, list[ScoreMatrix]] = {p: [matrix[p] for matrix in matrices] for p in PROTOCOLS}
+        again = run.model_copy(update={"scores": scores})
+        summary: dict[Protocol, SeedSummary] = {p: seed_summary(score_table(again, p, clients)) for p in PROTOCOLS}
+        return SecondScores(scores=scores, summary=summary)
 
     def _matrices(self, run: SeedRun, scored: Mapping[tuple[int, str], TaskScore]) -> dict[Protocol, ScoreMatrix]:
         return {p: score_matrix(scored, len(self.results.clients), run.tasks, p) for p in PROTOCOLS}
@@ -197,17 +238,22 @@ class _Scorer:
             if not 0 <= row.client < len(self.results.clients):
                 raise DrakeError(f"{here}: the run has no client {row.client}.")
             question = self.questions.get(row.task, {}).get(row.id)
-            if question is None:
+            if question is None or row.id not in self._asked(row.client, row.task):
                 raise DrakeError(f"{here} is no record that task {row.task} is scored on; remove the extra answer.")
             if row.id in asked[row.client, row.task]:
                 raise DrakeError(f"{here} is answered twice.")
             asked[row.client, row.task].add(row.id)
             self._check_row(row, question, here)
         for (client, task), ids in asked.items():
-            if missing := set(self.questions[task]) - ids:
+            if missing := self._asked(client, task) - ids:
                 raise DrakeError(
                     f"client {client} lacks {len(missing)} answers for {task}, first {sorted(missing)[0]} ({where})."
                 )
+
+    def _asked(self, client: int, task: str) -> set[str]:
+        """The ids of the records of a task that a client is scored on."""
+        own = task in self.results.clients[client].tasks
+        return set(self.questions[task]) if own else self.of_others[task]
 
     def _check_row(self, row: Prediction, question: Question, here: str) -> None:
         """Raises DrakeError unless the row has the dataset's gold answer, the right marks, and the token ids of its

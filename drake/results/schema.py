@@ -168,6 +168,15 @@ SCALARS = tuple(name for name in SeedSummary.model_fields if not name.endswith((
 """The fields of SeedSummary that are single numbers: what is estimated over seeds."""
 
 
+class SecondScores(Part):
+    """What the same clients score at another moment of the same evaluation points."""
+
+    scores: dict[Protocol, list[ScoreMatrix]]
+    """Protocol -> a[t,i,k], [T][N][K]."""
+    summary: dict[Protocol, SeedSummary]
+    """Protocol -> the averages of `scores`."""
+
+
 class SeedRun(Part):
     """The whole federation once, with one seed. T evaluation points, N clients, K tasks."""
 
@@ -204,6 +213,10 @@ class SeedRun(Part):
     """[rounds][N]: mean training loss per answer token; null where client i took no part in the round."""
     relevance: list[list[list[float | None]] | None] | None
     """[rounds][N][N]: task relevance S_ij; null for methods and rounds that compute none."""
+    aggregated: SecondScores | None = None
+    """What clients score after the aggregation, in a run that is evaluated "trained" and was asked for both
+    (`--also-aggregated`); null otherwise, and while the last point lacks it. The answers stand in
+    RUN/aggregated/predictions."""
 
     @model_validator(mode="after")
     def _shapes_agree(self) -> SeedRun:
@@ -310,6 +323,8 @@ class Results(Part):
             if missing := {task for client in self.clients for task in client.tasks} - set(run.tasks):
                 raise ValueError(f"run of seed {run.seed} has no column for task {sorted(missing)[0]!r}")
             matrices = [matrix for points in run.scores.values() for matrix in points]
+            if run.aggregated is not None:
+                matrices += [matrix for points in run.aggregated.scores.values() for matrix in points]
             for matrix in matrices + list((run.zero_shot or {}).values()):
                 if len(matrix) != clients or any(len(row) != len(run.tasks) for row in matrix):
                     raise ValueError(f"a score matrix of seed {run.seed} is not {clients} x {len(run.tasks)}")

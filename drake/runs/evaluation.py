@@ -18,13 +18,22 @@ from drake.federation import adapters
 from drake.federation.callbacks import Callback, EvaluationContext, RunContext
 from drake.federation.federation import Client
 from drake.federation.loop import EvaluateAt
-from drake.federation.messages import Download, State
+from drake.federation.messages import Download, State, split_moments
 from drake.federation.state import Progress
 from drake.models.prompts import gold_ids
-from drake.results import ClientInfo, SeedRun, Traffic, score_table, seed_summary
+from drake.results import (
+    ClientInfo,
+    ScoreMatrix,
+    SecondScores,
+    SeedRun,
+    SeedSummary,
+    Traffic,
+    score_table,
+    seed_summary,
+)
 from drake.runs.folder import checkpoint_folder, observed_path
 from drake.runs.setup import Setup
-from drake.scoring.answers import PROTOCOLS
+from drake.scoring.answers import PROTOCOLS, Protocol
 from drake.scoring.generation import Answer, answers, batches
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
 from drake.scoring.scores import StoredScores, TaskScore, answer_row, evaluated_questions, score_matrix, unparsed_rate
@@ -32,8 +41,29 @@ from drake.scoring.scores import StoredScores, TaskScore, answer_row, evaluated_
 PART = 4
 """Batches that are answered as one task and stored together."""
 
-ClientStates = Mapping[int, tuple[Client, State, Download | None]]
-"""Client number -> all that makes a model answer as this client."""
+
+class Answerer(NamedTuple):
+    """All that makes a model answer as a client. trained: whether its state is newer than its download, see
+    `ClientRound`."""
+
+    client: Client
+    state: State
+    download: Download | None
+    trained: bool = False
+
+
+def answerer(client: Client, progress: Progress, moment: EvaluateAt) -> Answerer:
+    """How the client answers at this moment of a round; one that did not train in it goes on from its download."""
+    trained = moment == "trained" and progress.trained(client.id)
+    own, _ = split_moments(progress.states[client.id])
+    return Answerer(client, own, progress.downloads.get(client.id), trained)
+
+
+ClientStates = Mapping[int, Answerer]
+"""Client number -> how it answers."""
+
+AGGREGATED = "aggregated"
+"""The folder in a run folder that holds the answers after the aggregation where they are the second set."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +71,7 @@ class Answering:
     """Some test records, answered by every client of a backbone in turn, as a Task that returns their Answers.
 
     clients: who answers; None for the bare backbone, whose answers carry client number 0. groups: the places (task,
-    row) of the records of each batch. rounds_done, moment: when they answer.
+    row) of the records of each batch. rounds_done: when they answer.
     """
 
     backbone: str
@@ -50,7 +80,6 @@ class Answering:
     max_new_tokens: int
     weight: float
     rounds_done: int = 0
-    moment: EvaluateAt = "aggregated"
 
     @property
     def label(self) -> str:
@@ -64,9 +93,10 @@ class Answering:
             adapters.activate(backbone.model)
             models = {0: lambda: backbone.model}
         else:
-            trained = self.moment == "trained"
             models = {
-                number: partial(worker.answer_as, *mine, self.rounds_done, trained)
+                number: partial(
+                    worker.answer_as, mine.client, mine.state, mine.download, self.rounds_done, mine.trained
+                )
                 for number, mine in self.clients.get().items()
             }
         return list(answers(backbone, models, groups, self.max_new_tokens))
@@ -86,33 +116,56 @@ class Evaluation:
     def __init__(self, setup: Setup, folder: Path, engine: Engine, callbacks: Callback) -> None:
         self.setup, self.folder, self._engine, self._callbacks = setup, folder, engine, callbacks
         self.seed = engine.worker.federation.seed
-        limit = setup.config.evaluation.records
-        by_task = evaluated_questions(setup.benchmark, setup.tasks, limit)
+        asked = setup.config.evaluation
+        by_task = evaluated_questions(setup.benchmark, setup.tasks, asked.records, asked.sample)
+        limit = asked.records if asked.records_others is None else asked.records_others
+        of_others = evaluated_questions(setup.benchmark, setup.tasks, limit, asked.sample)
+        self._asked_of_others = {id for of_task in of_others.values() for id in of_task}
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
         self._stored = StoredScores(folder, self.seed, self._questions)
+        self._stored_second = StoredScores(folder / AGGREGATED, self.seed, self._questions)
 
     def zero_shot(self, run: RunContext) -> None:
         """The bare backbones' answers to every task, once each; clients of one backbone share them."""
         rows: list[Prediction] = []
-        parts = {name: self._parts(name, None, self.setup.tasks, 0) for name in self.setup.backbones}
+        parts: dict[str, list[AnswerPart]] = {}
+        for name in self.setup.backbones:
+            own = {task for client in self.setup.clients if client.backbone == name for task in client.tasks}
+            places = [p for task in self.setup.tasks for p in self.setup.test_rows(task, others=task not in own)]
+            parts[name] = self._parts(name, None, places, 0)
         found = self._answers([part for of_backbone in parts.values() for part in of_backbone], 0, 0, run)
         for name, of_backbone in parts.items():
-            mine = [client.id for client in self.setup.clients if client.backbone == name]
+            mine = [client for client in self.setup.clients if client.backbone == name]
             for part in of_backbone:
-                rows += [row._replace(client=client) for row in found[part.path] for client in mine]
+                rows += [
+                    row._replace(client=client.id)
+                    for row in found[part.path]
+                    for client in mine
+                    if row.task in client.tasks or row.id in self._asked_of_others
+                ]
         self._store(rows, 0)
 
     def point(self, round: int, run: RunContext, moment: EvaluateAt) -> None:
-        """Every client's answers to all tasks that have begun after `round` rounds."""
-        progress = run.progress
+        """Every client's answers to all tasks that have begun after `round` rounds. The second of two moments has
+        files of its own."""
+        progress, second = run.progress, moment != self.setup.config.evaluation.at
         number = self.setup.evaluation_rounds.index(round) + 1
         parts: list[AnswerPart] = []
         for name in self.setup.architectures:
             mine = [client for client in self.setup.clients if client.backbone == name]
-            states = {c.id: (c, progress.states[c.id], progress.downloads.get(c.id)) for c in mine}
-            parts += self._parts(name, states, self.setup.begun(round), number, round, moment)
+            states = {client.id: answerer(client, progress, moment) for client in mine}
+            begun = self.setup.begun(round)
+            shared = [place for task in begun for place in self.setup.test_rows(task, others=True)]
+            parts += self._parts(name, states, shared, number, round, second)
+            of_all = set(shared)
+            for client in mine:
+                own = [place for task in begun if task in client.tasks for place in self.setup.test_rows(task)]
+                further = [place for place in own if place not in of_all]
+                parts += self._parts(
+                    name, {client.id: states[client.id]}, further, number, round, second, f"-client-{client.id}"
+                )
         found = self._answers(parts, number, round, run)
-        self._store([row for part in parts for row in found[part.path]], number)
+        self._store([row for part in parts for row in found[part.path]], number, second)
 
     def seed_run(self, progress: Progress, points: Sequence[int]) -> SeedRun:
         """What the stored predictions of the first points say; `points` are their rounds."""
@@ -142,25 +195,42 @@ class Evaluation:
             relevance=self._relevance(len(progress.losses)),
         )
         clients = [ClientInfo(id=c.id, model=c.backbone, tasks=list(c.tasks)) for c in setup.clients]
-        summary = {p: seed_summary(score_table(run, p, clients)) for p in PROTOCOLS}
-        return run.model_copy(update={"summary": summary})
+
+        def summaries(run: SeedRun) -> dict[Protocol, SeedSummary]:
+            return {p: seed_summary(score_table(run, p, clients)) for p in PROTOCOLS}
+
+        second = None
+        if setup.config.evaluation.also_aggregated and self._has_second(len(points)):
+            of_points = [self._stored_second.point(number) for number in range(1, len(points) + 1)]
+            again: dict[Protocol, list[ScoreMatrix]]
+            again = {p: [self._matrix(point, p) for point in of_points] for p in PROTOCOLS}
+            second = SecondScores(scores=again, summary=summaries(run.model_copy(update={"scores": again})))
+        return run.model_copy(update={"summary": summaries(run), "aggregated": second})
+
+    def _has_second(self, points: int) -> bool:
+        """Whether the answers after the aggregation are stored of so many points."""
+        root = self.folder / AGGREGATED
+        return all(prediction_path(root, self.seed, number).exists() for number in range(1, points + 1))
 
     def _parts(
         self,
         name: str,
         states: ClientStates | None,
-        tasks: Sequence[str],
+        places: Sequence[tuple[str, int]],
         point: int,
         rounds_done: int = 0,
-        moment: EvaluateAt = "aggregated",
+        second: bool = False,
+        further_of: str = "",
     ) -> list[AnswerPart]:
-        """What clients in these states, or the bare backbone, have to answer at a point, in parts."""
+        """What clients in these states, or the bare backbone, have to answer at a point, in parts. places: (task, row)
+        of the records. further_of: names a client that answers these alone, beside what all of its backbone answer."""
+        if not places:
+            return []
         backbone = self._engine.worker.backbone(name)
         shared = None if states is None else self._engine.share(states)
-        places = [place for task in tasks for place in self.setup.test_rows(task)]
         lengths = [backbone.prompt_length(self.setup.test_record(*place)) for place in places]
         groups = [tuple(places[i] for i in group) for group in batches(lengths, self.setup.eval_tokens[name])]
-        folder = self._parts_folder(point) / f"{list(self.setup.backbones).index(name)}"
+        folder = self._parts_folder(point, second) / f"{list(self.setup.backbones).index(name)}{further_of}"
         parts = []
         for start in range(0, len(groups), PART):
             some = tuple(groups[start : start + PART])
@@ -172,7 +242,6 @@ class Evaluation:
                 max_new_tokens=self.setup.config.evaluation.max_new_tokens,
                 weight=count * backbone.num_layers,
                 rounds_done=rounds_done,
-                moment=moment,
             )
             parts.append(AnswerPart(task, count, folder / f"{start // PART}.parquet"))
         return parts
@@ -199,14 +268,15 @@ class Evaluation:
         gold = gold_ids(tokenizer, question.answer) if question.open_ended else None
         return answer_row(point, round, answer.client, answer.record, answer.text, question, answer.token_ids, gold)
 
-    def _parts_folder(self, point: int) -> Path:
-        return checkpoint_folder(self.folder, self.seed) / f"point-{point}"
+    def _parts_folder(self, point: int, second: bool) -> Path:
+        return checkpoint_folder(self.folder, self.seed) / (f"point-{point}" + (f"-{AGGREGATED}" if second else ""))
 
-    def _store(self, rows: list[Prediction], point: int) -> None:
+    def _store(self, rows: list[Prediction], point: int, second: bool = False) -> None:
         column = {task: number for number, task in enumerate(self.setup.tasks)}
         rows.sort(key=lambda row: (row.client, column[row.task], row.id))
-        write_predictions(prediction_path(self.folder, self.seed, point), rows)
-        shutil.rmtree(self._parts_folder(point), ignore_errors=True)
+        root = self.folder / AGGREGATED if second else self.folder
+        write_predictions(prediction_path(root, self.seed, point), rows)
+        shutil.rmtree(self._parts_folder(point, second), ignore_errors=True)
 
     def _scores(self, point: int) -> dict[tuple[int, str], TaskScore]:
         return self._stored.point(point)

@@ -119,7 +119,7 @@ def _run_seed(
 ) -> SeedRun:
     evaluation = Evaluation(setup, out, engine, CallbackList(callbacks))
     checkpoints = Checkpoints(checkpoint_folder(out, evaluation.seed), setup.resident)
-    worker = engine.worker
+    worker, scored = engine.worker, setup.config.evaluation
     run = RunContext(
         worker.federation, worker.method, checkpoints.load(), setup.config.method, _plain(setup.identity()), out
     )
@@ -132,6 +132,8 @@ def _run_seed(
             run.progress, [point for point in setup.evaluation_rounds if point <= rounds_done]
         )
         store(partial)
+        if moment != scored.at:
+            return {}  # the averages of the other moment were told
         return {name: getattr(partial.summary["official"], name) for name in SCALARS}
 
     run_rounds(
@@ -141,6 +143,8 @@ def _run_seed(
         participation=setup.participation,
         evaluate=score,
         evaluation_rounds=(0, *setup.evaluation_rounds),
+        evaluate_at=scored.at,
+        also_aggregated=scored.also_aggregated,
     )
     return evaluation.seed_run(run.progress, setup.evaluation_rounds)
 
@@ -190,7 +194,7 @@ def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock, 
             local_steps=training.local_steps(cost),
             batch=training.micro_batch * training.accumulation,
         ),
-        evaluate_at="aggregated",
+        evaluate_at=setup.config.evaluation.at,
         preset=setup.config.preset,
         config=config,
         data=DataInfo(

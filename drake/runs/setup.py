@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,20 @@ from drake.engines.worker import Plan, Records, Worker
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
-from drake.federation.participation import Participation
+from drake.federation.participation import EVERYONE, Participation
 from drake.models import backbones
 from drake.models.compiling import check_compiler
 from drake.runs.device import DTYPES, resolve_device
+from drake.runs.pooling import pooled
 from drake.runs.provenance import versions
+from drake.scoring.sampling import SAMPLE_SEED, sampled_rows
 
 DATA_SEED = 0
 """The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
+
+
+Batches = list[list[tuple[str, int]]]
+"""The batches of one client and round: [step][record], a record as (task, row)."""
 
 
 class Setup:
@@ -43,6 +49,11 @@ class Setup:
         if len(config.models) > 1 and not self.method_class.mixed:
             raise DrakeError(f"{config.method} needs one backbone for all clients, not {', '.join(config.models)}.")
         self.participation = Participation(*asdict(config.participation).values())
+        if self.method_class.pooled and self.participation != EVERYONE:
+            raise DrakeError(
+                f"{config.method} trains one model for all clients of a backbone; leave --participation, "
+                "--client-dropout and --deadline out."
+            )
         elsewhere = resident is not None and execution.device != "auto"  # where the GPUs are, not here
         self.device = execution.device if elsewhere else resolve_device(execution.device)
         self.resident = resident or self.device
@@ -133,6 +144,8 @@ class Setup:
             stream.memory_batches(rounds, steps[: len(rounds)], size, seed, client)
             for client, rounds in enumerate(arrivals)
         ]
+        if method.pooled:
+            drawn = self._pooled(drawn)
 
         def records(client: int, round: int) -> list[list[Records]]:
             rounds = drawn[client]
@@ -145,6 +158,15 @@ class Setup:
             ]
 
         return records
+
+    def _pooled(self, drawn: Sequence[Sequence[Batches]]) -> list[list[Batches]]:
+        """The batches [client][round] of all clients of a backbone for its first client, and none for the others."""
+        found: list[list[Batches]] = []
+        for client in self.clients:
+            peers = [peer.id for peer in self.clients if peer.backbone == client.backbone]
+            rounds = max(len(drawn[peer]) for peer in peers) if client.id == peers[0] else 0
+            found.append([pooled([drawn[peer][k] for peer in peers if k < len(drawn[peer])]) for k in range(rounds)])
+        return found
 
     def begun(self, rounds_done: int) -> list[str]:
         """The tasks whose turn has come after so many rounds; all of them unless they arrive one after another."""
@@ -159,10 +181,13 @@ class Setup:
             return None
         return client.tasks[min(int(round / self.rounds_per_task), len(client.tasks) - 1)]
 
-    def test_rows(self, task: str) -> list[tuple[str, int]]:
-        """The places (task, row) of the test records a task is scored on: the first `eval_records`, or all."""
-        count = len(self.benchmark.records(task, "test"))
-        return [(task, row) for row in range(min(self.config.evaluation.records or count, count))]
+    def test_rows(self, task: str, others: bool = False) -> list[tuple[str, int]]:
+        """The places (task, row) of the test records that a task's own client is scored on, or those for `others`,
+        which are a part of them."""
+        asked = self.config.evaluation
+        count = asked.records_others if others and asked.records_others is not None else asked.records
+        answers = self.benchmark.records(task, "test")["answer"]
+        return [(task, row) for row in sampled_rows(answers, count, asked.sample, SAMPLE_SEED, task)]
 
     def test_record(self, task: str, row: int) -> Mapping[str, Any]:
         """The test record in one place."""
@@ -182,6 +207,10 @@ class Setup:
             "preset": config.preset,
             "numbers": self._numbers(),
             "eval_records": config.evaluation.records,
+            "eval_records_others": config.evaluation.records_others,
+            "eval_sample": config.evaluation.sample,
+            "evaluate_at": config.evaluation.at,
+            "also_aggregated": config.evaluation.also_aggregated,
             "assignment": [client.backbone for client in self.clients],
             "revisions": {name: found.revision for name, found in self.backbones.items()},
             "data": {
@@ -206,9 +235,11 @@ class Setup:
     def _numbers(self) -> dict[str, Any]:
         """The settings that put a run on a track of the leaderboard, in the form of results of schema 1: the dtype and
         the batch size are the preset's, and whole numbers stand for rounds per task and alpha where they are whole, so
-        that 5 and 5.0 are one track."""
+        that 5 and 5.0 are one track. A fresh optimizer in every round is left out: earlier runs had no other."""
         config, standard = self.config, preset(self.config.preset)
         training = asdict(config.training)
+        if training["optimizer_state"] == "fresh":
+            del training["optimizer_state"]
         return {
             "rounds_per_task": _whole(self.rounds_per_task),
             "train": config.data.train,

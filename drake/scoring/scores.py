@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -19,6 +18,7 @@ from drake.errors import DrakeError
 from drake.scoring.answers import Protocol, score_official, score_strict
 from drake.scoring.metrics import MarkedAnswer, metric_of
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions
+from drake.scoring.sampling import SAMPLE_SEED, Sample, sampled_rows
 
 if TYPE_CHECKING:
     from drake.data.benchmark import Benchmark
@@ -68,15 +68,16 @@ class TaskScore(NamedTuple):
 
 
 def evaluated_questions(
-    benchmark: Benchmark, tasks: Iterable[str], eval_records: int = 0
+    benchmark: Benchmark, tasks: Iterable[str], eval_records: int = 0, sample: Sample = "first"
 ) -> dict[str, dict[str, Question]]:
-    """Task -> record id -> Question, for the test records a run is scored on: the first `eval_records` of every task
-    in the order of the dataset, or all of them for 0. Pictures are not read."""
+    """Task -> record id -> Question, for the test records a run is scored on: so many of every task as `sample` takes
+    them, in the order of the dataset, or all of them for 0. Pictures are not read."""
     found: dict[str, dict[str, Question]] = {}
     for task in tasks:
         table = benchmark.records(task, "test").select_columns(["id", *Question._fields])
-        rows = cast("Iterable[dict[str, Any]]", table)
-        found[task] = {row["id"]: Question.of(row) for row in islice(rows, eval_records or None)}
+        rows = list(cast("Iterable[dict[str, Any]]", table))
+        chosen = sampled_rows([row["answer"] for row in rows], eval_records, sample, SAMPLE_SEED, task)
+        found[task] = {rows[number]["id"]: Question.of(rows[number]) for number in chosen}
     return found
 
 

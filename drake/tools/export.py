@@ -34,6 +34,7 @@ from drake.errors import DrakeError
 from drake.federation import adapters, registry
 from drake.federation.adapters import AdaptedLinear
 from drake.federation.checkpoint import Checkpoints
+from drake.federation.messages import split_moments
 from drake.federation.method import Architecture, Client, ClientRound, Federation, Method
 from drake.models import backbones, checkpoints
 from drake.models.backbones import Backbone
@@ -109,7 +110,8 @@ def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
     model = method.attach(backbone, federation.clients[client])
     if model is not backbone.model:
         raise _not_of_this_form(config.method, "it answers with more than its backbone")
-    state, download = (moved(mine, backbone.device) for mine in kept)
+    own, _ = split_moments(kept[0])
+    state, download = (moved(mine, backbone.device) for mine in (own, kept[1]))
     method.for_inference(ClientRound(federation.clients[client], backbone, model, training, 0, state, download))
     for layer in adapters.layers(model).values():
         if not isinstance(layer, AdaptedLinear) or type(layer).forward is not AdaptedLinear.forward:

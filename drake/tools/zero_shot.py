@@ -20,6 +20,7 @@ from drake.runs.provenance import versions
 from drake.runs.setup import open_data
 from drake.scoring.generation import answers, batches
 from drake.scoring.predictions import Prediction
+from drake.scoring.sampling import SAMPLE_SEED, sampled_rows
 from drake.scoring.scores import answer_row, evaluated_questions, score_rows
 
 
@@ -31,8 +32,9 @@ class Questions:
         self._records: dict[str, list[dict[str, Any]]] = {}
         for task in tasks:
             table = benchmark.records(task, "test")
-            self._records[task] = [table[row] for row in range(min(len(table), limit or len(table)))]
-        by_task = evaluated_questions(benchmark, self._records, limit)
+            chosen = sampled_rows(table["answer"], limit, config.evaluation.sample, SAMPLE_SEED, task)
+            self._records[task] = [table[row] for row in chosen]
+        by_task = evaluated_questions(benchmark, self._records, limit, config.evaluation.sample)
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
 
     def scores(self, backbone: backbones.Backbone, model: nn.Module, tasks: Iterable[str]) -> dict[str, float]:
@@ -72,6 +74,7 @@ def score_backbones(config: Config, out: Path, overwrite: Overwrite = "only-miss
         "zero_shot": list(config.models),
         "fingerprint": benchmark.fingerprint,
         "eval_records": config.evaluation.records,
+        "eval_sample": config.evaluation.sample,
         "max_new_tokens": config.evaluation.max_new_tokens,
         "device": device,
         "dtype": dtype,

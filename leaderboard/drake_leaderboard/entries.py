@@ -151,6 +151,8 @@ def _digest(config: Mapping[str, Any]) -> str:
     results of schema 1, which new runs keep, so that old and new results of the same settings share a track.
     """
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
+    sample = {"eval_records_others": None, "eval_sample": "first"}  # what files that do not mention them stand for
+    decisive |= {key: config[key] for key, usual in sample.items() if config.get(key, usual) != usual}
     participation = config.get("attendance", asdict(EVERYONE))
     if participation != asdict(EVERYONE):  # older files without the key had full participation
         decisive["attendance"] = participation

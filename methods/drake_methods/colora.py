@@ -13,6 +13,7 @@ Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, section 3 and Theorem 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -123,13 +124,18 @@ def gates(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def parameter_groups(model: nn.Module, with_gates: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The live parameters of the local module that train: A, B of conventional layers, and P, Q and the gates."""
+def parameter_groups(
+    model: nn.Module, gates_with: Literal["conventional", "shared"] | None
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The live parameters of the local module that train: A, B of conventional layers, and P, Q. gates_with: the group
+    that the gates' parameters join, None where they do not train."""
     local = adapters.tensors(model, LOCAL)
     roles = trained_roles(local)
     conventional = [local[name] for name, role in roles.items() if role in FACTOR_ROLES]
     shared = [local[name] for name, role in roles.items() if role in SHARED_ROLES]
-    return conventional, shared + (list(gates(model).values()) if with_gates else [])
+    if gates_with is not None:
+        (conventional if gates_with == "conventional" else shared).extend(gates(model).values())
+    return conventional, shared
 
 
 def read_gates(model: nn.Module) -> State:

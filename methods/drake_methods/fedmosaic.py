@@ -10,10 +10,15 @@ A and B of conventional layers are useful to clients of the same architecture on
 does not send them. Before the first download, and for tensors that it does not hold, the global module is a copy of the
 local one.
 
-Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default (the options that are
-no faults are `fedmosaic.preset=official`): the gate is one trained scalar per layer, as in the paper; the gradient
-passes the exact Jacobian of the last norm; the rows that leave a client are chosen at random; probes are counted in
-optimizer steps and always include the first; alignment is solved, not fitted.
+A client answers with its local module, as it was trained, beside the global module that it trained beside (evaluated
+`trained`) or the new one (`aggregated`).
+
+Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default
+(`fedmosaic.preset=official` where it is no fault): the gate, which looks at the input as there and trains at the rate
+of A and B, skips padding and decodes as it reads (`input_gate`); the gradient passes the exact Jacobian of the last
+norm; rows that leave a client are chosen at random; probes are counted in optimizer steps and always include the first;
+alignment is solved, not fitted. The paper's text has one trained scalar per layer for the gate
+(`fedmosaic.gate=scalar`), which trains at the rate of P and Q.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from torch import Tensor, nn
 from drake.common.seeds import torch_generator
 from drake.federation import adapters
 from drake.federation.federation import Client, Federation
-from drake.federation.local_training import LocalOptimizer, task_loss
+from drake.federation.local_training import task_loss
 from drake.federation.messages import Download, LocalResult, State, Upload
 from drake.federation.method import ClientRound, Method, Steps
 from drake.models.backbones import Backbone
@@ -42,13 +47,16 @@ from .rela import Probes, gradient_width, kept_rows, sanitise, spread, task_rele
 
 __all__ = ["FedMosaic", "customise"]
 
+BESIDE = "beside"
+"""In a client's state: the part of the global module it trained beside that was a copy of its own."""
+
 
 class FedMosaic(Method):
     """See the module's docstring."""
 
     reference = "Co-LoRA, ICLR 2026, arXiv 2506.11024"
     sends = "P, Q of Co-LoRA layers; A, B of other layers (with peers); sanitised gradient"
-    presets: ClassVar = {"official": {"gate": "input", "norm_jacobian": "diagonal", "sampling": "prefix"}}
+    presets: ClassVar = {"official": {"norm_jacobian": "diagonal", "sampling": "prefix"}}
     relative_cost = 1.14  # two adapters in every layer and the probes; the official 94 steps for 100 count less
 
     Options = Options
@@ -83,10 +91,11 @@ class FedMosaic(Method):
     def local_update(self, now: ClientRound, batches: Steps) -> LocalResult:
         self.for_inference(now)
         model, options, training = now.model, self.options, self.training
-        conventional, shared = colora.parameter_groups(model, with_gates=options.gate != "fixed")
+        gates_with = None if options.gate == "fixed" else "conventional" if options.gate in INPUT_GATES else "shared"
+        conventional, shared = colora.parameter_groups(model, gates_with)
         adapters.train_only(model, shared + conventional)
-        rates = [(conventional, training.learning_rate), (shared, training.shared_learning_rate)]
-        optimizer, probes = LocalOptimizer(rates, training), Probes(self._anchor, options.norm_jacobian == "diagonal")
+        optimizer = now.optimizer([(conventional, training.learning_rate), (shared, training.shared_learning_rate)])
+        probes = Probes(self._anchor, options.norm_jacobian == "diagonal")
         losses: list[float] = []
         model.train()
         for number, step in enumerate(batches):
@@ -99,8 +108,9 @@ class FedMosaic(Method):
             found = sanitise(probes.mean(), self._kept_rows(), options.sigma, now.generator, options.noise)
             gradient["gradient"] = (now.state["gradient"] + found) / 2 if "gradient" in now.state else found
         module = adapters.read(model, LOCAL)
+        kept = adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", colora.read_gates(model))
         return LocalResult(
-            state=adapters.prefixed(LOCAL, module) | adapters.prefixed("gate", colora.read_gates(model)) | gradient,
+            state=kept | adapters.prefixed(BESIDE, self._beside(now)) | gradient,
             upload=Upload(self._leaving(now.client, module) | gradient),
             stats={"loss": sum(losses) / len(losses)},
         )
@@ -131,12 +141,19 @@ class FedMosaic(Method):
     def for_inference(self, now: ClientRound) -> None:
         module = adapters.part(LOCAL, now.state)
         received = dict(now.download.tensors) if now.download else {}
-        if now.trained and now.download is None:  # while it trained, the global module was a copy of its start: zero
-            received = {name: torch.zeros_like(module[name]) for name in colora.trained_roles(module)}
+        if now.trained:
+            received |= adapters.part(BESIDE, now.state)
         adapters.write(now.model, LOCAL, module)
         adapters.write(now.model, GLOBAL, module | received)
         colora.write_gates(now.model, adapters.part("gate", now.state))
         adapters.activate(now.model, LOCAL, GLOBAL)
+
+    def _beside(self, now: ClientRound) -> State:
+        """What the global module of the round had of the client's own module at the start: all that trains and that the
+        server did not send."""
+        module = adapters.part(LOCAL, now.state)
+        received = now.download.tensors if now.download else {}
+        return {name: module[name] for name in colora.trained_roles(module) if name not in received}
 
     @property
     def _anchor(self) -> Backbone:

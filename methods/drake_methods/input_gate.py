@@ -1,8 +1,9 @@
 """An input-dependent gate, as in the official code, between the local and the global adapter.
 
-    g_t = sigmoid(mean over s <= t of (x_s . w + e_s softplus(x_s . n)))
+    g_t = sigmoid(mean over s <= t of (x_s . w + sigma e_s))
 
-w, n in R^d_in start at zero; e_s ~ N(0, 1) in training and 0 in inference.
+w in R^d_in starts at zero; e_s ~ N(0, 1) in training and 0 in inference; sigma = softplus(0) = log 2. The official
+code has sigma = softplus(x_s . n) with an n in R^d_in that starts at zero and never gets a gradient, which is the same.
 
 The official code averages over the whole sequence, padding included, and in cached decoding over the new token alone.
 Here the mean runs over the tokens up to t without padding: padding does not change the result, a gate never depends on
@@ -11,6 +12,7 @@ later tokens, and decoding with a cache equals one forward pass.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,6 +22,9 @@ from torch import Tensor, nn
 from drake.federation import adapters
 
 from .colora import GLOBAL, LOCAL, MosaicLinear
+
+NOISE = math.log(2)
+"""sigma: standard deviation of what is added to the score of a token in training."""
 
 
 class Reading:
@@ -50,10 +55,9 @@ class InputGatedLinear(MosaicLinear):
     def add_gate(self, like: Tensor) -> None:
         width = like.shape[1]  # like: A [r, d_in]
         self.lora_gate_w = nn.Parameter(like.new_zeros(width), requires_grad=False)
-        self.lora_gate_noise = nn.Parameter(like.new_zeros(width), requires_grad=False)
 
     def gate_parameters(self) -> dict[str, nn.Parameter]:
-        return {".w": self.lora_gate_w, ".noise": self.lora_gate_noise}
+        return {".w": self.lora_gate_w}
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.base_layer(x)
@@ -82,7 +86,7 @@ class InputGatedLinear(MosaicLinear):
         """The scores [B, T] whose running mean is the gate's logit."""
         score = x @ self.lora_gate_w
         if self.training:
-            score = score + torch.randn_like(score) * F.softplus(x @ self.lora_gate_noise)
+            score = score + NOISE * torch.randn_like(score)
         return score
 
 

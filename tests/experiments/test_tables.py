@@ -55,3 +55,21 @@ def test_a_mean_is_shown_only_where_every_seed_has_the_value():
     runs = [1.0, 2.0, None]
     assert tables.of_all(runs[:2], lambda run: run, str) == "1.5"
     assert tables.of_all(runs, lambda run: run, str) == ""
+
+
+def test_the_bare_backbones_are_a_row_with_the_tasks_that_had_begun():
+    found = tables.finished(SUBMISSION, (1,))
+    run = next(run for run in found.runs if run.seed == 1)
+    column = {task: number for number, task in enumerate(run.tasks)}
+    by_point = []
+    for begun in run.begun:
+        means = []
+        for client in found.clients:
+            own = [run.zero_shot["official"][client.id][column[task]] for task in client.tasks if task in begun]
+            means.append(sum(own) / len(own))
+        by_point.append(100 * sum(means) / len(means))
+    cells = tables.zero_shot(found, (1,)).strip("| ").split(" | ")
+    assert cells[0] == "zero-shot"
+    assert [float(cell) for cell in cells[1:3]] == pytest.approx(
+        [by_point[-1], sum(by_point) / len(by_point)], abs=0.006
+    )

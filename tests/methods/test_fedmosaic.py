@@ -18,7 +18,7 @@ from drake.engines.tasks import Job
 from drake.engines.worker import Worker
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.method import Architecture, Client, Federation
+from drake.federation.method import Architecture, Client, ClientRound, Federation
 from drake.models import backbones
 
 PROJECTION = "self_attn.q_proj"
@@ -220,6 +220,29 @@ def test_the_input_gate_trains_and_answers(micro_backbones, micro_data):
     assert torch.equal(
         adapters.layers(now.model)["5.mlp.up_proj"].lora_gate_w, results[2].state["gate.5.mlp.up_proj.w"]
     )
+
+
+@pytest.mark.parametrize(("gate", "rate"), [("input", "A"), ("official", "A"), ("scalar", "P")])
+def test_an_input_gate_trains_at_the_rate_of_a_and_b_and_a_scalar_at_that_of_p_and_q(
+    micro_backbones, micro_data, monkeypatch, gate, rate
+):
+    groups = []
+    optimizer = ClientRound.optimizer
+
+    def watched(now, asked):
+        asked = [(list(parameters), learning_rate) for parameters, learning_rate in asked]
+        names = {id(parameter): name for name, parameter in now.model.named_parameters()}
+        groups.append({learning_rate: {names[id(p)] for p in parameters} for parameters, learning_rate in asked})
+        return optimizer(now, asked)
+
+    monkeypatch.setattr(ClientRound, "optimizer", watched)
+    one_round(micro_backbones, micro_data, {"gate": gate}, ("llama-4",))
+    rates = {"A": preset("quick").training.learning_rate, "P": preset("quick").training.shared_learning_rate}
+    by_kind = {
+        kind: {r for r, names in groups[0].items() if any(kind in n for n in names)}
+        for kind in ("lora_A", "lora_P", "lora_gate")
+    }
+    assert by_kind == {"lora_A": {rates["A"]}, "lora_P": {rates["P"]}, "lora_gate": {rates[rate]}}
 
 
 @pytest.mark.parametrize(

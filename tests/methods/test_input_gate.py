@@ -80,7 +80,7 @@ def test_decoding_with_a_cache_equals_one_pass(gated):
     torch.testing.assert_close(torch.cat(last, dim=1), whole[:, -2:], atol=1e-4, rtol=1e-4)
 
 
-def test_gate_and_noise_train(gated):
+def test_the_gate_trains_under_noise_that_does_not(gated):
     backbone, records = gated
     adapters.train_only(backbone.model, gates(backbone.model).values())
     backbone.model.train()
@@ -90,6 +90,11 @@ def test_gate_and_noise_train(gated):
     assert task_loss(backbone.model, batch) != first  # the noise is drawn anew
     first.backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in gates(backbone.model).values())
+    assert {name.rsplit(".", 1)[1] for name in gates(backbone.model)} == {"w"}
+    layer = adapters.layers(backbone.model)["3.mlp.up_proj"]
+    scores = layer._score(torch.zeros(1, 20_000, layer.in_features))
+    assert scores.std().item() == pytest.approx(0.6931, rel=0.03)  # softplus(0), what an untrained n of zeros gives
+    assert scores.mean().item() == pytest.approx(0, abs=0.02)
 
 
 def test_the_official_gate_has_the_official_faults(micro_backbones, micro_data):

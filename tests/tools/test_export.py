@@ -67,7 +67,9 @@ def one_round(folder: Path, micro_data, models, method="fedmosaic", options=None
 def mosaic(micro_data, tmp_path_factory) -> Run:
     """FedMosaic on two families, with values in P, Q and gates that no short training would reach."""
     models = ("tiny-llama-s", "tiny-qwen-s")
-    run = one_round(tmp_path_factory.mktemp("run") / "mosaic", micro_data, models, options={"align": "false"})
+    run = one_round(
+        tmp_path_factory.mktemp("run") / "mosaic", micro_data, models, options={"align": "false", "gate": "scalar"}
+    )
     rng = torch.Generator().manual_seed(0)
 
     def strong(tensors):
