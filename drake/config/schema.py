@@ -90,7 +90,7 @@ class Evaluation:
     at: Annotated[
         Literal["trained", "aggregated"],
         Setting("Whether clients answer after their local training of a round, or after the server has aggregated."),
-    ] = "trained"
+    ] = "aggregated"
     also_aggregated: Annotated[
         bool, Setting('With "trained": let clients answer after the aggregation too, beside the official scores.')
     ] = False
