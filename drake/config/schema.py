@@ -86,7 +86,7 @@ class Evaluation:
     sample: Annotated[
         Literal["first", "stratified"],
         Setting("Which test records: the first ones, or a sample with every answer in its proportion."),
-    ] = "stratified"
+    ] = "first"
     at: Annotated[
         Literal["trained", "aggregated"],
         Setting("Whether clients answer after their local training of a round, or after the server has aggregated."),
