@@ -98,7 +98,7 @@ def test_what_is_wrong_with_a_pair_is_one_sentence_that_names_it(pair, sentence)
         ("[ditto]\npenalty = 'high'", "ditto.penalty in {} is 'high'; it must be a number."),
         ("seeds = ['a']", "seeds in {} is 'a'; it must be a whole number."),
         ("models = 3", "models in {} is 3; it must be a list of names."),
-        ("rank = ", "{} is no valid TOML file: Invalid value (at end of document)."),
+        ("rank = ", "{} is no valid TOML file (Invalid value (at end of document)); correct it."),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence_that_names_it(file, text, sentence):
