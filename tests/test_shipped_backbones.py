@@ -24,15 +24,11 @@ def test_a_shipped_backbone_has_its_shape_and_a_card(name):
 @pytest.mark.parametrize("name", checkpoints.embedded())
 def test_a_shipped_backbone_names_what_pictures_show(name):
     """Public questions it was not trained on, of two forms, over all worlds: far above guessing (a third)."""
-    from drake.build.mini.worlds import all_worlds
-    from drake.pretrain.corpus import corpus
-    from drake.pretrain.language import form_accuracy
+    from drake.pretrain.recipe import Numbers, Recipe
 
     backbone = backbones.load(name)
-    worlds, tower = list(all_worlds().values()), backbone.model.model.vision_tower
-    held_out = corpus(worlds, backbone.chat, tower, per_world=16, seed=0, part="held-out")
-    with torch.no_grad():
-        found = form_accuracy(backbone.model, held_out, backbone.pad_id)
+    recipe = Recipe(name, numbers=Numbers(held_out=400), excluded=frozenset())
+    found = recipe.held_out(backbone.model, backbone.chat, backbone.pad_id)
     assert found["name"] > 0.75
     assert found["open"] > 0.7
 

@@ -1,28 +1,21 @@
-"""The public split as training data of a language model: token ids, and each picture's frozen features."""
+"""Questions as training data of a language model: token ids, and each picture's frozen features."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
 import torch
 from torch import Tensor
-from transformers import CLIPVisionModel
 
 from drake.backbones import IGNORED
-from drake.build.mini.public import FORMS
-from drake.build.mini.world import Draft, World
-from drake.prompts import Chat
-from drake.seeds import python_random
 
 from .tiny import PICTURE_TOKENS
-from .vision import features
 
 
 @dataclass(frozen=True)
 class Item:
-    """A public record ready for training. images: rows of the corpus' features."""
+    """A record ready for training. form: its public form, or its task. images: rows of the corpus' features."""
 
     world: str
     form: str
@@ -44,35 +37,6 @@ class Corpus:
     features: Tensor
 
 
-def public_drafts(world: World, count: int, seed: int, part: str) -> Iterator[tuple[str, Draft]]:
-    """(form, draft) of `count` public records; `part` ("train", "held-out") gives other draws of the same seed."""
-    rng = python_random(seed, "pretrain", "public", part, world.source)
-    forms, weights = tuple(FORMS), tuple(FORMS.values())
-    for _ in range(count):
-        attribute = rng.choice(world.attributes)
-        form = rng.choices(forms, weights=weights)[0]
-        yield form.__name__.strip("_"), form(world, attribute, rng)
-
-
-def corpus(
-    worlds: Sequence[World], chat: Chat, tower: CLIPVisionModel, *, per_world: int, seed: int, part: str
-) -> Corpus:
-    """`per_world` public records of every world."""
-    items: list[Item] = []
-    seen: list[Tensor] = []
-    count = 0
-    for world in worlds:
-        images = []
-        for form, draft in public_drafts(world, per_world, seed, part):
-            record = {"id": "public", "prompt": draft.prompt, "images": draft.images, "answer": draft.answer}
-            rows = list(range(count + len(images), count + len(images) + len(draft.images)))
-            images += draft.images
-            items.append(Item(world.source, form, chat.prompt_ids(record), rows, chat.answer_ids(record)))
-        seen.append(features(tower, images))
-        count += len(images)
-    return Corpus(items, torch.cat(seen))
-
-
 def collate(
     items: Sequence[Item], corpus_features: Tensor, image_token: int, pad: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,17 +49,3 @@ def collate(
         ids[row, : item.length] = torch.tensor(prompt + item.answer)
         labels[row, len(prompt) : item.length] = torch.tensor(item.answer)
     return ids, labels, corpus_features[[image for item in items for image in item.images]]
-
-
-def buckets(items: Sequence[Item], batch: int, rng: Random) -> Iterator[list[Item]]:
-    """Batches of similar length in random order, over and over."""
-    size = min(batch, len(items))
-    while True:
-        order = list(items)
-        rng.shuffle(order)
-        groups = []
-        for start in range(0, len(order) - size + 1, size * 32):
-            part = sorted(order[start : start + size * 32], key=lambda item: item.length)
-            groups += [part[i : i + size] for i in range(0, len(part) - size + 1, size)]
-        rng.shuffle(groups)
-        yield from groups
