@@ -34,7 +34,7 @@ def distil(
     steps: int,
     rng: Random,
     pad: int,
-    batch: int = 32,
+    batch: int = 16,
     learning_rate: float = 2e-3,
     hidden_weight: float = 1.0,
     log: Callable[[str], None] = print,
@@ -68,7 +68,7 @@ def distil(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        if step % 50 == 0 or step == 1:
+        if step % 100 == 0 or step == 1:
             log(
                 f"distil {step}/{steps}, {time.monotonic() - began:.0f} s: "
                 f"divergence of answers {of_answers.item():.3f}, distance of layers {of_layers.item():.3f}"

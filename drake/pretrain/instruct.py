@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
+from drake.build.mini.fairness import read_statistics
 from drake.prompts import Chat
 
 from .corpus import Corpus
@@ -29,14 +30,15 @@ def instruct(
     steps: int,
     rng: Random,
     pad: int,
-    batch: int = 32,
-    learning_rate: float = 1e-3,
-    enough: float = 0.7,
+    batch: int = 16,
+    learning_rate: float = 1.5e-3,
+    enough: float = 0.35,
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train in place; gives the running share of right answers by task and by public form.
 
-    A task of which `enough` are right is drawn rarely, so that what is left gets the room.
+    enough: a task answered this part of the way from chance to all is drawn rarely, so that no task is learned to the
+    end and the others get the room.
     """
     model.requires_grad_(False)
     trained = [p for m in (model.model.language_model, model.model.multi_modal_projector) for p in m.parameters()]
@@ -45,6 +47,8 @@ def instruct(
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine(steps, warm_up=min(30, steps)))
     drawn = batches(questions, chat, model.model.vision_tower, batch=batch, rng=rng)
+    chance = {task: found.chance for task, found in read_statistics().items()}
+    limits = {task: chance[task] + enough * (1 - chance[task]) for task in questions.weights}
     accuracy: dict[str, float] = {}
     began = time.monotonic()
     for step in range(1, steps + 1):
@@ -56,13 +60,14 @@ def instruct(
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         for item, correct in zip(items, right, strict=True):
-            accuracy[item.form] = 0.95 * accuracy.get(item.form, 0.3) + 0.05 * correct
-        questions.weights = {task: RARELY if accuracy.get(task, 0) > enough else 1.0 for task in questions.weights}
-        if step % 50 == 0:
+            accuracy[item.form] = 0.95 * accuracy.get(item.form, chance.get(item.form, 0.3)) + 0.05 * correct
+        questions.weights = {task: RARELY if accuracy.get(task, 0) > most else 1.0 for task, most in limits.items()}
+        if step % 100 == 0:
             tasks, forms = ([v for k, v in accuracy.items() if (k in questions.weights) == of] for of in (True, False))
+            enough_known = sum(weight == RARELY for weight in questions.weights.values())
             log(
                 f"instruct {step}/{steps}, {time.monotonic() - began:.0f} s: public {_mean(forms):.2f}, "
-                f"tasks {_mean(tasks):.2f}, {sum(v > 0.9 for v in tasks)} over 0.9"
+                f"named {accuracy.get('name', 0):.2f}, tasks {_mean(tasks):.2f}, {enough_known} known well enough"
             )
     return accuracy
 

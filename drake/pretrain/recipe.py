@@ -45,8 +45,8 @@ class Numbers:
 
     vision: int = 2500
     align: int = 500
-    instruct: int = 1500
-    distil: int = 1000
+    instruct: int = 1600
+    distil: int = 900
     words: int = 8000
     measured: int = 16
     held_out: int = 1000
@@ -70,7 +70,7 @@ class Recipe:
     def worlds(self) -> list[World]:
         return list(all_worlds().values())
 
-    def questions(self, part: str, public_share: float = 0.4) -> Questions:
+    def questions(self, part: str, public_share: float = 0.5) -> Questions:
         """Draws that differ by family, seed and part of the recipe."""
         family = f"{self.shape.family} {part}"
         return Questions(self.worlds, seed=self.seed, part=family, excluded=self.excluded, public_share=public_share)
