@@ -81,11 +81,13 @@ def submit(run: Path, out: Path | None, data: str | None) -> None:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--data", help="Dataset folder or repository.  [default: what the run names; a mini suite is rebuilt]")
-def score(path: Path, data: str | None) -> None:
+@click.option("--write", is_flag=True, help="Store the scores that the present rules give, and show what changed.")
+def score(path: Path, data: str | None, write: bool) -> None:
     """Score the stored answers of a run or submission again, without a model.
 
     Every score and average is computed anew from the generated texts and the gold answers. If any number of
-    results.json disagrees, or a file of a submission was changed, that is the error.
+    results.json disagrees, or a file of a submission was changed, that is the error. With --write, for runs that were
+    scored by an earlier version, the new marks and scores replace the stored ones instead.
 
     \b
     Example:
@@ -95,8 +97,24 @@ def score(path: Path, data: str | None) -> None:
 
     from drake.terminal import summary_table
 
-    from .submission import TICKET, check, verify
+    if write:
+        from .rescoring import rescore
 
-    results = check(path, data) if (path / TICKET).exists() else verify(path, data).results
+        found = rescore(path, data)
+        results = found.after
+        click.echo(f"{found.changed} of {found.answers} answers are marked otherwise.")
+        for protocol, values in results.summary.items():
+            for name in ("self_last", "self_auc", "others_last", "others_auc"):
+                old, new = found.before.summary[protocol][name].mean, values[name].mean
+                if old != new:
+                    click.echo(f"{protocol} {name}: {_percent(old)} -> {_percent(new)}")
+    else:
+        from .submission import TICKET, check, verify
+
+        results = check(path, data) if (path / TICKET).exists() else verify(path, data).results
     Console().print(summary_table(results))
     click.echo("every score follows from the answers.")
+
+
+def _percent(value: float | None) -> str:
+    return "none" if value is None else f"{100 * value:.2f}"

@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drake.errors import DrakeError
 from drake.files import check_folder, replacing, writing
@@ -68,7 +68,7 @@ def submit(run: Path | str, out: Path | str, data: Path | str | None = None) -> 
     with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         folder = Path(scratch) / "submission"
         folder.mkdir()
-        files = [Path(FILE), *(_relative(run, results))]
+        files = [Path(FILE), *prediction_files(run, results)]
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / file, folder / file)
@@ -83,19 +83,24 @@ def submit(run: Path | str, out: Path | str, data: Path | str | None = None) -> 
             "answers": answers,
             "tokens_unchecked": unchecked,
             "finished": results.finished,
-            "sha256": {file.as_posix(): _sha256(folder / file) for file in files},
+            "sha256": {file.as_posix(): sha256(folder / file) for file in files},
         }
-        with replacing(folder / TICKET) as temporary:
-            temporary.write_text(json.dumps(ticket, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_ticket(folder, ticket)
         folder.rename(out)
     return out
 
 
 def check(folder: Path | str, data: Path | str | None = None) -> Results:
     """The results of a submission folder whose every score follows from its answers; DrakeError says what does not."""
+    read_ticket(folder)
+    return verify(folder, data).results
+
+
+def read_ticket(folder: Path | str) -> dict[str, Any]:
+    """The content of submission.json. DrakeError when it is missing, or a file differs from what it says."""
     folder = Path(folder)
     try:
-        ticket = json.loads((folder / TICKET).read_text(encoding="utf-8"))
+        ticket: dict[str, Any] = json.loads((folder / TICKET).read_text(encoding="utf-8"))
         expected = dict(ticket["sha256"])
     except FileNotFoundError:
         raise DrakeError(f"{folder} holds no {TICKET}; make the folder with `drake submit`.") from None
@@ -106,9 +111,15 @@ def check(folder: Path | str, data: Path | str | None = None) -> Results:
     }
     _same_names(present, set(expected), f"files of {folder}")
     for name, digest in expected.items():
-        if _sha256(folder / name) != digest:
+        if sha256(folder / name) != digest:
             raise DrakeError(f"{folder / name} was changed after it was submitted (sha256); submit the run again.")
-    return verify(folder, data).results
+    return ticket
+
+
+def write_ticket(folder: Path, ticket: Mapping[str, Any]) -> None:
+    """Write submission.json, whole or not at all."""
+    with replacing(folder / TICKET) as temporary:
+        temporary.write_text(json.dumps(ticket, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def verify(folder: Path | str, data: Path | str | None = None) -> Verified:
@@ -123,18 +134,13 @@ def verify(folder: Path | str, data: Path | str | None = None) -> Verified:
         raise DrakeError(f"the run {folder} is {results.status}, not complete; finish it with the same `drake eval`.")
     if not results.runs:
         raise DrakeError(f"the run {folder} holds no seed; run it again.")
-    benchmark = open_data(results, data)
-    if benchmark.fingerprint != results.data.fingerprint:
-        raise DrakeError(
-            f"{folder} was run on data with fingerprint {results.data.fingerprint}, the data opened here have "
-            f"{benchmark.fingerprint}; name the dataset of the run with --data."
-        )
+    benchmark = data_of(folder, results, data)
     if tuple(tuple(client.tasks) for client in results.clients) != tuple(map(tuple, benchmark.clients)):
         raise DrakeError(f"the clients of {folder} have other tasks than those of the dataset; run it on this dataset.")
     review = _Review.of(folder, results, benchmark)
     _same_names(
         {file.relative_to(folder).as_posix() for file in (folder / "predictions").rglob("*") if file.is_file()},
-        {file.as_posix() for file in _relative(folder, results)},
+        {file.as_posix() for file in prediction_files(folder, results)},
         f"prediction files of {folder}",
     )
     answers = sum(review.seed(run) for run in results.runs)
@@ -149,6 +155,17 @@ def verify(folder: Path | str, data: Path | str | None = None) -> Verified:
     return Verified(results, answers, sorted(review.tokens.unchecked))
 
 
+def data_of(folder: Path, results: Results, data: Path | str | None = None) -> Benchmark:
+    """The dataset that a run was made on. DrakeError when the one opened has another fingerprint."""
+    benchmark = open_data(results, data)
+    if benchmark.fingerprint != results.data.fingerprint:
+        raise DrakeError(
+            f"{folder} was run on data with fingerprint {results.data.fingerprint}, the data opened here have "
+            f"{benchmark.fingerprint}; name the dataset of the run with --data."
+        )
+    return benchmark
+
+
 class _Review(NamedTuple):
     """One run under review. questions: task -> id -> Question, all a task is scored on."""
 
@@ -161,7 +178,7 @@ class _Review(NamedTuple):
     @classmethod
     def of(cls, folder: Path, results: Results, benchmark: Benchmark) -> _Review:
         tasks = sorted({task for run in results.runs for task in run.tasks})
-        questions = evaluated_questions(benchmark, tasks, _eval_records(results))
+        questions = evaluated_questions(benchmark, tasks, eval_records(results))
         by_id = {id: question for of_task in questions.values() for id, question in of_task.items()}
         return cls(folder, results, questions, by_id, TokenCheck(results.models.revisions))
 
@@ -253,7 +270,7 @@ class _Review(NamedTuple):
                 )
 
 
-def _relative(folder: Path, results: Results) -> list[Path]:
+def prediction_files(folder: Path, results: Results) -> list[Path]:
     """The prediction files a complete run has, relative to its folder."""
     return [
         prediction_path(folder, run.seed, point).relative_to(folder)
@@ -262,7 +279,7 @@ def _relative(folder: Path, results: Results) -> list[Path]:
     ]
 
 
-def _eval_records(results: Results) -> int:
+def eval_records(results: Results) -> int:
     """How many test records each task is scored on, from the config; 0 stands for all."""
     found = results.config.get("eval_records")
     if not isinstance(found, int) or isinstance(found, bool) or found < 0:
@@ -286,5 +303,6 @@ def _equal(claimed: float | None, found: float | None, what: str) -> None:
         raise DrakeError(f"{what} is {claimed} in the results; the answers give {found}.")
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The digest of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

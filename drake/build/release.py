@@ -144,9 +144,9 @@ def _kind(task: str, turns: list[tuple[str, str]]) -> tuple[str, str]:
 
 
 def _choices(prompt: str, answer: str) -> tuple[str, ...]:
-    from ..scoring.answers import parse_choices  # here: the mini suite needs no parser
+    from ..scoring.listed import listed_choices  # here: the mini suite needs no parser
 
-    return tuple(parse_choices(prompt, answer))
+    return tuple(listed_choices(prompt, answer))
 
 
 class _Pictures:

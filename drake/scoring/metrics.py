@@ -18,8 +18,12 @@ import numpy as np
 
 from ..errors import DrakeError
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = frozenset({"a", "an", "the"})
+_MARK = re.escape(string.punctuation)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_PUNCTUATION = re.compile(rf"(?<=\d)[{_MARK}](?=\d)|(?<!\w)[-.](?=\.?\d)|([{_MARK}])")
+"""Group 1: punctuation that is no part of a number. The other two kinds are: between digits, and a sign or decimal
+point before the first digit."""
 
 
 def official_f1(pairs: Iterable[tuple[Iterable[int], Iterable[int]]]) -> float:
@@ -41,15 +45,21 @@ def official_f1(pairs: Iterable[tuple[Iterable[int], Iterable[int]]]) -> float:
 
 
 def _words(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split()
+    """Lower-case words without punctuation, except the punctuation that numbers are spelled with: "1.5", "-5", "10:15".
+    Commas that group thousands are removed."""
+    text = _THOUSANDS.sub("", text.lower())
+    return _PUNCTUATION.sub(lambda mark: "" if mark[1] else mark[0], text).split()
 
 
 def token_f1(answer: str, gold: str) -> float:
     """Word-level F1 of one answer, after lower-casing and without punctuation and articles.
 
-    A word counts as often as both sides hold it. 1.0 if both sides are empty after that, 0.0 if one is.
+    A word counts as often as both sides hold it. Punctuation inside numbers and their sign stay, and articles count
+    where the gold answer holds nothing else. 1.0 if both sides are empty after that, 0.0 if one is.
     """
     said, wanted = _words(answer), _words(gold)
+    if not wanted or not set(wanted) <= _ARTICLES:
+        said, wanted = ([word for word in side if word not in _ARTICLES] for side in (said, wanted))
     if not said or not wanted:
         return float(said == wanted)
     common = sum((Counter(said) & Counter(wanted)).values())

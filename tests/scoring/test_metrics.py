@@ -41,6 +41,16 @@ def test_official_f1_counts_distinct_ids_from_its_odd_start():
         ("the", "", 1.0),
         ("cat cat", "cat", 2 / 3),
         ("anthem", "them", 0.0),
+        ("1.5", "15", 0.0),
+        ("-5", "5", 0.0),
+        (".5", "5", 0.0),
+        ("10:15", "1015", 0.0),
+        ("1,5", "15", 0.0),
+        ("It is (1,000.5).", "1000.5", 0.5),
+        ("5.", "5", 1.0),
+        ("don't", "dont", 1.0),
+        ("", "A", 0.0),
+        ("a", "A.", 1.0),
     ],
 )
 def test_token_f1(answer, gold, score):
