@@ -46,7 +46,7 @@ class Numbers:
     vision: int = 2500
     align: int = 500
     instruct: int = 1600
-    distil: int = 900
+    distil: int = 600
     words: int = 8000
     measured: int = 16
     held_out: int = 1000
