@@ -8,8 +8,8 @@ frequencies by their place. What the cut breaks, distillation mends (distil.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,19 +39,20 @@ def kept_layers(medium: int, small: int) -> list[int]:
 @torch.no_grad()
 def measure(model: LlavaForConditionalGeneration, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Statistics:
     """Statistics over batches of (input ids, which tokens count, picture features before the projector)."""
-    decoder, projector = model.model.language_model, model.model.multi_modal_projector
+    decoder: Any = model.model.language_model
     squares: dict[str, Tensor] = {}
     covariance = torch.zeros(decoder.config.hidden_size, decoder.config.hidden_size)
     counted = torch.tensor(True)
 
-    def keep(name: str) -> object:
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen = inputs[0] if name == "projector" else inputs[0][counted]
-            squares[name] = squares.get(name, 0) + seen.square().flatten(0, -2).sum(0)
+            found = seen.square().flatten(0, -2).sum(0)
+            squares[name] = squares[name] + found if name in squares else found
 
         return hook
 
-    places = {"projector": projector.linear_2}
+    places: dict[str, nn.Module] = {"projector": model.model.multi_modal_projector.linear_2}
     for number, layer in enumerate(decoder.layers):
         places |= {f"units {number}": layer.mlp.down_proj, f"values {number}": layer.self_attn.o_proj}
     hooks = [module.register_forward_pre_hook(keep(name)) for name, module in places.items()]
@@ -77,7 +78,8 @@ def hidden_states(model: LlavaForConditionalGeneration, ids: Tensor, raw: Tensor
 
     raw: the pictures' features before the projector, for the image tokens in order.
     """
-    decoder, outputs = model.model.language_model, []
+    decoder: Any = model.model.language_model
+    outputs: list[Tensor] = []
     hooks = [
         layer.register_forward_hook(lambda _, __, out: outputs.append(out[0] if isinstance(out, tuple) else out))
         for layer in decoder.layers
@@ -100,7 +102,8 @@ def cut(medium: LlavaForConditionalGeneration, small: LlavaForConditionalGenerat
 
     Returns the directions [d of the medium, d of the small] that the small model's residual stream keeps.
     """
-    wide, narrow = medium.model.language_model, small.model.language_model
+    wide: Any = medium.model.language_model
+    narrow: Any = small.model.language_model
     width, kept_width = wide.config.hidden_size, narrow.config.hidden_size
     turn = torch.linalg.eigh(found.covariance.double()).eigenvectors.flip(1)[:, :kept_width].float()
     # A norm divides by the root mean square over fewer channels now, while their sum hardly changes.
@@ -119,7 +122,7 @@ def cut(medium: LlavaForConditionalGeneration, small: LlavaForConditionalGenerat
     return turn
 
 
-def _cut_projector(source: nn.Module, target: nn.Module, turn: Tensor, activity: Tensor) -> None:
+def _cut_projector(source: Any, target: Any, turn: Tensor, activity: Tensor) -> None:
     kept = _most_important(activity * source.linear_2.weight.norm(dim=0), target.linear_1.out_features)
     target.linear_1.weight.copy_(source.linear_1.weight[kept])
     target.linear_1.bias.copy_(source.linear_1.bias[kept])
@@ -127,7 +130,7 @@ def _cut_projector(source: nn.Module, target: nn.Module, turn: Tensor, activity:
     target.linear_2.bias.copy_(turn.T @ source.linear_2.bias)
 
 
-def _cut_attention(source: nn.Module, target: nn.Module, turn: Tensor, activity: Tensor) -> None:
+def _cut_attention(source: Any, target: Any, turn: Tensor, activity: Tensor) -> None:
     wide, narrow, gains = source.self_attn, target.self_attn, source.input_layernorm.weight
     width, kept_width = wide.head_dim, narrow.head_dim
     # Rotary embedding turns channel i together with i + width / 2, at a frequency that falls with i.
@@ -153,7 +156,7 @@ def _cut_attention(source: nn.Module, target: nn.Module, turn: Tensor, activity:
     narrow.o_proj.weight.copy_(turn.T @ wide.o_proj.weight[:, of_heads])
 
 
-def _cut_feed_forward(source: nn.Module, target: nn.Module, turn: Tensor, activity: Tensor) -> None:
+def _cut_feed_forward(source: Any, target: Any, turn: Tensor, activity: Tensor) -> None:
     wide, narrow, gains = source.mlp, target.mlp, source.post_attention_layernorm.weight
     kept = _most_important(activity * wide.down_proj.weight.norm(dim=0), narrow.down_proj.in_features)
     narrow.gate_proj.weight.copy_((wide.gate_proj.weight * gains)[kept] @ turn)

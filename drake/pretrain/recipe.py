@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,17 +95,18 @@ class Recipe:
         drafts = [drawn.draw().draft for _ in range(self.numbers.words)]
         tokenizer = new_tokenizer(family, [text for draft in drafts for text in (draft.prompt, draft.answer)])
         processor = new_processor(family, tokenizer)
+        chat = Chat(processor, self.name)
         model = new_model(self.shape, tokenizer, seed)
         model.model.vision_tower.load_state_dict(tower.state_dict())
         start_as_matchers(model, seed, family)
         align(model, tokenizer, self.worlds, tower, family=family, seed=seed, steps=self.numbers.align, log=self.log)
         instruct(
             model,
-            Chat(processor, self.name),
+            chat,
             self.questions("instruct"),
             steps=self.numbers.instruct,
             rng=python_random(seed, "pretrain", "instruct", "order", family),
-            pad=tokenizer.pad_token_id,
+            pad=chat.tokenizer.pad_token_id,
             log=self.log,
         )
         return model, processor
@@ -139,7 +140,7 @@ class Recipe:
     def held_out(self, model: LlavaForConditionalGeneration, chat: Chat, pad: int) -> dict[str, float]:
         """Accuracy on public questions it was not trained on, by form."""
         drawn = self.questions("held out", public_share=1.0)
-        questions: Sequence = [drawn.draw() for _ in range(self.numbers.held_out)]
+        questions = [drawn.draw() for _ in range(self.numbers.held_out)]
         return form_accuracy(model, Corpus(*as_items(questions, chat, model.model.vision_tower)), pad)
 
 
