@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copyfile
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -35,6 +36,9 @@ STORED = torch.float16
 
 CUT_FROM = {"tiny-llama-s": "tiny-llama-m", "tiny-qwen-s": "tiny-qwen-m"}
 """A small backbone and the medium one it is made of."""
+
+PROCESSOR_FILES = ("chat_template.jinja", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
+"""What a small backbone shares with the medium one."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Recipe:
         )
         return model, processor
 
-    def small(self, teacher: backbones.Backbone) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    def small(self, teacher: backbones.Backbone) -> LlavaForConditionalGeneration:
         """Cut from the medium one and distilled."""
         chat, pad = teacher.chat, teacher.pad_id
         small = new_model(self.shape, teacher.tokenizer, self.seed)
@@ -127,7 +131,7 @@ class Recipe:
             pad=pad,
             log=self.log,
         )
-        return small, teacher.processor
+        return small
 
     def _measured(self, teacher: backbones.Backbone) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         tower, image = teacher.model.model.vision_tower, teacher.model.config.image_token_index
@@ -177,11 +181,14 @@ def train(
         wanted = SHAPES[CUT_FROM[name]]
         if (teacher.family, teacher.num_layers, teacher.hidden_size) != (wanted.family, wanted.layers, wanted.width):
             raise DrakeError(f"{folder} holds no {CUT_FROM[name]}, from which {name} is cut; name another folder.")
-        model, processor = recipe.small(teacher)
+        model = recipe.small(teacher)
+        out.mkdir(parents=True, exist_ok=True)
+        for file in PROCESSOR_FILES:  # as they are: a processor that was loaded would note how
+            copyfile(folder / file, out / file)
     else:
         model, processor = recipe.medium(recipe.tower(vision))
+        processor.save_pretrained(out)
     model.save_pretrained(out, state_dict={key: value.to(STORED) for key, value in model.state_dict().items()})
-    processor.save_pretrained(out)
     minutes = (time.monotonic() - began) / 60
     stored = backbones.load(out)
     accuracy = recipe.held_out(stored.model, stored.chat, stored.pad_id)

@@ -65,7 +65,8 @@ def test_what_is_made_opens_like_any_checkpoint(first):
 def test_a_small_backbone_shares_the_words_and_the_tower_of_the_medium_one_beside_it(first):
     medium = first.parent / CUT_FROM[NAME]
     assert backbones.load(medium).num_layers == SHAPES[CUT_FROM[NAME]].layers
-    assert (medium / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
+    shared = ("tokenizer.json", "tokenizer_config.json", "processor_config.json", "chat_template.jinja")
+    assert all((medium / file).read_bytes() == (first / file).read_bytes() for file in shared)
     stored, tower = load_file(medium / "model.safetensors"), load_file(first.parents[1] / "vision.safetensors")
     small = load_file(first / "model.safetensors")
     of_tower = {name: tensor for name, tensor in small.items() if "vision" in name}
