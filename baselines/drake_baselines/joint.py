@@ -17,5 +17,5 @@ class Joint(SFT):
     """See the module's docstring."""
 
     reference = "centralised training of one LoRA per backbone (a reference, no federated method)"
-    sends = "nothing (all records are in one place)"
+    sends = "nothing"  # all records are in one place
     pooled = True

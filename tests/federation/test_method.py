@@ -38,18 +38,19 @@ def test_booleans_have_several_spellings(text, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "kind"), [("aligned", "maybe", "bool"), ("blocks", "2.5", "int"), ("temperature", "warm", "float")]
+    ("name", "text", "kind"),
+    [("aligned", "maybe", "true or false"), ("blocks", "2.5", "a whole number"), ("temperature", "warm", "a number")],
 )
 def test_a_value_that_does_not_fit_is_refused(name, text, kind):
-    with pytest.raises(DrakeError, match=rf"option {name}='{text}': a value of type {kind} is expected"):
+    with pytest.raises(DrakeError, match=rf"^option {name} is '{text}'; it must be {kind}\.$"):
         parse_options(Options, {name: text})
 
 
 def test_one_of_several_words_is_taken_and_another_refused():
     assert parse_options(Options, {"gate": "input"}).gate == "input"
-    with pytest.raises(DrakeError, match="unknown value of gate 'inputs'; did you mean 'input'"):
+    with pytest.raises(DrakeError, match="unknown value of option gate 'inputs'; did you mean 'input'"):
         parse_options(Options, {"gate": "inputs"})
-    with pytest.raises(DrakeError, match=r"unknown value of gate '7'; known: input, scalar\."):
+    with pytest.raises(DrakeError, match=r"unknown value of option gate '7'; known: input, scalar\."):
         parse_options(Options, {"gate": "7"})
 
 
@@ -119,7 +120,7 @@ class Chosen:
 
 def test_an_option_of_a_few_names_takes_these_and_no_other():
     assert parse_options(Chosen, {"gate": "input"}) == Chosen("input")
-    with pytest.raises(UnknownName, match=r"unknown value of gate 'inptu'; did you mean 'input'\?"):
+    with pytest.raises(UnknownName, match=r"unknown value of option gate 'inptu'; did you mean 'input'\?"):
         parse_options(Chosen, {"gate": "inptu"})
 
 

@@ -53,5 +53,6 @@ def test_a_deadline_drops_the_slow_and_among_them_more_of_the_large():
 
 @pytest.mark.parametrize("wrong", [{"participation": 0}, {"participation": 1.1}, {"dropout": 1}, {"deadline": 0}])
 def test_impossible_numbers_are_refused(wrong):
-    with pytest.raises(DrakeError, match=f"--{next(iter(wrong))} is"):
+    option = {"dropout": "--client-dropout"}.get(next(iter(wrong)), f"--{next(iter(wrong))}")
+    with pytest.raises(DrakeError, match=f"^{option} is"):
         Participation(**wrong)
