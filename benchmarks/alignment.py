@@ -28,12 +28,12 @@ from drake_methods.alignment import (
 )
 from drake_methods.colora import co_lora_layers
 from drake_methods.frozen import random_factors
-from drake_methods.pairing import Record
 from torch import Tensor
 
 from drake.common.seeds import python_random
 from drake.common.threads import use_threads
 from drake.config import preset
+from drake.data.record import DatasetRow
 from drake.models import backbones
 from drake.runs.setup import open_data
 
@@ -46,7 +46,7 @@ def side(name: str) -> Side:
     return Side(backbone, layers, random_factors(backbone, layers, RANK, seed=0))
 
 
-def fitted(anchor: Side, other: Side, records: Sequence[Record], rate: float) -> dict[str, Tensor]:
+def fitted(anchor: Side, other: Side, records: Sequence[DatasetRow], rate: float) -> dict[str, Tensor]:
     """A of every projection after one step per record."""
     matrices = {name: t.clone().requires_grad_(True) for name, t in other.factors.items() if name.endswith(".A")}
     optimizer = torch.optim.Adam(matrices.values(), lr=rate)
@@ -73,7 +73,9 @@ def fitted(anchor: Side, other: Side, records: Sequence[Record], rate: float) ->
     return {name: matrix.detach().double() for name, matrix in matrices.items()}
 
 
-def left_over(anchor: Side, other: Side, found: dict[str, Tensor], held_out: Sequence[Record]) -> tuple[float, float]:
+def left_over(
+    anchor: Side, other: Side, found: dict[str, Tensor], held_out: Sequence[DatasetRow]
+) -> tuple[float, float]:
     """||A H_L - A_S H_S||^2 / ||A_S H_S||^2, mean over projections: of A, and of the nearest orthonormal matrix."""
     plain, orthonormal = [], []
     for small, large in zip(anchor.layers, other.layers, strict=True):
@@ -84,7 +86,7 @@ def left_over(anchor: Side, other: Side, found: dict[str, Tensor], held_out: Seq
     return sum(plain) / len(plain), sum(orthonormal) / len(orthonormal)
 
 
-def solved(anchor: Side, other: Side, records: Sequence[Record]) -> dict[str, Tensor]:
+def solved(anchor: Side, other: Side, records: Sequence[DatasetRow]) -> dict[str, Tensor]:
     """A of least squares, before it is made orthonormal."""
     return {
         f"{large}.{projection}.A": moments.least_squares()
@@ -93,7 +95,7 @@ def solved(anchor: Side, other: Side, records: Sequence[Record]) -> dict[str, Te
     }
 
 
-def correlations_in_full_width(anchor: Side, other: Side, records: Sequence[Record]) -> float:
+def correlations_in_full_width(anchor: Side, other: Side, records: Sequence[DatasetRow]) -> float:
     """Seconds to find every B from the outputs themselves, [tokens, d_out]."""
     started = time.perf_counter()
     for small, large in zip(anchor.layers, other.layers, strict=True):

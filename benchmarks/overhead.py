@@ -1,4 +1,4 @@
-"""What the harness costs beside the computing: its share of a run's time, and memory against the least there can be.
+"""What DRAKE costs beside the computing: its share of a run's time, and memory against the least there can be.
 
     python benchmarks/overhead.py [--methods sft,fedmosaic] [--rounds 2] [--steps 8] [--eval-records 2]
 

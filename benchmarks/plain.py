@@ -1,10 +1,10 @@
-"""This harness against the plain way with the same libraries: transformers' processor and generate, PEFT's own layers,
+"""DRAKE against the plain way with the same libraries: transformers' processor and generate, PEFT's own layers,
 pictures encoded every time, records in the order of the data, 1 or 16 of them at a time (the official code takes 1).
 
     python benchmarks/plain.py [--backbone tiny-llama-m] [--clients 3] [--records 4]
 
 Both answer the same test records of 40 mini tasks for the same clients, and both train the same steps. The answers must
-be the same; printed is how many times as fast the harness is.
+be the same; printed is how many times as fast DRAKE is.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from drake.common.seeds import derive
 from drake.common.stopping import safe_point
 from drake.config import Training
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.local_training import LocalOptimizer
@@ -28,7 +29,7 @@ from drake.federation.method import Federation, Method, State, Upload
 from drake.models.backbones import IGNORED, Backbone, Batch, answer_logits
 
 from .averaging import SHARED
-from .translation import Record, Target, Translation
+from .translation import Target, Translation
 
 Loss = Callable[[int, Tensor, Tensor], Tensor]
 """(number of the batch, logits [n, V], answer tokens [n]) -> the loss."""
@@ -57,7 +58,7 @@ def public_records(federation: Federation, count: int, purpose: str, method: str
     return records
 
 
-def public_batches(backbone: Backbone, records: Sequence[Record], training: Training) -> list[Batch]:
+def public_batches(backbone: Backbone, records: Sequence[DatasetRow], training: Training) -> list[Batch]:
     """The records in micro-batches of this backbone's tokens; the last may be smaller."""
     size = training.micro_batch
     return [backbone.batch(records[start : start + size], answers=True) for start in range(0, len(records), size)]
@@ -153,7 +154,7 @@ class Server:
         client = next(client for client in self.federation.clients if client.backbone == name)
         return self._method.attach(self.federation.backbone(name), client)
 
-    def batches(self, name: str, records: Sequence[Record]) -> list[Batch]:
+    def batches(self, name: str, records: Sequence[DatasetRow]) -> list[Batch]:
         """See `public_batches`."""
         return public_batches(self.federation.backbone(name), records, self.federation.training)
 

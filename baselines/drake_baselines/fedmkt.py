@@ -31,6 +31,7 @@ import torch
 from torch import nn
 
 from drake.common.seeds import torch_generator
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import ClientRound, Download, Federation, LocalResult, Method, State, Steps, Upload
@@ -40,7 +41,7 @@ from .averaging import by_backbone, largest_backbone
 from .distillation import Distilling, learn, logits_of, public_batches, public_records
 from .knowledge import packed_predictions, selective_loss, translated, unpacked, where_better
 from .sft import ADAPTER, SFT
-from .translation import Record, Target, vocabulary_size
+from .translation import Target, vocabulary_size
 
 PUBLIC_SHARE = 1 / 3  # public records of a round for each of a client's own
 
@@ -127,7 +128,7 @@ class FedMKT(Distilling, SFT):
     def restore(self, state: State) -> None:
         self._of_server = state
 
-    def _public(self) -> list[Record]:
+    def _public(self) -> list[DatasetRow]:
         """D."""
         found = public_records(self.federation, self.public_size, "fedmkt", "fedmkt")
         return [found[i % len(found)] for i in range(self.public_size)]
@@ -138,7 +139,7 @@ class FedMKT(Distilling, SFT):
         return packed_predictions(batches, logits, self.options.tokens, self.options.logits)
 
     def _best_client(
-        self, number: int, own: float, uploads: Mapping[int, Upload], name: str, record: Record
+        self, number: int, own: float, uploads: Mapping[int, Upload], name: str, record: DatasetRow
     ) -> Target | None:
         """What the client with the smallest loss predicts on a record, translated for the server's backbone; None where
         that loss is not below `own`, the server's."""

@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from drake.data.record import DatasetRow
 from drake.federation.messages import State
 from drake.models.backbones import Batch
 
 from .distillation import Loss, answer_lengths, answer_tokens, divergence, joined
-from .translation import Record, Target, Translation
+from .translation import Target, Translation
 
 
 def packed_predictions(batches: Sequence[Batch], logits: Sequence[Tensor], tokens: int, largest: int) -> State:
@@ -66,7 +67,9 @@ def where_better(message: Mapping[str, Tensor], losses: Tensor, width: int) -> l
     return [unpacked(message, number, width) if wins else None for number, wins in enumerate(better)]
 
 
-def translated(message: State, translation: Translation, records: Sequence[Record], tokens: int, largest: int) -> State:
+def translated(
+    message: State, translation: Translation, records: Sequence[DatasetRow], tokens: int, largest: int
+) -> State:
     """The predictions of the translation's source on these records, in the tokens of its target; the logits become
     logarithms of probabilities. The message itself where both write the records' answers with the same ids."""
     if translation.exact(records):

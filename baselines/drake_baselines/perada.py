@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from drake.config import Training
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import Download, Federation, State, Upload
@@ -39,7 +40,6 @@ from drake.models.backbones import Batch
 from .averaging import SHARED, averages, by_backbone
 from .distillation import Distilling, divergence, public_records, softened
 from .ditto import Ditto
-from .translation import Record
 
 
 class PerAda(Distilling, Ditto):
@@ -98,7 +98,7 @@ class PerAda(Distilling, Ditto):
                 downloads[i] = Download(dict(means[i].tensors) | adapters.prefixed(SHARED, distilled))
         return downloads
 
-    def _public(self, round: int, federation: Federation) -> tuple[list[Record], list[Record]]:
+    def _public(self, round: int, federation: Federation) -> tuple[list[DatasetRow], list[DatasetRow]]:
         """The public records that this aggregation trains on, and those held out."""
         options = self.options
         drawn = public_records(federation, options.records + options.held_out, f"distillation {round}", "perada")
@@ -146,6 +146,6 @@ class PerAda(Distilling, Ditto):
 
         return self.server.taught(name, mean, batches, loss, round, passes=self.options.passes, rate=self.options.rate)
 
-    def _no_better(self, name: str, distilled: State, mean: State, held_out: Sequence[Record]) -> bool:
+    def _no_better(self, name: str, distilled: State, mean: State, held_out: Sequence[DatasetRow]) -> bool:
         batches = self.server.batches(name, held_out)
         return self.server.loss(name, distilled, batches) >= self.server.loss(name, mean, batches)

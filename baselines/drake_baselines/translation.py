@@ -23,10 +23,9 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 
+from drake.data.record import DatasetRow
 from drake.models.backbones import Backbone
 from drake.models.prompts import common_groups
-
-Record = Mapping[str, Any]
 
 
 class Target(NamedTuple):
@@ -46,7 +45,7 @@ class Translation:
         self._pairs = None if same else _pairs(source, target).to(target.device)
         self._places: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
 
-    def __call__(self, predicted: Target, record: Record) -> Target:
+    def __call__(self, predicted: Target, record: DatasetRow) -> Target:
         """The prediction on one record's answer at the target's tokens [m' <= m], over the target's vocabulary."""
         partner = dict(self.places(record))
         kept = [(row, partner[place]) for row, place in enumerate(predicted.rows.tolist()) if place in partner]
@@ -63,14 +62,14 @@ class Translation:
         sums.index_add_(1, theirs, probabilities[:, mine])
         return sums / sums.sum(-1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
 
-    def places(self, record: Record) -> list[tuple[int, int]]:
+    def places(self, record: DatasetRow) -> list[tuple[int, int]]:
         """(position in the source's answer, position in the target's) of the answer tokens that correspond."""
         key = (record["id"], record["prompt"], record["answer"])
         if key not in self._places:
             self._places[key] = self._found(record)
         return self._places[key]
 
-    def exact(self, records: Iterable[Record]) -> bool:
+    def exact(self, records: Iterable[DatasetRow]) -> bool:
         """Whether nothing needs translating: one vocabulary, and every answer written with the same ids."""
         if self._pairs is not None:
             return False
@@ -78,7 +77,7 @@ class Translation:
             self.source.chat.answer_ids(record) == self.target.chat.answer_ids(record) for record in records
         )
 
-    def _found(self, record: Record) -> list[tuple[int, int]]:
+    def _found(self, record: DatasetRow) -> list[tuple[int, int]]:
         if self.exact([record]):
             return [(place, place) for place in range(len(self.target.chat.answer_ids(record)))]
         lengths = [len(side.chat.answer_ids(record)) for side in (self.source, self.target)]

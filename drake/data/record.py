@@ -3,7 +3,8 @@
 It has the fields of a row of a built dataset.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 PUBLIC = "public"
 """Task, category and split of public records, which belong to no client."""
@@ -32,3 +33,7 @@ class Record(NamedTuple):
     choices: tuple[str, ...]
     answer: str
     metric: str
+
+
+DatasetRow = Mapping[str, Any]
+"""A row of a built dataset: the fields of a Record by name, pictures undecoded ({"bytes", "path"})."""

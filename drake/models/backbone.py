@@ -21,11 +21,12 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from drake.common.threads import single_thread
 from drake.data.pictures import decoded, first_unreadable, image_bytes
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.models import checkpoints
 from drake.models.batching import Batch, Row, expand_image_tokens, pad
 from drake.models.feature_cache import FeatureCache
-from drake.models.prompts import Chat, Record
+from drake.models.prompts import Chat
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -127,7 +128,7 @@ class Backbone:
         return [found[key] for key in keys]
 
     @_one_at_a_time
-    def batch(self, records: Sequence[Record], *, answers: bool) -> Batch:
+    def batch(self, records: Sequence[DatasetRow], *, answers: bool) -> Batch:
         """Records as one batch: with answers, padded right, to train; without, padded left, to generate.
 
         The embeddings come from the frozen table, with the pictures' features in the places of the image tokens;
@@ -156,12 +157,12 @@ class Backbone:
         labels = None if padded.labels is None else self._placed(padded.labels)
         return Batch(tuple(records), input_ids, inputs, labels)
 
-    def prompt_length(self, record: Record) -> int:
+    def prompt_length(self, record: DatasetRow) -> int:
         """Tokens of the record's prompt with its image tokens expanded. A LLaVA resizes every picture to one size, so
         the first picture's number of tokens holds for all."""
         return len(self._prompt_ids(record)) + len(record["images"]) * (self._picture_tokens_of(record) - 1)
 
-    def characters_read(self, record: Record) -> list[int | None]:
+    def characters_read(self, record: DatasetRow) -> list[int | None]:
         """`Chat.characters_read` for every token of the record's row in a `batch` with answers, without padding; None
         for the tokens of pictures."""
         length = self._picture_tokens_of(record)
@@ -179,7 +180,7 @@ class Backbone:
         end = next((position for position, id_ in enumerate(ids) if id_ in stops), len(ids))
         return self.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
 
-    def _picture_tokens_of(self, record: Record) -> int:
+    def _picture_tokens_of(self, record: DatasetRow) -> int:
         """Tokens of one picture; 1 for a record without pictures."""
         if not record["images"]:
             return 1
@@ -228,13 +229,13 @@ class Backbone:
         with torch.cuda.device(self.device):  # a new thread has GPU 0 as its current device
             return tensor.pin_memory().to(self.device, non_blocking=True)
 
-    def _prompt_ids(self, record: Record) -> list[int]:
+    def _prompt_ids(self, record: DatasetRow) -> list[int]:
         key = (record["id"], record["prompt"], None)
         if key not in self._ids:
             self._ids[key] = self.chat.prompt_ids(record)
         return self._ids[key]
 
-    def _answer_ids(self, record: Record) -> list[int]:
+    def _answer_ids(self, record: DatasetRow) -> list[int]:
         key = (record["id"], record["prompt"], record["answer"])
         if key not in self._ids:
             self._ids[key] = self.chat.answer_ids(record, self._prompt_ids(record))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
-from drake.models.prompts import Record
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     labels: [B, T], -100 except for the tokens of the answer and its end of turn; None for generation.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[DatasetRow, ...]
     input_ids: Tensor
     inputs: dict[str, Tensor]
     labels: Tensor | None
@@ -69,7 +69,7 @@ def pad(rows: Sequence[Row], pad_id: int, *, answers: bool) -> PaddedIds:
     return PaddedIds(input_ids, mask, labels)
 
 
-def expand_image_tokens(ids: list[int], image_token: int, lengths: Sequence[int], record: Record) -> list[int]:
+def expand_image_tokens(ids: list[int], image_token: int, lengths: Sequence[int], record: DatasetRow) -> list[int]:
     """`ids` with the k-th image token repeated `lengths[k]` times, once per feature token of the k-th picture.
 
     Raises DrakeError, which names the record, where there are more or fewer image tokens than lengths.

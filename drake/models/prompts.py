@@ -8,12 +8,13 @@ and an embedded tiny one go through the same lines.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
 from jinja2 import TemplateError
 
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 
 PLACEHOLDER = "<image>"
@@ -23,8 +24,6 @@ DATE = "01 Jan 2025"
 """The date given to templates that write today's (Llama 3), so that a prompt does not change from day to day."""
 
 Message = dict[str, Any]
-Record = Mapping[str, Any]
-"""A row of the dataset: `id`, `images`, `prompt`, `choices`, `answer`, and other fields."""
 
 
 def _in_parts(text: str, image_token: str) -> Any:
@@ -97,7 +96,7 @@ class Chat:
         self._user_start = self._render(self._turns("alpha")).find("alpha")
         self._glue, self.end_of_turn = self._answer_frame(name)
 
-    def messages(self, record: Record) -> list[Message]:
+    def messages(self, record: DatasetRow) -> list[Message]:
         """The record as a conversation of one user turn, pictures where the prompt has them.
 
         Raises DrakeError if the numbers of placeholders in the prompt and of pictures in the record differ.
@@ -110,11 +109,11 @@ class Chat:
             )
         return self._turns(record["prompt"])
 
-    def prompt_ids(self, record: Record) -> list[int]:
+    def prompt_ids(self, record: DatasetRow) -> list[int]:
         """Token ids up to the start of the answer: at most one BOS, one image token per picture."""
         return self._encode(self._render(self.messages(record), add_generation_prompt=True))
 
-    def answer_ids(self, record: Record, before: list[int] | None = None) -> list[int]:
+    def answer_ids(self, record: DatasetRow, before: list[int] | None = None) -> list[int]:
         """Token ids of the answer that follows `prompt_ids`, with the end-of-turn token.
 
         before: the record's `prompt_ids`, if the caller has computed them."""
@@ -127,7 +126,7 @@ class Chat:
             ids = self.tokenizer(self._glue + record["answer"], add_special_tokens=False)["input_ids"]
         return [*ids, self.end_of_turn]
 
-    def characters_read(self, record: Record) -> list[int | None]:
+    def characters_read(self, record: DatasetRow) -> list[int | None]:
         """For every token of `prompt_ids` and then `answer_ids`: the number of visible characters of the record's
         prompt and answer up to the end of this token; None for a token that contains none of them.
 

@@ -1,4 +1,4 @@
-"""Where a run happened: versions, commit and machine. The harness writes this into every results file."""
+"""Where a run happened: versions, commit and machine. Every results file holds it."""
 
 from __future__ import annotations
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from drake.common.stopping import safe_point
+from drake.data.record import DatasetRow
 
 if TYPE_CHECKING:
     from drake.models.backbones import Backbone, Batch
-
-Record = Mapping[str, Any]
 
 
 class Answer(NamedTuple):
@@ -83,7 +82,7 @@ def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
 def answers(
     backbone: Backbone,
     clients: Mapping[int, Callable[[], nn.Module]],
-    groups: Iterable[Sequence[Record]],
+    groups: Iterable[Sequence[DatasetRow]],
     max_new_tokens: int,
 ) -> Iterator[Answer]:
     """Every client's answer to every record of the groups (see `batches`).

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drake.data.benchmark import Benchmark
 from drake.data.pictures import decoded_images
-from drake.models.prompts import Record
+from drake.data.record import DatasetRow
 from drake.results import Results, SeedRun
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions
 
@@ -82,7 +82,7 @@ def _right(row: Prediction) -> bool:
     return row.text.strip() == row.gold if row.correct is None else row.correct
 
 
-def _sample(row: Prediction, record: Record) -> Sample:
+def _sample(row: Prediction, record: DatasetRow) -> Sample:
     pictures = [_data_uri(image) for image in decoded_images(record)]
     return Sample(row.id, record["prompt"], row.text, row.gold, pictures)
 

@@ -24,12 +24,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import State
 from drake.models.backbones import Backbone, Batch
 
-from .pairing import Record, pairs
+from .pairing import pairs
 
 SHARED_INPUTS = {
     "self_attn.q_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -83,7 +84,7 @@ class Fit(NamedTuple):
     rows: int
 
 
-def align_factors(anchor: Side, other: Side, records: Sequence[Record]) -> tuple[State, dict[str, Fit]]:
+def align_factors(anchor: Side, other: Side, records: Sequence[DatasetRow]) -> tuple[State, dict[str, Fit]]:
     """The aligned A and B of `other`, and the fit of each projection by "<layer>.<projection>".
 
     Memory: the activations of one batch of both backbones, and one d x d matrix per input of one block's projections.
@@ -161,7 +162,9 @@ class _Moments:
         return canonical_map(self.zz - torch.outer(self.z, self.z) / rows, ll, ls)
 
 
-def block_moments(anchor: Side, other: Side, small: int, large: int, records: Sequence[Record]) -> dict[str, _Moments]:
+def block_moments(
+    anchor: Side, other: Side, small: int, large: int, records: Sequence[DatasetRow]
+) -> dict[str, _Moments]:
     """The sums of one block by projection: layer `small` of the anchor beside layer `large` of the other."""
     inputs: dict[str, _InputSums] = {}
     found: dict[str, _Moments] = {}

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from drake.common.files import replacing
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.models.backbones import Backbone, Batch
 
-from .pairing import Pooling, Record, pairs
+from .pairing import Pooling, pairs
 
 ROWS = 512
 """Upper bound of the rows of a batch that are compared: each layer has a Gram matrix [rows, rows]."""
@@ -63,7 +64,7 @@ def cka(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     return cross / torch.outer(*own).sqrt()
 
 
-def layer_similarity(first: Backbone, second: Backbone, records: Sequence[Record]) -> Tensor:
+def layer_similarity(first: Backbone, second: Backbone, records: Sequence[DatasetRow]) -> Tensor:
     """CKA [L1, L2] of the outputs of all decoder layers on the same tokens of the records."""
     return cka(
         (_grams(first, pair.batches[0], pair.poolings[0]), _grams(second, pair.batches[1], pair.poolings[1]))

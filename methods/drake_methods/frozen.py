@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from drake.common.files import cache_folder, replacing
 from drake.common.seeds import torch_generator
 from drake.data.pictures import DECODING, image_bytes
+from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.federation.method import Federation, State
 from drake.models.backbones import Backbone
 
 from .alignment import RIDGE, SHARED_INPUTS, Fit, Side, align_factors
 from .colora import co_lora_layers
-from .pairing import Record
 
 VERSION = 1
 """Raised whenever the same inputs give other values, so that older cache files are no longer used."""
@@ -76,7 +76,7 @@ def random_factors(backbone: Backbone, layers: Sequence[int], rank: int, seed: i
 
 
 def frozen_factors(
-    federation: Federation, name: str, num_blocks: int, records: Sequence[Record] | None
+    federation: Federation, name: str, num_blocks: int, records: Sequence[DatasetRow] | None
 ) -> FrozenFactors:
     """A and B of the backbone `name` in this federation, aligned on public `records`; None: drawn at random.
 
@@ -101,7 +101,7 @@ def frozen_factors(
     return kept
 
 
-def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Record]) -> str:
+def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[DatasetRow]) -> str:
     """A hash of everything that determines the bits; also the number of threads, because it changes the order of sums
     on a CPU."""
     digest = hashlib.sha256()

@@ -7,17 +7,16 @@ delimit, averaging the tokens of a span.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from drake.data.record import DatasetRow
 from drake.models.backbones import Backbone, Batch
 from drake.models.prompts import common_groups
 
-Record = Mapping[str, Any]
 BATCH = 8
 """Records of a forward pass; with the longest prompt it bounds the memory for activations."""
 
@@ -47,7 +46,7 @@ class Pair:
     poolings: tuple[Pooling, Pooling]
 
 
-def pairs(first: Backbone, second: Backbone, records: Sequence[Record]) -> Iterator[Pair]:
+def pairs(first: Backbone, second: Backbone, records: Sequence[DatasetRow]) -> Iterator[Pair]:
     """The records in batches of `BATCH`, longest first; both poolings of a pair have the same rows."""
     order = sorted(range(len(records)), key=lambda k: (-first.prompt_length(records[k]), k))
     for start in range(0, len(order), BATCH):
