@@ -68,15 +68,20 @@ class Checkpoints:
         groups["server"] = progress.server
         current = self._round(progress.rounds_done - 1)
         write_groups(current / "server.safetensors", groups, about)
-        newer = {path.name for path in current.iterdir()}
-        for path in sorted(self._rounds(), reverse=True):
-            if path < current:
-                for file in path.iterdir():
-                    if file.name in newer or not file.name.endswith(".safetensors"):
-                        file.unlink()
-                newer |= {file.name for file in path.iterdir()}
-                if not any(path.iterdir()):
-                    path.rmdir()
+        self._drop_superseded(current)
+
+    def _drop_superseded(self, current: Path) -> None:
+        """Delete what a later file replaces: of every client the newest file is kept, in whichever round's folder it
+        lies, since a client that sits rounds out has none in the current one; of the server only the current file."""
+        kept = {path.name for path in current.iterdir()}
+        for folder in sorted((path for path in self._rounds() if path < current), reverse=True):
+            for file in list(folder.iterdir()):
+                if file.name in kept or not file.name.endswith(".safetensors"):
+                    file.unlink()
+                else:
+                    kept.add(file.name)
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
     def load(self) -> Progress:
         """What the last finished round left; a Progress of no rounds if none is stored."""
