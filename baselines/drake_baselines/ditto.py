@@ -37,7 +37,7 @@ class Ditto(Averaging):
 
     reference = "Ditto, Li et al., ICML 2021, arXiv 2012.04221"
     sends = "A, B of its shared adapter"
-    presets: ClassVar = {"official": {"penalty": "0.5"}}
+    presets: ClassVar = {"official": {"penalty": 0.5}}
     relative_cost = 2.0  # each batch goes through the model twice, forward and back
 
     @dataclass(frozen=True)

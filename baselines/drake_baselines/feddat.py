@@ -41,7 +41,7 @@ class FedDAT(Averaging):
 
     reference = "FedDAT, Chen et al., AAAI 2024, arXiv 2308.12305"
     sends = "A, B of its shared adapter"
-    presets: ClassVar = {"official": {"temperature": "3"}}
+    presets: ClassVar = {"official": {"temperature": 3.0}}
     relative_cost = 2.5  # three passes forward and two back, three of the five with two adapters
 
     @dataclass(frozen=True)

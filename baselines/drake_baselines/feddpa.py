@@ -51,7 +51,7 @@ class FedDPA(Averaging):
 
     reference = "FedDPA, Yang et al., NeurIPS 2024, arXiv 2403.19211"
     sends = "A, B of its shared adapter"
-    presets: ClassVar = {"official": {"samples": "5"}}
+    presets: ClassVar = {"official": {"samples": 5}}
     relative_cost = 1.05  # the second half runs two adapters; the official budget leaves that out
 
     @dataclass(frozen=True)

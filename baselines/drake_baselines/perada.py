@@ -46,7 +46,7 @@ class PerAda(Distilling, Ditto):
     """See the module's docstring."""
 
     reference = "PerAda, Xie et al., CVPR 2024, arXiv 2302.06637"
-    presets: ClassVar = {"official": {"temperature": "1", "penalty": "0.05", "held_out": "20"}}
+    presets: ClassVar = {"official": {"temperature": 1.0, "penalty": 0.05, "held_out": 20}}
 
     @dataclass(frozen=True)
     class Options(Ditto.Options):

@@ -128,7 +128,7 @@ class Method(ABC):
     relative_cost: float = 1.0
     """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Name -> options that differ from their defaults, which are the preset "drake"."""
 
     @dataclass(frozen=True)
