@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from drake.scoring.answers import Protocol
 
 SHOWN = 8
 """Settings that `drake diff` names before it counts the rest."""
@@ -49,7 +53,7 @@ def diff(run_a: Path, run_b: Path) -> None:
     "--out", type=click.Path(path_type=Path), default=Path("plots"), show_default=True, help="Folder to fill."
 )
 @click.option("--protocol", type=click.Choice(["official", "strict"]), default="official", show_default=True)
-def plot(runs: tuple[Path, ...], out: Path, protocol: str) -> None:
+def plot(runs: tuple[Path, ...], out: Path, protocol: Protocol) -> None:
     """Draw runs as PNG and SVG: scores over rounds, traffic against score, forgetting; for each run clients by tasks
     and relevance.
 

@@ -38,11 +38,9 @@ class Live(Callback):
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        self._clients: _Clients | None = None
+        self._seed: _Seed | None = None
         self._screen = Screen(get_renderable=self._drawn, console=console, transient=True)
         self._pace = {"train": _Pace(), "eval": _Pace()}
-        self._round_bar: TaskID | None = None
-        self._answer_bar: TaskID | None = None
 
     def __enter__(self) -> Live:
         if self._console.is_terminal:
@@ -53,10 +51,10 @@ class Live(Callback):
         self._screen.stop()
 
     def _drawn(self) -> Group:
-        if self._clients is None:
+        if self._seed is None:
             return Group(self._bars)
         most = max(1, min(ROWS, self._console.height - OTHER_LINES))  # the bars must stay in sight
-        return Group(self._clients.table(most), self._bars)
+        return Group(self._seed.clients.table(most), self._bars)
 
     def _print_name(self) -> None:
         setup, self._named = self._setup, True
@@ -70,39 +68,46 @@ class Live(Callback):
     def run_started(self, run: RunContext) -> None:
         if not self._named:
             self._print_name()
-        self._seed = seed = run.seed
-        rounds_done = run.progress.rounds_done
-        self._clients = _Clients(self._setup, seed)
+        seed, rounds_done = run.seed, run.progress.rounds_done
         clients = len(self._setup.clients)
         if rounds_done:
             self._console.print(f"seed {seed}: goes on after round {rounds_done}")
         self._pace["train"].left = clients * (self._setup.rounds - rounds_done)
-        for bar in (self._round_bar, self._answer_bar):
-            if bar is not None:
-                self._bars.remove_task(bar)
-        self._round_bar = self._bars.add_task(
+        if self._seed is not None:
+            self._bars.remove_task(self._seed.round_bar)
+            self._bars.remove_task(self._seed.answer_bar)
+        round_bar = self._bars.add_task(
             f"seed {seed}, client-rounds", total=clients * self._setup.rounds, completed=clients * rounds_done, note=""
         )
-        self._answer_bar = self._bars.add_task("answers", total=None, visible=False, note="")
+        answer_bar = self._bars.add_task("answers", total=None, visible=False, note="")
+        self._seed = _Seed(seed, _Clients(self._setup, seed), round_bar, answer_bar)
+
+    @property
+    def _now(self) -> _Seed:
+        if self._seed is None:
+            raise RuntimeError("a run reported progress before it started a seed")
+        return self._seed
 
     def round_started(self, round: RoundContext) -> None:
-        self._clients.begin(round.number, round.participants)
+        now = self._now
+        now.clients.begin(round.number, round.participants)
         for client, result in sorted(round.results.items()):
-            self._clients.done(round.number, client, result.stats.get("loss"))
+            now.clients.done(round.number, client, result.stats.get("loss"))
         settled = len(self._setup.clients) - len(round.participants - round.results.keys())
         self._pace["train"].left -= settled
-        self._bars.update(self._round_bar, advance=settled)
+        self._bars.update(now.round_bar, advance=settled)
 
     def client_trained(self, client: ClientContext) -> None:
-        self._clients.done(client.round.number, client.client.id, client.loss)
+        now = self._now
+        now.clients.done(client.round.number, client.client.id, client.loss)
         self._pace["train"].done(1)
         shown = "nothing has arrived" if client.loss is None else f"loss {client.loss:.3f}"
-        self._bars.update(self._round_bar, advance=1, note=f"{shown}{self._left('train')}")
+        self._bars.update(now.round_bar, advance=1, note=f"{shown}{self._left('train')}")
 
     def round_finished(self, round: RoundContext) -> None:
         if not self._console.is_terminal:
             self._console.print(
-                f"seed {self._seed}: round {round.number + 1} of {self._setup.rounds}{self._left('train')}"
+                f"seed {self._now.number}: round {round.number + 1} of {self._setup.rounds}{self._left('train')}"
             )
 
     def answered(self, evaluation: EvaluationContext) -> None:
@@ -112,19 +117,19 @@ class Live(Callback):
             pace.start()
             where = f"after round {evaluation.rounds_done}" if evaluation.rounds_done else "zero-shot"
             self._bars.update(
-                self._answer_bar, description=f"answers {where}", total=total, completed=0, visible=True, note=""
+                self._now.answer_bar, description=f"answers {where}", total=total, completed=0, visible=True, note=""
             )
             return
         pace.done(evaluation.answered - (total - pace.left))
         note = self._left("eval").removeprefix(", ")
-        self._bars.update(self._answer_bar, completed=evaluation.answered, note=note)
+        self._bars.update(self._now.answer_bar, completed=evaluation.answered, note=note)
 
     def evaluated(self, evaluation: EvaluationContext) -> None:
-        self._bars.update(self._answer_bar, visible=False)
+        self._bars.update(self._now.answer_bar, visible=False)
         self._pace["train"].start()
         if scores := evaluation.scores:
             self._console.print(
-                f"seed {self._seed}, round {evaluation.rounds_done}: Self {percent(scores['self_last'])}, "
+                f"seed {self._now.number}, round {evaluation.rounds_done}: Self {percent(scores['self_last'])}, "
                 f"Others {percent(scores['others_last'])}"
             )
 
@@ -186,6 +191,16 @@ class _Clients:
             backbone, task = escape(row.client.backbone), escape(task)  # a folder may be named like markup
             table.add_row(str(row.client.id), backbone, task, at, loss, before, row.doing)
         return table
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """What is shown of the seed that runs now: its table and its two bars."""
+
+    number: int
+    clients: _Clients
+    round_bar: TaskID
+    answer_bar: TaskID
 
 
 class _Pace:

@@ -36,12 +36,12 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *(entry.name for entry in entry_points(group="drake.commands"))})
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in COMMANDS:
-            module, _, command = COMMANDS[name].partition(":")
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module, _, command = COMMANDS[cmd_name].partition(":")
             found: click.Command = getattr(import_module(module), command)
             return found
-        return next((entry.load() for entry in entry_points(group="drake.commands", name=name)), None)
+        return next((entry.load() for entry in entry_points(group="drake.commands", name=cmd_name)), None)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

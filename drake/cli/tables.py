@@ -81,7 +81,8 @@ def cost_table(found: Mapping[str, Cost | None], by_kind: bool = False) -> Table
             continue
         ways = [[cost.mean(direction, one) for direction in ("up", "down")] for one in [*held, None]]
         sums = [[sum(way.values()) for way in pair] for pair in ways]
-        against = "-" if share[name] is None else f"{100 * share[name]:+.1f}%"
+        fraction = share[name]
+        against = "-" if fraction is None else f"{100 * fraction:+.1f}%"
         table.add_row(name, *map(_up_down, sums), megabytes(cost.total), against)
         for kind in sorted({kind for pair in ways for way in pair for kind in way}) if by_kind else ():
             sizes = [[way.get(kind, 0) for way in pair] for pair in ways]

@@ -19,7 +19,8 @@ def options_of(method: type[Method], given: Mapping[str, Any], where: Mapping[st
 
     Raises UnknownName or DrakeError for an option or a preset that does not exist and a value that does not fit.
     """
-    rest, known = dict(given), {"drake": {}} | dict(method.presets)
+    rest: dict[str, Any] = dict(given)
+    known: dict[str, Mapping[str, Any]] = {"drake": {}, **method.presets}
     preset = rest.pop("preset", "drake")
     if preset not in known:
         raise UnknownName("preset of this method", str(preset), list(known))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
 
 Names = tuple[str, ...]
 Seeds = tuple[int, ...]
@@ -148,7 +148,7 @@ class Execution:
     device: Annotated[str, Setting("cpu, cuda, cuda:1, or auto: a GPU where there is one.")] = "auto"
     gpu_share: Annotated[
         Shares, Setting("For the engine ray: the part of a GPU that a process of a backbone takes.", above=0, most=1)
-    ] = field(default_factory=dict)
+    ] = field(default_factory=dict[str, float])
     compile: Annotated[bool, Setting("Compile the decoder layers for training: a slow start, then faster.")] = False
     feature_cache: Annotated[
         str | None, Setting("A folder for encoded pictures, which later runs need not encode again.")
@@ -178,7 +178,7 @@ class Config:
     rounds: Annotated[
         int | None, Setting("Rounds in all, spread evenly over the tasks, instead of rounds_per_task.", above=0)
     ] = None
-    method_options: Mapping[str, Any] = field(default_factory=dict)
+    method_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The method's own hyperparameters, all of them, of the types in the method's `Options`; empty without a method."""
 
     def with_(self, **settings: Any) -> Config:
@@ -202,9 +202,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found[name] = _plain(value)
+            found[name] = _plain(cast("Mapping[str, Any]", value))
         elif value is not None:
-            found[name] = list(value) if isinstance(value, tuple) else value
+            found[name] = list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
     return {name: value for name, value in found.items() if value != {}}
 
 
@@ -272,8 +272,8 @@ def _walk(owner: type, prefix: str) -> Iterator[tuple[str, Known]]:
     hints = get_type_hints(owner, include_extras=True)
     for one in fields(owner):
         hint = hints[one.name]
-        if is_dataclass(hint):
-            yield from _walk(hint, f"{one.name}.")
-        elif hasattr(hint, "__metadata__"):
+        if hasattr(hint, "__metadata__"):
             default = one.default_factory() if callable(one.default_factory) else one.default
             yield f"{prefix}{one.name}", Known(hint.__origin__, hint.__metadata__[0], default)
+        elif isinstance(hint, type) and is_dataclass(hint):
+            yield from _walk(hint, f"{one.name}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from drake.common.files import read_toml_table
 from drake.config.schema import FLAGS, GROUPS, known_settings
@@ -30,8 +30,8 @@ class Source:
     """The settings that one source gives. settings: by full name. options: of methods, by method and name. may_import:
     whether it may name a method by "module:Class", which imports the module: files may not."""
 
-    settings: Mapping[str, Given] = field(default_factory=dict)
-    options: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
+    settings: Mapping[str, Given] = field(default_factory=dict[str, Given])
+    options: Mapping[str, Mapping[str, Given]] = field(default_factory=dict[str, Mapping[str, Given]])
     may_import: bool = False
 
 
@@ -66,10 +66,10 @@ def from_flags(flags: Mapping[str, Any]) -> Source:
 def from_keywords(settings: Mapping[str, Any]) -> Source:
     """Keyword arguments of `drake.evaluate`: the names of options of the command line (`rank=16`), full names
     (`{"training.rank": 16}`), or a mapping for each group (`training={"rank": 16}`)."""
-    table = {}
+    table: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and name in GROUPS:
-            table.update({f"{name}.{inner}": one for inner, one in value.items()})
+            table.update({f"{name}.{inner}": one for inner, one in cast("Mapping[str, Any]", value).items()})
         else:
             table[FLAGS.get(name, name)] = value
     found = _source(table, str)
@@ -117,7 +117,7 @@ def _source(table: Mapping[str, Any], where: Callable[[str], str]) -> Source:
 def _full_names(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
         if isinstance(value, Mapping) and name not in known_settings():
-            yield from ((f"{name}.{inner}", one) for inner, one in value.items())
+            yield from ((f"{name}.{inner}", one) for inner, one in cast("Mapping[str, Any]", value).items())
         else:
             yield name, value
 

@@ -4,10 +4,10 @@ text. Every error is a sentence that starts with where the value stands."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from drake.config.schema import Names, Seeds, Setting, Shares
 from drake.errors import DrakeError, UnknownName
@@ -26,10 +26,16 @@ def read(kind: Any, value: Any, where: str, setting: Setting | None = None) -> A
     """
     found = _read(kind, value, where)
     if setting is not None:
-        for number in found.values() if isinstance(found, Mapping) else found if isinstance(found, tuple) else [found]:
+        for number in _values_in(found):
             if isinstance(number, int | float) and not isinstance(number, bool):
                 check_range(where, number, setting)
     return found
+
+
+def _values_in(found: Any) -> Iterable[Any]:
+    if isinstance(found, Mapping):
+        return cast("Mapping[str, Any]", found).values()
+    return cast("tuple[Any, ...]", found) if isinstance(found, tuple) else [found]
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
@@ -113,9 +119,12 @@ def names_from(value: Any, where: str) -> Names:
     """ "a, b" or ["a", "b"] -> ("a", "b"). DrakeError for anything else, and for no name at all."""
     if isinstance(value, str | Path):
         value = [part.strip() for part in str(value).split(",")]
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str | Path) for name in value):
+    if not isinstance(value, list | tuple):
         raise _wrong(where, value, "a list of names")
-    found = tuple(str(name) for name in value if str(name))
+    names = cast("Sequence[Any]", value)
+    if not all(isinstance(name, str | Path) for name in names):
+        raise _wrong(where, names, "a list of names")
+    found = tuple(str(name) for name in names if str(name))
     if not found:
         raise DrakeError(f"{where} names nothing; name at least one, separated by commas.")
     return found
@@ -128,7 +137,7 @@ def seeds_from(value: Any, where: str) -> Seeds:
     elif isinstance(value, int) and not isinstance(value, bool):
         seeds = (value,)
     elif isinstance(value, list | tuple | range):
-        seeds = tuple(_read_int(seed, where) for seed in value)
+        seeds = tuple(_read_int(seed, where) for seed in cast("Sequence[Any]", value))
     else:
         raise _wrong(where, value, "a list of whole numbers")
     if not seeds:
@@ -159,8 +168,9 @@ def _seeds_in(text: str, where: str) -> Seeds:
 def shares_from(value: Any, where: str) -> Shares:
     """ "llama1b=0.25,llama3b=0.5" or a mapping -> {"llama1b": 0.25, "llama3b": 0.5}. DrakeError for another shape."""
     if isinstance(value, Mapping):
-        return {str(name): _read_float(share, f"{name} of {where}") for name, share in value.items()}
-    found = {}
+        shares = cast("Mapping[Any, Any]", value)
+        return {str(name): _read_float(share, f"{name} of {where}") for name, share in shares.items()}
+    found: dict[str, float] = {}
     for part in str(value).split(","):
         name, equals, share = part.strip().partition("=")
         try:

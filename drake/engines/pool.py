@@ -8,12 +8,14 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from drake.common.stopping import safe_point
 from drake.engines.tasks import Task, moved, perform
 from drake.engines.worker import Worker
 from drake.errors import DrakeError
+
+Ticket = TypeVar("Ticket", bound=Hashable)
 
 TRIES = 3
 """How often a task is started; when its slot is lost as often as that, the run ends."""
@@ -25,7 +27,7 @@ class Lost(Exception):
     """The process of a slot has ended before it returned a result."""
 
 
-class Slot(ABC):
+class Slot(ABC, Generic[Ticket]):
     """One process."""
 
     def serves(self, task: Task) -> bool:
@@ -33,7 +35,7 @@ class Slot(ABC):
         return True
 
     @abstractmethod
-    def begin(self, seed: int, task: Task) -> Hashable:
+    def begin(self, seed: int, task: Task) -> Ticket:
         """Start a task in the slot; returns a ticket, for `Slots.wait` and `Slots.take`."""
 
     @abstractmethod
@@ -41,19 +43,19 @@ class Slot(ABC):
         """Start a new process after the slot was lost."""
 
 
-class Slots(ABC):
+class Slots(ABC, Generic[Ticket]):
     """An engine that runs tasks in slots, for one seed. worker: the worker of this process."""
 
-    def __init__(self, worker: Worker, slots: Sequence[Slot]) -> None:
+    def __init__(self, worker: Worker, slots: Sequence[Slot[Ticket]]) -> None:
         self.worker = worker
         self._slots = slots
 
     @abstractmethod
-    def wait(self, running: Sequence[Hashable], seconds: float) -> Sequence[Hashable]:
+    def wait(self, running: Sequence[Ticket], seconds: float) -> Sequence[Ticket]:
         """The tickets of those tasks that are done; an empty list when none is after so many seconds."""
 
     @abstractmethod
-    def take(self, ticket: Hashable) -> Any:
+    def take(self, ticket: Ticket) -> Any:
         """The value that `attempt` returned in the slot; raises Lost when the slot is lost."""
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
@@ -61,7 +63,8 @@ class Slots(ABC):
         as a RuntimeError with the slot's traceback."""
         seed = self.worker.federation.seed
         waiting = sorted(range(len(tasks)), key=lambda index: (-tasks[index].weight, index))
-        idle, running, begun = list(self._slots), {}, [0] * len(tasks)
+        idle, begun = list(self._slots), [0] * len(tasks)
+        running: dict[Ticket, tuple[Slot[Ticket], int]] = {}
         while waiting or running:
             for slot in list(idle):
                 index = next((index for index in waiting if slot.serves(tasks[index])), None)

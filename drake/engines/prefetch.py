@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -21,4 +21,4 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         pending = maker.submit(next, items, _END)
         while (item := pending.result()) is not _END:
             pending = maker.submit(next, items, _END)
-            yield item
+            yield cast("T", item)

@@ -37,17 +37,18 @@ def available() -> bool:
     return sys.platform.startswith("linux")
 
 
-class Processes(Slots):
+class Processes(Slots["_Fork"]):
     """`count` slots with one thread each. Close it when the seed is done."""
 
     def __init__(self, worker: Worker, count: int) -> None:
-        super().__init__(worker, [_Fork(worker) for _ in range(count)])
+        self._forks = [_Fork(worker) for _ in range(count)]
+        super().__init__(worker, self._forks)
         self._folder = tempfile.TemporaryDirectory(prefix="drake-")
         self._shared = 0
 
     def close(self) -> None:
         """End the slots."""
-        for slot in self._slots:
+        for slot in self._forks:
             slot.end()
         self._folder.cleanup()
 
@@ -71,8 +72,11 @@ class Processes(Slots):
 class _Stored(Shared[T]):
     """A value in a file that only this process and its forks can read."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
     def get(self) -> T:
-        return _stored(self._value)
+        return _stored(self._path)
 
 
 @lru_cache(maxsize=4)  # the backbones of a federation take turns
@@ -80,7 +84,7 @@ def _stored(path: Path) -> Any:
     return pickle.loads(path.read_bytes())
 
 
-class _Fork(Slot):
+class _Fork(Slot["_Fork"]):
     """A forked process and the pipe to it; its own ticket, since it does one task at a time."""
 
     def __init__(self, worker: Worker) -> None:

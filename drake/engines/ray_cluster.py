@@ -137,7 +137,7 @@ class Cluster:
         return pools(gpus if self._cuda else 0, self._workers, self._shares, self._clients, cores)
 
 
-class Ray(Slots):
+class Ray(Slots[Any]):
     """An engine over the slots of a Cluster."""
 
     def __init__(self, ray: Any, slots: Sequence[_Actor], worker: Worker) -> None:
@@ -162,13 +162,16 @@ class Ray(Slots):
 class _Reference(Shared[T]):
     """A value in the cluster's object store."""
 
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
     def get(self) -> T:
         import ray
 
-        return ray.get(self._value)
+        return ray.get(self._reference)
 
 
-class _Actor(Slot):
+class _Actor(Slot[Any]):
     """A slot that is a Ray actor."""
 
     def __init__(self, ray: Any, make: Callable[[int], Worker], pool: Pool, threads: int) -> None:

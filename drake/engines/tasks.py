@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 
@@ -115,9 +115,9 @@ class _Batches:
 def moved(value: T, device: str | torch.device) -> T:
     """The same dict, message or result with its tensors on `device`; no copy of what is there already."""
     if isinstance(value, torch.Tensor):
-        return value.to(device)
+        return cast("T", value.to(device))
     if isinstance(value, Mapping):
-        return {key: moved(item, device) for key, item in value.items()}
+        return cast("T", {key: moved(item, device) for key, item in value.items()})
     if isinstance(value, (Message, LocalResult)):
         return replace(value, **{f.name: moved(getattr(value, f.name), device) for f in fields(value)})
     return value
