@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -48,8 +49,8 @@ class AdaptedLinear(LoraLinear):
     def factors(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """down [R, d_in], up [d_out, R] with the scales in it, shift [R] or None; R is the sum of the ranks."""
         names = self._active_adapter
-        down = [self.lora_A[name].weight for name in names]
-        up = [self.lora_B[name].weight * (self.scaling[name] * self.share) for name in names]
+        down: list[Tensor] = [_weight(self.lora_A[name]) for name in names]
+        up = [_weight(self.lora_B[name]) * (self.scaling[name] * self.share) for name in names]
         return torch.cat(down), torch.cat(up, dim=1), None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,16 +60,16 @@ class AdaptedLinear(LoraLinear):
         down, up, shift = self.factors()
         dropout = self.lora_dropout[self._active_adapter[0]]
         if self._folds(x, dropout):
-            bias = base.bias
+            bias = cast("Tensor | None", base.bias)
             if shift is not None:
                 bias = up @ shift if bias is None else bias + up @ shift
-            return F.linear(x, torch.addmm(base.weight, up, down), bias)
+            return F.linear(x, torch.addmm(_weight(base), up, down), bias)
         h = F.linear(dropout(x), down.to(x.dtype), None if shift is None else shift.to(x.dtype))
         return base(x) + F.linear(h, up.to(x.dtype))
 
     def _folds(self, x: Tensor, dropout: nn.Module) -> bool:
         """W + up down in half precision would lose the adapters' small steps, so float32 alone."""
-        weight = self.base_layer.weight
+        weight = _weight(self.base_layer)
         return (
             x.device.type == "cpu"
             and max(weight.shape) <= self.folded_width
@@ -87,7 +88,7 @@ def add(
             continue
         config = LoraConfig(
             r=training.rank,
-            lora_alpha=training.alpha,
+            lora_alpha=cast("int", training.alpha),  # PEFT divides it by the rank, so a fraction serves as well
             lora_dropout=training.dropout,
             target_modules=TARGETS,
         )
@@ -110,6 +111,7 @@ def layers(model: nn.Module) -> dict[str, LoraLinear]:
         for name, module in model.named_modules():
             if isinstance(module, LoraLinear):
                 match = _PLACE.search(name)
+                assert match is not None  # TARGETS matches layers of the language model alone
                 found[f"{match[1]}.{match[2]}"] = module
         _layers[model] = found
     return _layers[model]
@@ -119,9 +121,14 @@ _layers: WeakKeyDictionary[nn.Module, dict[str, LoraLinear]] = WeakKeyDictionary
 """Walking the modules takes longer than writing an adapter; `add` forgets what it changes."""
 
 
+def _weight(layer: nn.Module) -> nn.Parameter:
+    """A linear layer's weight; PyTorch annotates a module's attributes as tensors or modules."""
+    return cast("nn.Parameter", layer.weight)
+
+
 def _named(model: nn.Module, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
     for place, layer in layers(model).items():
-        held = {"A": layer.lora_A[adapter].weight, "B": layer.lora_B[adapter].weight}
+        held = {"A": _weight(layer.lora_A[adapter]), "B": _weight(layer.lora_B[adapter])}
         for added, parameters in getattr(layer, "extra_adapter_parameters", {}).items():
             if adapter in parameters:
                 held[added] = parameters[adapter]
@@ -151,7 +158,7 @@ def activate(model: nn.Module, *adapters: str, share: float = 1.0) -> None:
     """Let exactly these adapters contribute to the output, each times `share` (two at 0.5 are their mean); no adapter
     at all gives the bare backbone. Leaves gradients alone."""
     for layer in layers(model).values():
-        layer.share = share
+        layer.share = share  # pyright: ignore[reportArgumentType]  # PyTorch annotates tensors and modules alone
         layer._active_adapter = list(adapters)
         layer._disable_adapters = not adapters
 

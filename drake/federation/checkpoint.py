@@ -116,7 +116,7 @@ class Checkpoints:
         over, or if it has trained in none that is."""
         over = self._last_round()
         file = None if over is None else self._latest(over).get(client)
-        if file is None:
+        if over is None or file is None:
             return None
         groups, about = read_groups(over / "server.safetensors", self._device, {f"{client}"})
         numbers = about["numbers"].get(f"{client}")

@@ -38,8 +38,10 @@ class LocalOptimizer:
         params = [{"params": list(parameters), "lr": rate} for parameters, rate in groups]
         self._parameters = [parameter for group in params for parameter in group["params"]]
         self._clip = training.gradient_clip
-        kernel = "fused" if self._parameters[0].is_cuda else "foreach"
-        self._adamw = torch.optim.AdamW(params, weight_decay=training.weight_decay, **{kernel: True})
+        fused = self._parameters[0].is_cuda
+        self._adamw = torch.optim.AdamW(
+            params, weight_decay=training.weight_decay, fused=True if fused else None, foreach=None if fused else True
+        )
 
     def step(self, loss: Callable[[T], Tensor], micro_batches: Sequence[T]) -> float:
         """One optimizer step on the mean of `loss` over the micro-batches (a Step, or whatever stands for batches in a

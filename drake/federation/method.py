@@ -104,8 +104,9 @@ class ClientRound:
     def received(self) -> State:
         """What the client goes on from: the state, with every tensor of the download in the place of the one of the
         same name, unless the state is the newer."""
-        older = self.download is None or self.trained
-        return self.state if older else self.state | dict(self.download.tensors)
+        if self.download is None or self.trained:
+            return self.state
+        return self.state | dict(self.download.tensors)
 
 
 class Method(ABC):

@@ -87,7 +87,9 @@ class Answering:
 
     def __call__(self, worker: Worker) -> list[Answer]:
         backbone = worker.backbone(self.backbone)
-        groups = ([worker.record(*place) for place in group] for group in self.groups)
+        record = worker.record
+        assert record is not None  # workers of a run that is evaluated have one
+        groups = ([record(*place) for place in group] for group in self.groups)
         models: dict[int, Callable[[], nn.Module]]
         if self.clients is None:
             adapters.activate(backbone.model)
@@ -106,7 +108,7 @@ class AnswerPart(NamedTuple):
     """A task, how many answers it gives and where they are stored."""
 
     task: Answering
-    count: int
+    answers: int
     path: Path
 
 
@@ -172,6 +174,7 @@ class Evaluation:
         setup = self.setup
         found = [self._scores(number) for number in range(1, len(points) + 1)]
         zero = self._scores(0)
+        scores: dict[Protocol, list[ScoreMatrix]]
         scores = {p: [self._matrix(point, p) for point in found] for p in PROTOCOLS}
         begun = [setup.begun(round) for round in points]
         run = SeedRun(
@@ -251,15 +254,15 @@ class Evaluation:
     ) -> dict[Path, list[Prediction]]:
         """Rows by part, in no particular order. A part that is stored is not answered again."""
         pending = [part for part in parts if not part.path.exists()]
-        total = sum(part.count for part in parts)
-        answered = total - sum(part.count for part in pending)
+        total = sum(part.answers for part in parts)
+        answered = total - sum(part.answers for part in pending)
         self._callbacks.answered(EvaluationContext(run, round, 0, total))
         if answered:
             self._callbacks.answered(EvaluationContext(run, round, answered, total))
         for index, found in self._engine.run([part.task for part in pending]):
             tokenizer = self.setup.backbones[pending[index].task.backbone].tokenizer
             write_predictions(pending[index].path, [self._row(answer, tokenizer, point, round) for answer in found])
-            answered += pending[index].count
+            answered += pending[index].answers
             self._callbacks.answered(EvaluationContext(run, round, answered, total))
         return {part.path: read_predictions(part.path) for part in parts}
 
@@ -281,7 +284,7 @@ class Evaluation:
     def _scores(self, point: int) -> dict[tuple[int, str], TaskScore]:
         return self._stored.point(point)
 
-    def _matrix(self, scores: Mapping[tuple[int, str], TaskScore], protocol: str) -> list[list[float | None]]:
+    def _matrix(self, scores: Mapping[tuple[int, str], TaskScore], protocol: Protocol) -> ScoreMatrix:
         return score_matrix(scores, len(self.setup.clients), self.setup.tasks, protocol)
 
     def _relevance(self, rounds: int) -> list[list[list[float | None]] | None] | None:

@@ -39,4 +39,5 @@ def Settings(
         "client_dropout": attendance.dropout,
         "deadline": attendance.deadline,
     }
-    return configure(method, name, **table, **({method: dict(options)} if options else {})).with_(**given, **who)
+    own: dict[str, Any] = {method: dict(options)} if options else {}
+    return configure(method, name, **table, **own).with_(**given, **who)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save
 
@@ -39,6 +39,9 @@ from drake.runs.provenance import environment
 from drake.runs.reporting import EVENTS, Events
 from drake.runs.setup import Setup
 from drake.scoring.predictions import prediction_path, read_predictions, write_predictions
+
+Status = Literal["complete", "running", "interrupted"]
+"""How far a run is, as `Results.status` has it."""
 
 
 class ObservedMatrices(Callback):
@@ -180,7 +183,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _results(setup: Setup, runs: Sequence[SeedRun], status: str, clock: _Clock, where: Environment) -> Results:
+def _results(setup: Setup, runs: Sequence[SeedRun], status: Status, clock: _Clock, where: Environment) -> Results:
     training, cost = setup.config.training, setup.method_class.relative_cost
     config = _plain(setup.identity())
     benchmark = setup.benchmark

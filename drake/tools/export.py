@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import LoraConfig
@@ -111,7 +111,7 @@ def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
     if model is not backbone.model:
         raise _not_of_this_form(config.method, "it answers with more than its backbone")
     own, _ = split_moments(kept[0])
-    state, download = (moved(mine, backbone.device) for mine in (own, kept[1]))
+    state, download = moved(own, backbone.device), moved(kept[1], backbone.device)
     method.for_inference(ClientRound(federation.clients[client], backbone, model, training, 0, state, download))
     for layer in adapters.layers(model).values():
         if not isinstance(layer, AdaptedLinear) or type(layer).forward is not AdaptedLinear.forward:
@@ -184,7 +184,7 @@ def _write_adapter(backbone: Backbone, factors: Mapping[str, LayerFactors], fold
         task_type="CAUSAL_LM",
         base_model_name_or_path=_base(backbone.name),
         inference_mode=True,
-    ).save_pretrained(folder)
+    ).save_pretrained(str(folder))
     save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
 
 
@@ -200,7 +200,7 @@ def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], f
     """A LLaVA checkpoint with its processor; sums are made in float32, stored is the backbone's dtype."""
     config = deepcopy(backbone.model.config)
     if any(layer.bias is not None for layer in factors.values()):
-        config.text_config = _with_biases(config.text_config, backbone.name)
+        config.text_config = _with_biases(cast("PretrainedConfig", config.text_config), backbone.name)
     with torch.device("meta"):
         whole = LlavaForConditionalGeneration(config)
     have = {name.replace(".base_layer.", "."): tensor for name, tensor in backbone.model.state_dict().items()}
@@ -235,4 +235,4 @@ def _with_biases(text: PretrainedConfig, name: str) -> PretrainedConfig:
     values = text.to_dict()
     known = LlamaConfig().to_dict().keys() - {"model_type", "transformers_version"}
     biases = {"attention_bias": True, "mlp_bias": True}
-    return LlamaConfig(**{key: value for key, value in values.items() if key in known} | biases)
+    return LlamaConfig(**cast("dict[str, Any]", {key: value for key, value in values.items() if key in known} | biases))

@@ -60,8 +60,9 @@ def costs(configs: Sequence[Config]) -> dict[str, Cost | None]:
 def relative(found: Mapping[str, Cost | None]) -> dict[str, float | None]:
     """Method -> its total against that of the most economical other method that sends adapters, as a fraction less 1
     (-0.109: 10.9% less); None where there is nothing to compare. What sends logits is of another order."""
-    totals = {name: cost.total for name, cost in found.items() if cost is not None and cost.total}
-    weights = {name: total for name, total in totals.items() if any("A" in kinds for kinds in found[name].up)}
+    counted = {name: cost for name, cost in found.items() if cost is not None and cost.total}
+    totals = {name: cost.total for name, cost in counted.items()}
+    weights = {name: total for name, total in totals.items() if any("A" in kinds for kinds in counted[name].up)}
     others = {name: [total for title, total in weights.items() if title != name] for name in totals}
     return {name: totals[name] / min(others[name]) - 1 if others.get(name) else None for name in found}
 
