@@ -1,6 +1,6 @@
 # make demo: install, train and score two methods on the embedded suite, print the leaderboard.
-# make test: install with the dev extra, check the style and who imports whom, run every test, on all cores. PYTEST_ARGS are
-#   handed to pytest.
+# make test: install with the dev extra, check the style, who imports whom and the types, run every test, on all cores.
+#   PYTEST_ARGS are handed to pytest.
 # make coverage: run every test, then print the share of lines that they ran, file by file.
 # make types: check the types.
 PYTHON ?= python3
@@ -32,7 +32,7 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-test: lint
+test: lint types
 	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 coverage: $(VENV)/.installed-dev
