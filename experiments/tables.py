@@ -1,10 +1,10 @@
-"""The tables of the README and docs, each made again by one command; a stopped one goes on where it was.
+"""The tables of the pages, each made again by one command; a stopped one continues where it stopped.
 
-    python experiments/tables.py fedmosaic --out runs/tables             every switch of FedMosaic: docs/fedmosaic.md
-    python experiments/tables.py methods --out runs/tables --seeds 1,2,3     ten methods, mixed sizes: README
-    python experiments/tables.py homogeneous --out runs/tables           five methods, one backbone: README
-    python experiments/tables.py families --out runs/tables              five methods, two families: README
-    python experiments/tables.py faults --out runs/tables            faults of the official code: docs/reproduction.md
+    python experiments/tables.py fedmosaic --out runs/tables   every switch of FedMosaic: docs/fedmosaic.md
+    python experiments/tables.py methods --out runs/tables --seeds 1,2,3  ten methods, mixed sizes: docs/results-mini.md
+    python experiments/tables.py homogeneous --out runs/tables   five methods, one backbone: docs/results-mini.md
+    python experiments/tables.py families --out runs/tables   five methods, two families: docs/results-mini.md
+    python experiments/tables.py faults --out runs/tables   faults of the official code: docs/reproduction.md
 
 Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
 them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are

@@ -1,3 +1,4 @@
-"""Looking at runs: where two differ (difference.py), pictures for a paper (pictures.py), worst tasks and wrong answers
-with what was seen (page.py). The commands are in commands.py. Reads run folders, needs no model, changes nothing.
+"""What is done beside a run: `export` writes a client's model for other software, `traffic` counts what methods would
+send, `transfer` and `zero_shot` score backbones, `check_method` tests a method of a user's own, `diff`, `figures` and
+`page` look at finished runs. Each module has a command in `drake.cli`.
 """

@@ -1,4 +1,4 @@
-"""bench/tables.py: what every row asks for exists, so that no long night ends in an unknown option."""
+"""experiments/tables.py: every method, option and setting that a row names exists."""
 
 import sys
 from pathlib import Path
