@@ -29,7 +29,7 @@ from drake.models.backbones import Backbone
 from .alignment import RIDGE, SHARED_INPUTS, Fit, Side, align_factors
 from .colora import co_lora_layers
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same inputs give other values, so that older cache files are no longer used."""
 
 

@@ -1,10 +1,12 @@
 """Weight alignment against the definition: brute-force least squares, canonical correlations in full width."""
 
+import math
+
 import pytest
 import torch
 from click.testing import CliRunner
 from drake_methods import frozen
-from drake_methods.alignment import Side, align_b, align_factors, canonical_map, row_orthonormal
+from drake_methods.alignment import Side, align_b, align_factors, canonical_map, orthonormal_fit, row_orthonormal
 from drake_methods.colora import co_lora_layers
 from drake_methods.commands import align as align_command
 from drake_methods.frozen import frozen_factors, orthonormal, random_factors
@@ -40,6 +42,47 @@ def test_no_matrix_with_orthonormal_rows_is_nearer():
     for seed in range(50):
         other = orthonormal(3, 7, torch.Generator().manual_seed(seed)).double()
         assert (nearest - a).norm() <= (other - a).norm()
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_no_orthonormal_matrix_fits_better_than_the_one_found(scale):
+    """Against the nearest one to the least-squares solution and against searches from random starts; inputs whose
+    directions differ in size by `scale` make the two differ."""
+    h = random(400, 7) * torch.logspace(0, math.log10(scale), 7, dtype=torch.float64)
+    z = h @ random(3, 7, seed=1).T + random(400, 3, seed=2)
+
+    def left(a):
+        return float((h @ a.T - z).square().sum() / z.square().sum())
+
+    solution = torch.linalg.lstsq(h, z).solution.T
+    found = orthonormal_fit(h.T @ h, z.T @ h, solution)
+    torch.testing.assert_close(found @ found.T, torch.eye(3, dtype=torch.float64))
+    nearest = row_orthonormal(solution)
+    assert left(found) < (0.9 if scale > 1 else 1) * left(nearest)
+    assert all(left(found) <= left(searched(h, z, seed)) + 1e-6 for seed in range(5))
+
+
+def searched(h, z, seed):
+    """A local minimum over the matrices with orthonormal rows, from a random start, by torch's parametrization."""
+    linear = torch.nn.Linear(h.shape[1], z.shape[1], bias=False, dtype=torch.float64)
+    linear.weight.data = random(z.shape[1], h.shape[1], seed=seed)
+    torch.nn.utils.parametrizations.orthogonal(linear)
+    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (linear(h) - z).square().mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return linear.weight.detach()
+
+
+def test_where_an_orthonormal_matrix_fits_exactly_it_is_found():
+    h, a = random(60, 6), orthonormal(2, 6, torch.Generator().manual_seed(0)).double()
+    found = orthonormal_fit(h.T @ h, a @ h.T @ h, random(2, 6, seed=3))
+    torch.testing.assert_close(found, a, atol=1e-4, rtol=0)
 
 
 def test_b_found_in_r_dimensions_is_the_one_found_in_full_width():
@@ -80,7 +123,7 @@ def inputs_of(side, layer, projection, records, which, other):
 
 
 @pytest.mark.parametrize("name", ["llama-6", "qwen-4"])
-def test_a_solves_the_least_squares_problem_and_is_then_made_orthonormal(sides, name):
+def test_a_is_the_best_orthonormal_fit_and_b_follows_from_it(sides, name):
     known, records = sides
     anchor, other = known["llama-4"], known[name]
     aligned, fits = align_factors(anchor, other, records)
@@ -95,9 +138,11 @@ def test_a_solves_the_least_squares_problem_and_is_then_made_orthonormal(sides, 
     least = (h_large @ solved.T - target).square().sum() / target.square().sum()
     assert fit.least_squares == pytest.approx(float(least), rel=1e-4)
     a = aligned[f"{large}.{PROJECTION}.A"].double()
-    torch.testing.assert_close(a, row_orthonormal(solved), atol=1e-4, rtol=0)
+    torch.testing.assert_close(a, orthonormal_fit(h_large.T @ h_large, target.T @ h_large, solved), atol=1e-4, rtol=0)
     after = (h_large @ a.T - target).square().sum() / target.square().sum()
     assert fit.orthonormal == pytest.approx(float(after), rel=1e-4)
+    nearest = row_orthonormal(solved)
+    assert float(after) < float((h_large @ nearest.T - target).square().sum() / target.square().sum())
 
     b_small, b_random = anchor.factors[f"{small}.{PROJECTION}.B"], other.factors[f"{large}.{PROJECTION}.B"]
     full = align_b(target @ b_small.double().T, h_large @ a.T @ b_random.double().T, b_small.double())
