@@ -131,7 +131,7 @@ def _fresh_draft(
     """The first draft of (task, split) `of` at `index` that is not in `seen`, to which it is added."""
     for attempt in range(MOST_REDRAWS + 1):
         draft = make(python_random(seed, "mini", *of, index, attempt), index)
-        images = tuple(_png(image) for image in draft.images)
+        images = tuple(png(image) for image in draft.images)
         content = (draft.prompt, images)
         if content not in seen:
             seen.add(content)
@@ -148,7 +148,7 @@ def _record(
     return Record(id, task, world.source, category, images, draft.prompt, draft.choices, draft.answer, metric)
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     """The picture as PNG without metadata; compressed fast, as a picture has less than a kilobyte."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
