@@ -54,7 +54,7 @@ TABLES: dict[str, dict[str, Row]] = {
         "last-layer": ("no blocks: Co-LoRA on the last layer alone", of("fedmosaic", "--set", "num_blocks=1")),
         "homogeneous": ("no Co-LoRA: conventional LoRA among peers", of("fedmosaic", "--set", "num_blocks=0")),
         "fixed-gate": ("no gate: one half for ever", of("fedmosaic", "--set", "gate=fixed")),
-        "input-gate": ("gate on the input", of("fedmosaic", "--set", "gate=input")),
+        "scalar-gate": ("one scalar gate per layer", of("fedmosaic", "--set", "gate=scalar")),
         "two-blocks": ("2 blocks", of("fedmosaic", "--set", "num_blocks=2")),
         "temperature": ("temperature 0.1", of("fedmosaic", "--set", "temperature=0.1")),
         "all-rows": ("all rows of the gradient", of("fedmosaic", "--set", "kept=1")),
@@ -82,7 +82,7 @@ TABLES: dict[str, dict[str, Row]] = {
             "FedDPA, weighed by the question (no fault)", of("feddpa", "--set", "feddpa.preset=official")
         ),
         "takfl-zero": ("TAKFL, task vectors of zeros", of("takfl", "--set", "zero_vectors=true")),
-        "input-gate": ("FedMosaic, gate on the input", of("fedmosaic", "--set", "gate=input")),
+        "scalar-gate": ("one scalar gate per layer", of("fedmosaic", "--set", "gate=scalar")),
         "official-gate": ("FedMosaic, the official gate on the input", of("fedmosaic", "--set", "gate=official")),
     },
 }  # fmt: skip

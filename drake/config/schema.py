@@ -86,11 +86,11 @@ class Evaluation:
     sample: Annotated[
         Literal["first", "stratified"],
         Setting("Which test records: the first ones, or a sample with every answer in its proportion."),
-    ] = "first"
+    ] = "stratified"
     at: Annotated[
         Literal["trained", "aggregated"],
         Setting("Whether clients answer after their local training of a round, or after the server has aggregated."),
-    ] = "aggregated"
+    ] = "trained"
     also_aggregated: Annotated[
         bool, Setting('With "trained": let clients answer after the aggregation too, beside the official scores.')
     ] = False

@@ -43,7 +43,7 @@ def run_rounds(
     participation: Participation = EVERYONE,
     evaluate: Evaluate | None = None,
     evaluation_rounds: Container[int] = (),
-    evaluate_at: EvaluateAt = "aggregated",
+    evaluate_at: EvaluateAt = "trained",
     also_aggregated: bool = False,
     rounds: int | None = None,
 ) -> Progress:

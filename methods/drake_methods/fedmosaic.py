@@ -13,11 +13,12 @@ local one.
 A client answers with its local module, as it was trained, beside the global module that it trained beside (evaluated
 `trained`) or the new one (`aggregated`).
 
-Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default (the options that are
-no faults are `fedmosaic.preset=official`): the gate is one trained scalar per layer, as in the paper's text, at the
-rate of P and Q (`gate=input` looks at the input, at the rate of A and B, see `input_gate`); the gradient passes the
-exact Jacobian of the last norm; the rows that leave a client are chosen at random; probes are counted in optimizer
-steps and always include the first; alignment is solved, not fitted.
+Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024. What differs from the official code by default
+(`fedmosaic.preset=official` where it is no fault): the gate, which looks at the input as there and trains at the rate
+of A and B, skips padding and decodes as it reads (`input_gate`); the gradient passes the exact Jacobian of the last
+norm; rows that leave a client are chosen at random; probes are counted in optimizer steps and always include the first;
+alignment is solved, not fitted. The paper's text has one trained scalar per layer for the gate
+(`fedmosaic.gate=scalar`), which trains at the rate of P and Q.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class FedMosaic(Method):
 
     reference = "Co-LoRA, ICLR 2026, arXiv 2506.11024"
     sends = "P, Q of Co-LoRA layers; A, B of other layers (with peers); sanitised gradient"
-    presets: ClassVar = {"official": {"gate": "input", "norm_jacobian": "diagonal", "sampling": "prefix"}}
+    presets: ClassVar = {"official": {"norm_jacobian": "diagonal", "sampling": "prefix"}}
     relative_cost = 1.14  # two adapters in every layer and the probes; the official 94 steps for 100 count less
 
     Options = Options

@@ -27,7 +27,7 @@ class Options(Method.Options):
     num_blocks: int = 4
     align: bool = True
     align_records: int = 100
-    gate: Literal["scalar", "fixed", "input", "official"] = "scalar"
+    gate: Literal["input", "official", "scalar", "fixed"] = "input"
     aggregation: Literal["relevance", "uniform"] = "relevance"
     temperature: float = 0.5
     gradient_every: int = 10

@@ -179,6 +179,10 @@ def test_every_preset_gives_every_number_that_has_no_default():
     assert preset("paper").training.rank == 128
 
 
+def test_a_run_is_evaluated_as_the_official_code_does_unless_it_is_told_otherwise():
+    assert {config.evaluation.at for config in presets().values()} == {"trained"}
+
+
 def test_short_names_stand_for_settings_and_none_hides_one():
     assert set(FLAGS.values()) <= set(known_settings())
     assert not set(FLAGS) & {name for name in known_settings() if "." not in name}

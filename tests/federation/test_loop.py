@@ -138,6 +138,6 @@ def test_a_callback_of_a_round_hears_who_takes_part_and_everything_in_its_order(
     participation = _Away({4, 7})
     run_rounds(Serial(worker), run, [Listener()], participation, evaluate=score, evaluation_rounds=(0, 1))
     assert heard == [
-        "run_started", "round_started", "client_trained", "client_trained", "round_trained", "round_aggregated",
-        "evaluated", "round_finished", "run_finished",
+        "run_started", "round_started", "client_trained", "client_trained", "round_trained", "evaluated",
+        "round_aggregated", "round_finished", "run_finished",
     ]  # fmt: skip
