@@ -130,9 +130,7 @@ def evaluate(
 
     if zero_shot:
         _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
-        return _zero_shot(
-            _without_foreign_cache(resolve(config_file, flags, pairs), config_file, flags), out, overwrite
-        )
+        return _zero_shot(without_foreign_cache(resolve(config_file, flags, pairs), config_file, flags), out, overwrite)
     if resume is not None:
         from drake.runs.folder import config_of, method_of, refuse_links
 
@@ -140,7 +138,7 @@ def evaluate(
         config_file, out = config_of(resume), resume
         flags["method"] = method_of(resume, flags["method"])
         refuse_links(resume)
-    config = _without_foreign_cache(required(resolve(config_file, flags, pairs)), config_file, flags)
+    config = without_foreign_cache(required(resolve(config_file, flags, pairs)), config_file, flags)
     trackers = [name for name, wanted in (("WandB", wandb), ("Trackio", trackio)) if wanted]
     _evaluate(config, out, overwrite, [*(f"drake.runs.reporting:{name}" for name in trackers), *callbacks])
 
@@ -153,7 +151,7 @@ def _refuse_others(ctx: click.Context, why: str, allowed: tuple[str, ...]) -> No
             raise DrakeError(f"{why}; leave {parameter.opts[0]} out.")
 
 
-def _without_foreign_cache(config: Config, file: Path | None, flags: Mapping[str, Any]) -> Config:
+def without_foreign_cache(config: Config, file: Path | None, flags: Mapping[str, Any]) -> Config:
     """The same without a folder for encoded pictures that only a run folder names. Files are written to that folder and
     the oldest are deleted, and a run folder may come from anybody."""
     from drake.config.schema import known_settings

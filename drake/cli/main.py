@@ -26,6 +26,7 @@ COMMANDS = {
     "plot": "drake.cli.inspect:plot",
     "show": "drake.cli.inspect:show",
     "transfer": "drake.cli.tools:transfer",
+    "value": "drake.cli.value:value",
 }
 """Name -> module:command. Other packages add theirs through the entry points "drake.commands"."""
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from drake.results import Results
 from drake.tools.traffic import Cost, relative
+from drake.tools.value import Interval, Value, interval
 
 
 def duration(seconds: float) -> str:
@@ -92,3 +93,25 @@ def cost_table(found: Mapping[str, Cost | None], by_kind: bool = False) -> Table
 
 def _up_down(sizes: Sequence[float]) -> str:
     return " / ".join(map(megabytes, sizes)) if any(sizes) else "-"
+
+
+def value_table(found: Value, clients: Sequence[str]) -> Table:
+    """Of every client, what its presence gives to the others on average and what it gains from theirs, in points with
+    95% intervals."""
+    seeds = len(found.seeds)
+    table = Table(title=f"points of Self A_last, official protocol, {seeds} seeds", title_justify="left")
+    table.add_column("client")
+    table.add_column("gives to the others", justify="right")
+    table.add_column("gains from the others", justify="right")
+    for number, client in enumerate(clients):
+        cells = [interval(found.given[:, number]), interval(found.gained[:, number])]
+        table.add_row(client, *map(_points, cells))
+    table.add_section()
+    table.add_row("mean", *(_points(interval(values.mean(1))) for values in (found.given, found.gained)))
+    if seeds < 3:
+        table.caption = "Fewer than three seeds: no interval, and no verdict."
+    return table
+
+
+def _points(found: Interval) -> str:
+    return f"{found.mean:+.2f}" if found.half is None else f"{found.mean:+.2f} ± {found.half:.2f}"

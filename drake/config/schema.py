@@ -125,6 +125,9 @@ class Participation:
         float | None,
         Setting("Drop clients that take longer, in units of the median client's usual round.", above=0),
     ] = None
+    absent: Annotated[
+        Seeds, Setting("Numbers of clients, from 0, that never take part, such as 0,3 or 1-9.", least=0)
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = _plain(cast("Mapping[str, Any]", value))
         elif value is not None:
             found[name] = list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
-    return {name: value for name, value in found.items() if value != {}}
+    return {name: value for name, value in found.items() if value not in ({}, [])}
 
 
 class Known(NamedTuple):

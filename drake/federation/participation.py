@@ -27,11 +27,13 @@ SPEED_SPREAD, ROUND_SPREAD = 0.5, 0.25
 class Participation:
     """participation: share of the clients that the server asks in a round. dropout: probability that an asked client
     fails. deadline: simulated time after which an answer is dropped, in units of the median client's usual round; None
-    for no deadline. A round that nobody finishes changes nothing."""
+    for no deadline. absent: clients, by number, that never take part; the server asks none of them. A round that nobody
+    finishes changes nothing."""
 
     participation: float = 1.0
     dropout: float = 0.0
     deadline: float | None = None
+    absent: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.participation <= 1:
@@ -43,7 +45,7 @@ class Participation:
 
     def present(self, federation: Federation, round: int) -> frozenset[int]:
         """The numbers of the clients whose work of the round (from 0) counts."""
-        seed, everyone = federation.seed, [client.id for client in federation.clients]
+        seed, everyone = federation.seed, [c.id for c in federation.clients if c.id not in self.absent]
         asked = max(1, round_half_up(self.participation * len(everyone)))
         there = sorted(python_random(seed, "participation", round).sample(everyone, asked))
         if self.dropout:

@@ -72,6 +72,13 @@ class Setup:
             Client(number, backbone, tuple(tasks))
             for number, (backbone, tasks) in enumerate(zip(self.assignment.models, self.benchmark.clients, strict=True))
         )
+        for number in self.participation.absent:
+            if number >= len(self.clients):
+                raise DrakeError(
+                    f"participation.absent names client {number}; the clients are 0 to {len(self.clients) - 1}."
+                )
+        if len(self.participation.absent) == len(self.clients):
+            raise DrakeError("participation.absent names every client; leave one to train.")
         self.tasks = tuple(task for client in self.clients for task in client.tasks)
         self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
         self.architectures = {
@@ -222,7 +229,7 @@ class Setup:
             },
             "split": data.split,
             "alpha": data.alpha,
-            "attendance": asdict(self.participation),
+            "attendance": {key: value for key, value in asdict(self.participation).items() if value != ()},
             "seeds": list(config.seeds),
             "device": self.device,
             "dtype": config.execution.dtype,

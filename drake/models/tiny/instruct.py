@@ -31,7 +31,7 @@ def instruct(
     pad: int,
     batch: int = 16,
     learning_rate: float = 1.5e-3,
-    enough: float = 0.25,
+    enough: float = 0.1,
     log: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train in place; gives the running share of right answers by task and by public form.

@@ -50,7 +50,7 @@ class Numbers:
     vision: int = 2500
     align: int = 500
     instruct: int = 4000
-    distil: int = 600
+    distil: int = 1500
     words: int = 8000
     measured: int = 16
     held_out: int = 1000
