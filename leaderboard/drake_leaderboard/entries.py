@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -63,7 +63,8 @@ class Track(NamedTuple):
 class Row:
     """One line of a table.
 
-    scores: field of SeedSummary -> official score, a fraction. upload: bytes a client sends per round.
+    scores: field of SeedSummary -> official score, a fraction. by_seed: the same, seed by seed; empty for published
+    results. upload: bytes a client sends per round.
     minutes: wall-clock of one seed, training and evaluation. flops: operations of one seed's training, None where a
     seed has no count. origin: folder name; "published" for published results.
     """
@@ -78,6 +79,7 @@ class Row:
     minutes: float | None
     flops: float | None
     origin: str
+    by_seed: Mapping[str, Mapping[int, float]] = field(default_factory=dict[str, Mapping[int, float]])
 
 
 def row(results: Results, origin: str) -> Row:
@@ -109,6 +111,10 @@ def row(results: Results, origin: str) -> Row:
         minutes=sum(run.seconds_train + run.seconds_eval for run in runs) / 60 / len(runs) if runs else None,
         flops=sum(flops) / len(runs) if runs and len(flops) == len(runs) else None,
         origin=origin,
+        by_seed={
+            name: {run.seed: score for run in runs if (score := getattr(run.summary["official"], name)) is not None}
+            for name in SCORES
+        },
     )
 
 
@@ -153,7 +159,9 @@ def _digest(config: Mapping[str, Any]) -> str:
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
     sample = {"eval_records_others": None, "eval_sample": "first"}  # what files that do not mention them stand for
     decisive |= {key: config[key] for key, usual in sample.items() if config.get(key, usual) != usual}
-    participation = config.get("attendance", asdict(EVERYONE))
-    if participation != asdict(EVERYONE):  # older files without the key had full participation
+    everyone = asdict(EVERYONE)
+    del everyone["absent"]  # a run names absent clients only where there are any
+    participation = config.get("attendance", everyone)
+    if participation != everyone:  # older files without the key had full participation
         decisive["attendance"] = participation
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]

@@ -10,6 +10,7 @@ from importlib.resources import files
 from .columns import COLUMNS, NAMES, cells
 from .entries import Track
 from .ranking import Board
+from .resolution import resolution
 
 
 def as_markdown(board: Board) -> str:
@@ -20,6 +21,8 @@ def as_markdown(board: Board) -> str:
         lines.append("|" + "|".join(":--" if c.heading in NAMES else "--:" for c in COLUMNS) + "|")
         lines += [_markdown_line(line) for line in cells(rows)]
         lines.append("")
+        if floor := resolution(rows):
+            lines += [_escaped(floor), ""]
     return "\n".join(lines)
 
 
@@ -53,6 +56,7 @@ def as_html(board: Board) -> str:
     template = (files("drake_leaderboard") / "page.html.jinja").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     tables = [
-        {"track": track, "rows": list(zip(rows, cells(rows), strict=True))} for track, rows in board.tables.items()
+        {"track": track, "rows": list(zip(rows, cells(rows), strict=True)), "resolution": resolution(rows)}
+        for track, rows in board.tables.items()
     ]
     return page.from_string(template).render(tables=tables, headings=[column.heading for column in COLUMNS])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .columns import COLUMNS, NAMES, cells
 from .ranking import Board
+from .resolution import resolution
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,6 +52,8 @@ def as_rich(board: Board, width: int) -> RenderableType:
         for line in lines:
             table.add_row(*(Text(line[index]) for index in shown))
         parts += [Text(track.title, style="bold"), table]
+        if floor := resolution(rows):
+            parts += [Text(floor, style="dim"), Text()]
     return Group(*parts)
 
 
