@@ -8,8 +8,9 @@
 
 Options: [--seeds 1,2] [--only sft,ditto] [--jobs 2]. Rows are runs of preset mini, each with one thread, `--jobs` of
 them side by side; a row that two tables share is run once, and where one of them asks for more seeds, those alone are
-added. Every row has the preset's numbers but for what its name says. The first row is what the bare backbones answer,
-from the runs of the other rows.
+added. Every row has the preset's numbers but for what its name says, and is evaluated as the official code does, after
+local training; the runs of `methods` are evaluated after the aggregation too. The first row is what the bare backbones
+answer, from the runs of the other rows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from pathlib import Path
 from drake_leaderboard.columns import percent
 
 from drake import results
-from drake.results import Results, SeedRun
+from drake.results import Estimate, Results, SeedRun
+
+LAST = ("self_last", "others_last")
 
 Row = tuple[str, list[str]]
 """The row's title in the table, and the options of `drake eval` that make it."""
@@ -36,7 +39,7 @@ def of(method: str, *options: str) -> list[str]:
 
 
 METHODS: dict[str, Row] = {
-    name: (title, of(name))
+    name: (title, of(name, "--also-aggregated"))
     for name, title in {
         "joint": "joint, on the records of all", "sft": "SFT", "fedit": "FedIT", "ditto": "DITTO", "feddat": "FedDAT",
         "perada": "PerAda", "fedsim": "FedSim", "feddpa": "FedDPA", "takfl": "TAKFL", "fedmkt": "FedMKT",
@@ -64,10 +67,10 @@ TABLES: dict[str, dict[str, Row]] = {
     },
     "methods": METHODS,
     "homogeneous": {
-        f"{name}-m": (METHODS[name][0], [*METHODS[name][1], "--models", "tiny-llama-m"]) for name in FIVE
+        f"{name}-m": (METHODS[name][0], of(name, "--models", "tiny-llama-m")) for name in FIVE
     },
     "families": {
-        f"{name}-lmq": (METHODS[name][0], [*METHODS[name][1], "--models", "tiny-llama-s,tiny-llama-m,tiny-qwen-s"])
+        f"{name}-lmq": (METHODS[name][0], of(name, "--models", "tiny-llama-s,tiny-llama-m,tiny-qwen-s"))
         for name in FIVE
     },
     "faults": {
@@ -115,11 +118,19 @@ def row(title: str, found: Results, seeds: tuple[int, ...]) -> str:
     runs = [run for run in found.runs if run.seed in seeds]
     summary = results.aggregate(runs)["official"]
     cells = [percent(summary[key]) for key in ("self_last", "self_auc", "others_last", "others_auc")]
+    cells += [percent(score) for score in after_aggregation(runs)]
     sent = sum(t.bytes for run in runs for t in run.traffic if t.direction == "up")
     cells.append(f"{sent / (len(runs) * len(runs[0].train_loss) * len(found.clients)) / 1000:.0f}")
     cells.append(of_all(runs, lambda run: run.flops, lambda mean: f"{mean / 1e12:.2f}"))
     cells.append(of_all(runs, lambda run: run.seconds_aggregation, lambda mean: f"{mean:.0f}"))
     return f"| {title} | {' | '.join(cells)} |"
+
+
+def after_aggregation(runs: list[SeedRun]) -> list[Estimate]:
+    """Self and Others A_last of the clients after the aggregation; unknown where a run did not score them."""
+    second = [run.aggregated.summary["official"] for run in runs if run.aggregated is not None]
+    known = [[getattr(s, key) for s in second] if len(second) == len(runs) else [] for key in LAST]
+    return [results.estimate(values) for values in known]
 
 
 def zero_shot(found: Results, seeds: tuple[int, ...]) -> str:
@@ -132,10 +143,10 @@ def zero_shot(found: Results, seeds: tuple[int, ...]) -> str:
             summary = {name: results.seed_summary(results.score_table(bare, name, found.clients)) for name in scores}
             runs.append(bare.model_copy(update={"summary": summary}))
     if not runs:
-        return "| zero-shot |" + " |" * 7
+        return "| zero-shot |" + " |" * 9
     summary = results.aggregate(runs)["official"]
     cells = [percent(summary[key]) for key in ("self_last", "self_auc", "others_last", "others_auc")]
-    return f"| zero-shot | {' | '.join(cells)} | | | |"
+    return f"| zero-shot | {' | '.join(cells)} | | | | | |"
 
 
 def of_all(runs: list[SeedRun], value: Callable[[SeedRun], float | None], cell: Callable[[float], str]) -> str:
@@ -159,8 +170,11 @@ def main() -> None:
     with ThreadPoolExecutor(asked.jobs) as pool:
         list(pool.map(lambda name: run(out / name, chosen[name][1], seeds), chosen))  # raises what a row raised
     missing = False
-    print("| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | kB sent | TFLOP | s aggregation |")
-    print("|---|" + "---:|" * 7)
+    print(
+        "| | Self A_last | Self A_AUC | Others A_last | Others A_AUC | Self A_last, aggregated "
+        "| Others A_last, aggregated | kB sent | TFLOP | s aggregation |"
+    )
+    print("|---|" + "---:|" * 9)
     complete = [found for name in chosen if (found := finished(out / name, seeds))]
     if complete:
         print(zero_shot(complete[0], seeds))
@@ -168,7 +182,7 @@ def main() -> None:
         if found := finished(out / name, seeds):
             print(row(title, found, seeds))
         else:
-            print(f"| {title} | see {out / name}.log |" + " |" * 6)
+            print(f"| {title} | see {out / name}.log |" + " |" * 8)
             missing = True
     sys.exit(missing)
 
