@@ -14,14 +14,14 @@ from typing import Any
 
 from drake.data.record import DatasetRow
 from drake.errors import DrakeError
-from drake.models.templates import DATE, ChatTemplate
+from drake.models.templates import ChatTemplate
 
 PLACEHOLDER = "<image>"
 """The mark in a record's prompt, one per picture, at the place where the model reads that picture."""
 
 PROBE = 'The "first" line isn\'t\nlong & '
-"""Marks a text that is rendered to learn how a template writes a text. Line break and quotes tell the text itself from a
-Python list or JSON with the text in it."""
+"""Marks a text that is rendered to learn how a template writes a text. Line break and quotes tell the text itself from
+a Python list or JSON with the text in it."""
 
 ANSWER = 'It\'s "omega",\n<so> they say'
 """The same for an answer."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2.ext
 from jinja2 import TemplateError, nodes, pass_context
@@ -36,7 +36,7 @@ LONGEST_TEMPLATE = 200_000
 class _Generation(jinja2.ext.Extension):
     """The tag {% generation %}, which marks an assistant's words for transformers and changes nothing in the text."""
 
-    tags = {"generation"}
+    tags: ClassVar[set[str]] = {"generation"}
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

@@ -100,9 +100,10 @@ def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
         )
     name = config.assignment[client]
     revision = config.revisions[name]
-    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision)
+    asked: dict[str, Any] = {"prompts": config.prompts, "pictures": config.pictures}
+    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision, **asked)
     if backbone.revision != revision:
-        raise DrakeError(f"{name} has other weights than those the run was made with; restore them.")
+        raise DrakeError(f"{name} has other files than those the run was made with; restore them.")
     training = config.numbers.training
     method: Method = registry.find(config.method)(training, config.options)
     federation = _federation(config, seed, training, backbone)
@@ -132,7 +133,9 @@ def _federation(config: StoredRun, seed: int, training: Training, backbone: Back
         return Architecture(name, *checkpoints.architecture(name, config.revisions[name]))
 
     def resident(name: str) -> Backbone:
-        return backbone if name == backbone.name else backbones.load(name, dtype=backbone.dtype)
+        if name == backbone.name:
+            return backbone
+        return backbones.load(name, dtype=backbone.dtype, prompts=config.prompts, pictures=config.pictures)
 
     def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
         raise DrakeError(f"the method wants public data ({purpose}) to answer as a client; it cannot be exported.")

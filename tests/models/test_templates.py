@@ -26,7 +26,8 @@ STORED_LLAMA = """\
 {{- "<|start_header_id|>system<|end_header_id|>\\n\\nCutting Knowledge Date: December 2023\\n" }}
 {{- "Today Date: " + date_string + "\\n\\n" + system_message + "<|eot_id|>" }}
 {%- for message in messages %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
+    {{- message['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}
 """
@@ -94,23 +95,22 @@ def test_a_template_that_trims_its_contents_gets_the_text_itself(llama):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "written"),
     [
-        "message['content'] | string",
-        "message['content'] | tojson",
-        "message['content'] ~ ''",
-        "'%s' % [message.content]",
+        ("message['content'] | string", "<image>\nWhat is it?"),
+        ("message['content'] ~ ''", "<image>\nWhat is it?"),
+        ("message['content'] | tojson", None),
+        ("'%s' % [message.content]", None),
     ],
 )
-def test_the_python_or_json_form_of_a_text_is_not_taken_for_the_text(llama, content):
+def test_the_python_or_json_form_of_a_text_is_not_taken_for_the_text(llama, content, written):
     template = CHAT_TEMPLATES["llama"].replace("message['content'] is string", "true")
     template = template.replace("{{- message['content'] }}", "{{- " + content + " }}")
-    try:
-        text = prompt(llama, template)
-    except DrakeError as error:
-        assert "in place" in str(error)  # no form of content gives the text itself
+    if written is None:  # no form of content gives the text itself
+        with pytest.raises(DrakeError, match="does not keep a user's text and pictures in place"):
+            prompt(llama, template)
     else:
-        assert "<|end_header_id|>\n\n<image>\nWhat is it?<|eot_id|>" in text
+        assert f"<|end_header_id|>\n\n{written}<|eot_id|>" in prompt(llama, template)
 
 
 def test_a_template_that_escapes_a_text_is_refused(llama):
@@ -122,8 +122,8 @@ def test_a_template_that_escapes_a_text_is_refused(llama):
 def test_contents_of_users_and_assistants_may_have_different_forms(llama):
     template = (
         "{% for m in messages %}{% if m['role'] == 'user' %}{% for p in m['content'] %}"
-        "{{ '<image>' if p['type'] == 'image' else p['text'] }}{% endfor %}|{% else %}{{ m['content'] | trim }}<|eot_id|>"
-        "{% endif %}{% endfor %}"
+        "{{ '<image>' if p['type'] == 'image' else p['text'] }}{% endfor %}|"
+        "{% else %}{{ m['content'] | trim }}<|eot_id|>{% endif %}{% endfor %}"
     )
     chat = Chat(with_template(llama, template))
     assert llama.tokenizer.decode(chat.prompt_ids(RECORD)).replace(" ", "") == "<image>\nWhatisit?|"
@@ -141,6 +141,7 @@ def test_a_template_cannot_tell_the_day(llama):
     assert prompt(llama, "{{ strftime_now('%Y-%m-%d') }}" + STORED_LLAMA).startswith("2025-01-01")
 
 
+GROWING = "{{% set s = namespace(t='a') %}}{{% for a in range(60) %}}{{% set s.t = {} %}}{{% endfor %}}"
 ENDLESS = {
     "nested loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}"
     "{% endfor %}{% endfor %}",
@@ -149,10 +150,9 @@ ENDLESS = {
     "power": "{{ 9 ** 9 ** 9 }}",
     "repeated text": "{{ 'a' * 10 ** 11 }}",
     "repeated list": "{% for a in [0] * 10 ** 11 %}{% endfor %}",
-    "doubled text": "{% set s = namespace(t='aaaaaaaaaa') %}{% for a in range(60) %}{% set s.t = s.t ~ s.t %}{% endfor %}",
-    "added text": "{% set s = namespace(t='aaaaaaaaaa') %}{% for a in range(60) %}{% set s.t = s.t + s.t %}{% endfor %}",
-    "replaced text": "{% set s = namespace(t='aaaaaaaaaa') %}"
-    "{% for a in range(60) %}{% set s.t = s.t | replace('a', 'aa') %}{% endfor %}",
+    "joined text": GROWING.format("s.t ~ s.t"),
+    "added text": GROWING.format("s.t + s.t"),
+    "replaced text": GROWING.format("s.t | replace('a', 'aa')"),
     "filler": "{{ lipsum(n=10**9) }}",
     "long template": "{# " + 200_000 * "a" + " #}",
 }

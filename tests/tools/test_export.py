@@ -24,7 +24,7 @@ from drake.federation.checkpoint import CheckpointCallback, Checkpoints
 from drake.federation.loop import run_rounds
 from drake.federation.method import Download
 from drake.models.checkpoints import WEIGHTS_FOLDER
-from drake.models.prompts import DATE
+from drake.models.templates import DATE
 from drake.runs import Setup
 from drake.runs.folder import checkpoint_folder, claim
 from drake.scoring.generation import generate
