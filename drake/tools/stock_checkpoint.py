@@ -22,6 +22,8 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+LARGEST_FILE = "5GB"
+"""Of weights; larger models become several files with an index."""
 ROPE_KEYS = ("rope_theta", "partial_rotary_factor")
 """Of rope_parameters; older versions have them beside rope_scaling."""
 TOKENIZER_KEYS = ("backend", "is_local", "local_files_only", "extra_special_tokens")
@@ -31,7 +33,7 @@ TOKENIZER_KEYS = ("backend", "is_local", "local_files_only", "extra_special_toke
 def write(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path, *, pad_pictures: bool) -> None:
     """Write the checkpoint into the folder, which exists. pad_pictures: pictures are to be padded to a square, which
     transformers does from 4.49 on."""
-    save_torch_state_dict(_tensors(model), folder, safe_serialization=True)
+    save_torch_state_dict(_tensors(model), folder, max_shard_size=LARGEST_FILE, safe_serialization=True)
     config = _config(model)
     if pad_pictures:
         config["image_aspect_ratio"] = "pad"
