@@ -52,8 +52,8 @@ def tau(there: Mapping[str, float], here: Mapping[str, NDArray[np.float64]]) -> 
     drawn: list[float] = []
     while len(drawn) < RESAMPLES:
         of = rng.integers(len(names), size=len(names))
-        ours = [rng.choice(here[names[k]], size=len(here[names[k]])).mean() for k in of]
-        found = stats.kendalltau(paper[of], ours).statistic
+        ours = np.array([rng.choice(here[name], size=len(here[name])).mean() for name in names])
+        found = stats.kendalltau(paper[of], ours[of]).statistic
         if not np.isnan(found):  # all draws of one method
             drawn.append(float(found))
     low, high = np.percentile(drawn, [2.5, 97.5])

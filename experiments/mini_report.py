@@ -1,6 +1,7 @@
-"""Writes docs/mini.md and its pictures from runs of `drake transfer`; see the commands at the top of that page.
+"""Writes docs/tasks.md and the pictures of docs/mini from runs of `drake transfer`; see the commands at the top of
+that page.
 
-python experiments/mini_report.py runs/transfer-tasks runs/transfer-matrix docs
+    python experiments/mini_report.py runs/transfer-tasks runs/transfer-matrix docs
 """
 
 from __future__ import annotations
@@ -27,12 +28,8 @@ def percent(value: float) -> str:
 
 def command(config: dict) -> str:
     """The flags of `drake transfer` that a run was made with."""
-    records = config["preset"]["eval_records"]
-    rate = config["preset"]["training"]["learning_rate"]
-    return (
-        f"--model {config['model']} --steps {config['steps']} --learning-rate {rate} "
-        f"--eval-records {records} --seed {config['seed']}"
-    )
+    records = config["evaluation"]["records"]
+    return f"--model {config['model']} --steps {config['steps']} --eval-records {records} --seed {config['seed']}"
 
 
 def per_task(scores: dict[str, dict[str, float]]) -> list[str]:
@@ -87,14 +84,15 @@ def main(tasks_run: Path, matrix_run: Path, docs: Path) -> None:
     stuck = [name for name, score in trained.items() if score < statistics[name].chance + 0.10]
     same, other, pairs_same, pairs_other = mean_gains(matrix)
     config, wide = found[tasks_run]["config"], found[matrix_run]["config"]
-    numbers = config["preset"]["training"]
+    numbers = config["training"]
     before, after = (float(np.mean([row[n] for n in trained])) for row in (scores["zero-shot"], trained))
     unmoved = ", ".join(f"{name} ({percent(trained[name])})" for name in stuck) or "none"
     table = "\n".join(f"| {row} | " + " | ".join(percent(matrix[row][c]) for c in columns) + " |" for row in matrix)
-    page = f"""# The mini suite, measured
+    page = f"""# The tasks of the mini suite, measured one by one
 
-47 procedural tasks over 25 visual worlds. How a world is written: [worlds.md](worlds.md). Everything on this page was
-measured with `{config["model"]}`, {config["steps"]} optimizer steps of {numbers["micro_batch"]} records on each task
+How the suite as a whole compares with the paper: [mini.md](mini.md). 47 procedural tasks over 25 visual worlds. How a
+world is written: [worlds.md](worlds.md). Everything on this page was measured with `{config["model"]}`,
+{config["steps"]} optimizer steps of {numbers["micro_batch"]} records on each task
 (rank {numbers["rank"]}, learning rate {numbers["learning_rate"]}), by
 
     drake transfer --own {command(config)} --out {tasks_run}
@@ -130,7 +128,7 @@ zero-shot. The first row is the bare backbone.
 
 """
     page += "\n\n".join(f"![{source}](mini/{source}.png)" for source in all_worlds())
-    (docs / "mini.md").write_text(page + "\n")
+    (docs / "tasks.md").write_text(page + "\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ COMMANDS = {
     "build": "drake.cli.build:build",
     "check-method": "drake.cli.tools:check_method",
     "comm": "drake.cli.tools:comm",
+    "compare": "drake.cli.compare:compare",
     "diff": "drake.cli.inspect:diff",
     "eval": "drake.cli.evaluate:evaluate",
     "export": "drake.cli.tools:export",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 
 from drake.results import Results
+from drake.results.comparison import LEVEL, Difference
 from drake.tools.traffic import Cost, relative
 from drake.tools.value import Interval, Value, interval
 
@@ -115,3 +117,35 @@ def value_table(found: Value, clients: Sequence[str]) -> Table:
 
 def _points(found: Interval) -> str:
     return f"{found.mean:+.2f}" if found.half is None else f"{found.mean:+.2f} ± {found.half:.2f}"
+
+
+def difference_table(
+    means: Mapping[str, float], letters: Sequence[str], differences: Sequence[Difference], side: str, protocol: str
+) -> Group:
+    """The runs, best first, with the letters of the groups that cannot be told apart; then every pair."""
+    runs = Table(title=f"{side.capitalize()} A_last, protocol {protocol}", title_justify="left")
+    for title, justify in (("run", "left"), ("score", "right"), ("group", "left")):
+        runs.add_column(title, justify=justify)
+    for (name, mean), group in zip(means.items(), letters, strict=True):
+        runs.add_row(name, percent(mean), group)
+    runs.caption = "Runs with a letter in common cannot be told apart."
+    pairs = Table(title="differences in points, paired, 95% intervals", title_justify="left")
+    for title, justify in (
+        ("better", "left"), ("than", "left"), ("by", "right"), ("interval", "right"), ("probability", "right"),
+        ("p (Holm)", "right"), ("verdict", "left"),
+    ):  # fmt: skip
+        pairs.add_column(title, justify=justify)
+    for found in differences:
+        pairs.add_row(*_difference_cells(found))
+    return Group(runs, pairs)
+
+
+def _difference_cells(found: Difference) -> list[str]:
+    better, than, sign = (found.a, found.b, 1) if found.mean >= 0 else (found.b, found.a, -1)
+    cells = [better, than, f"{100 * abs(found.mean):.2f}"]
+    if found.low is None or found.high is None or found.p is None or found.probability is None:
+        return [*cells, "", "", "", f"none: {len(found.by_seed)} seeds"]
+    low, high = sorted((sign * found.low, sign * found.high))
+    chance = found.probability if sign == 1 else 1 - found.probability
+    verdict = "better" if found.p <= LEVEL else "not told apart"
+    return [*cells, f"{100 * low:+.2f} to {100 * high:+.2f}", f"{chance:.3f}", f"{found.p:.3f}", verdict]

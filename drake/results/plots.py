@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -23,6 +23,9 @@ from drake.common.files import replacing
 from drake.errors import DrakeError
 from drake.results import Results
 from drake.scoring.answers import Protocol
+
+if TYPE_CHECKING:
+    from drake.results.comparison import Difference
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -108,6 +111,27 @@ def forgetting(runs: Sequence[Results], path: Path | str, protocol: Protocol = "
         panel.axvline(0, color="black", linewidth=0.6)
         panel.invert_yaxis()
         panel.set(xlabel="Forgetting (points)")
+        return _written(figure, path)
+
+
+def intervals(differences: Sequence[Difference], path: Path | str, title: str) -> tuple[Path, Path]:
+    """Differences in percent with their intervals, one line per pair; hollow where zero lies inside, a bare mark where
+    there is no interval."""
+    from drake.results.comparison import LEVEL  # here: it loads scipy, which the other pictures do not need
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, 0.9 + 0.2 * len(differences)), layout="constrained")
+        panel = figure.subplots()
+        for place, found in enumerate(differences):
+            mean = 100 * found.mean
+            if found.low is not None and found.high is not None:
+                panel.plot([100 * found.low, 100 * found.high], [place, place], color=COLOURS[0], linewidth=1.2)
+            clear = found.p is not None and found.p <= LEVEL
+            panel.plot(mean, place, "o", color=COLOURS[0], markerfacecolor=COLOURS[0] if clear else "white")
+        panel.axvline(0, color="black", linewidth=0.6)
+        panel.set_yticks(range(len(differences)), [f"{found.a} - {found.b}" for found in differences])
+        panel.invert_yaxis()
+        panel.set_xlabel(title)
         return _written(figure, path)
 
 

@@ -127,7 +127,7 @@ def test_probabilities_go_to_the_same_text_and_sum_to_one(there, llama, qwen):
 def test_what_is_said_moves_to_the_places_of_the_other(there, llama, qwen):
     row = record("305 red pears")
     length = len(llama.chat.answer_ids(row))
-    said = torch.randn(length, 1042, generator=torch.Generator().manual_seed(1)).softmax(-1)
+    said = torch.randn(length, len(llama.tokenizer.get_vocab()), generator=torch.Generator().manual_seed(1)).softmax(-1)
     rows = torch.arange(1, length)  # nothing is said about the first token
     told = there(Target(rows, said[1:]), row)
     pairs = [(ours, place) for ours, place in there.places(row) if ours > 0]
@@ -142,7 +142,7 @@ def test_one_vocabulary_needs_no_translation(llama):
     count = len(other.chat.answer_ids(row))
     assert translation.exact([row])
     assert translation.places(row) == [(place, place) for place in range(count)]
-    said = torch.rand(count, 1042)
+    said = torch.rand(count, len(other.tokenizer.get_vocab()))
     assert translation.carried(said) is said
 
 

@@ -1,10 +1,12 @@
 """The backbones that ship with the package: small, ordinary, and able to see."""
 
+from statistics import median
+
 import pytest
 import torch
 
 from drake.models import backbones, checkpoints
-from drake.models.tiny import SHAPES
+from drake.models.tiny import CUT_FROM, SHAPES
 
 MOST_BYTES = 12_000_000
 
@@ -21,40 +23,41 @@ def test_a_shipped_backbone_has_its_shape_and_a_card(name):
     assert f"drake backbones train {name}" in (checkpoints.WEIGHTS_FOLDER / name / "README.md").read_text()
 
 
-INSTRUCTED = ("tiny-llama-s", "tiny-llama-m")
-"""Made by the recipe of docs/backbones.md; the Qwen pair is of the former recipe, public forms alone."""
-
-
-@pytest.mark.parametrize("name", INSTRUCTED)
-def test_an_instructed_backbone_answers_fresh_questions_of_the_tasks(name):
-    """Chance is a third over all tasks; what was learned lies well above and well below everything."""
+@pytest.mark.parametrize("name", checkpoints.embedded())
+def test_a_shipped_backbone_knows_part_of_what_the_tasks_ask_and_names_what_it_sees(name):
+    """On fresh questions: of the tasks well above chance (a third) and far below everything, so that clients have
+    something to learn; of the public forms, naming is known."""
     from drake.models.tiny.corpus import Corpus
     from drake.models.tiny.instructions import as_items
     from drake.models.tiny.language import form_accuracy
-    from drake.models.tiny.recipe import Recipe
-
-    backbone = backbones.load(name)
-    drawn = Recipe(name, excluded=frozenset()).questions("another part", public_share=0.0)
-    items, seen = as_items([drawn.draw() for _ in range(940)], backbone.chat, backbone.model.model.vision_tower)
-    found = form_accuracy(backbone.model, Corpus(items, seen), backbone.pad_id)
-    assert len(found) == 47
-    assert 0.45 < sum(found.values()) / 47 < 0.65
-
-
-@pytest.mark.parametrize("name", sorted(set(checkpoints.embedded()) - set(INSTRUCTED)))
-def test_a_shipped_backbone_names_what_pictures_show(name):
-    """Public questions it was not trained on, of two forms, over all worlds: far above guessing (a third)."""
     from drake.models.tiny.recipe import Numbers, Recipe
 
     backbone = backbones.load(name)
     recipe = Recipe(name, numbers=Numbers(held_out=400), excluded=frozenset())
-    found = recipe.held_out(backbone.model, backbone.chat, backbone.pad_id)
-    assert found["name"] > 0.75
-    assert found["open"] > 0.7
+    drawn = recipe.questions("another part", public_share=0.0)
+    items, seen = as_items([drawn.draw() for _ in range(940)], backbone.chat, backbone.model.model.vision_tower)
+    found = form_accuracy(backbone.model, Corpus(items, seen), backbone.pad_id)
+    assert len(found) == 47
+    assert 0.40 < sum(found.values()) / 47 < 0.55
+    public = recipe.held_out(backbone.model, backbone.chat, backbone.pad_id)
+    assert public["name"] > 0.5
+    assert public["open"] > 0.5
+
+
+@pytest.mark.parametrize(("small", "medium"), CUT_FROM.items())
+def test_a_layer_of_a_small_backbone_is_most_like_the_medium_ones_at_its_own_depth(small, medium, micro_data):
+    from drake_methods.cka import best_matches, layer_similarity
+
+    from drake.data.benchmark import load
+
+    records = [load(micro_data).public[row] for row in range(60)]
+    matches = best_matches(layer_similarity(backbones.load(small), backbones.load(medium), records))
+    assert median(abs(match.depth - match.best_depth) for match in matches) < 0.08
+    assert all(abs(match.depth - match.best_depth) <= 0.15 for match in matches)
 
 
 def test_the_default_models_of_the_cpu_presets_ship():
-    from drake.federation.settings import preset
+    from drake.config import preset
 
     for name in ("quick", "mini"):
         assert set(preset(name).models) <= set(checkpoints.embedded())
@@ -62,12 +65,11 @@ def test_the_default_models_of_the_cpu_presets_ship():
 
 def test_batches_of_1_3_and_8_give_equal_answers_on_every_mini_task(micro_data):
     """Through an adapter that moves every answer, so that nothing hangs on what the bare backbone is sure of."""
-    from drake.benchmark import load
-    from drake.federation.settings import preset
-    from drake.scoring.evaluate import answers, batches
-
     from drake.common.seeds import torch_generator
+    from drake.config import preset
+    from drake.data.benchmark import load
     from drake.federation import adapters
+    from drake.scoring.generation import answers, batches
 
     backbone, benchmark = backbones.load("tiny-llama-s"), load(micro_data)
     adapters.add(backbone.model, ["some"], preset("mini").training)
