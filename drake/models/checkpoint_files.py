@@ -145,13 +145,13 @@ def _weight_files(folder: Path) -> list[Path]:
     if os.path.lexists(index):
         _refuse_pointer(index)
         weight_map = read_json_object(index).get("weight_map")
-        names = list(weight_map.values()) if isinstance(weight_map, dict) else [weight_map]
-        for name in names:
+        for name in weight_map.values() if isinstance(weight_map, dict) else [weight_map]:
             if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
                 raise DrakeError(
                     f"{index} names the file {name!r}, which is not a *.safetensors file of its folder; restore it."
                 )
-        shards = sorted(set(names))
+            shards.append(name)
+        shards = sorted(set(shards))
     if (folder / WEIGHTS).is_file():  # which transformers prefers to an index
         return [folder / WEIGHTS]
     if not shards:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -63,7 +64,7 @@ def load(
         _check_official(name, template, processor)
         processor.chat_template = template
     model = _model(folder, name, dtype)
-    soundness.check_tokenizer(name, processor, len(model.get_input_embeddings().weight))
+    soundness.check_tokenizer(name, processor, len(cast(nn.Embedding, model.get_input_embeddings()).weight))
     cast(nn.Module, model).to(device)  # in place; transformers' own `to` is typed as an unbound function
     if checkpointing:
         # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
@@ -107,8 +108,13 @@ def _processor(folder: Path, name: str) -> LlavaProcessor:
 
 
 def _model(folder: Path, name: str, dtype: torch.dtype) -> LlavaForConditionalGeneration:
+    # With `output_loading_info` a pair, which the annotations of transformers do not know.
+    read = cast(
+        "Callable[..., tuple[LlavaForConditionalGeneration, dict[str, Any]]]",
+        LlavaForConditionalGeneration.from_pretrained,
+    )
     try:
-        model, info = LlavaForConditionalGeneration.from_pretrained(
+        model, info = read(
             folder,
             dtype=dtype,
             use_safetensors=True,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, cast
 
+import jinja2
 import jinja2.ext
 from jinja2 import TemplateError, nodes, pass_context
 from jinja2.parser import Parser
@@ -36,7 +37,9 @@ LONGEST_TEMPLATE = 200_000
 class _Generation(jinja2.ext.Extension):
     """The tag {% generation %}, which marks an assistant's words for transformers and changes nothing in the text."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    def __init__(self, environment: jinja2.Environment) -> None:
+        super().__init__(environment)
+        self.tags = {"generation"}
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
@@ -114,7 +117,7 @@ class _Limits(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.Node:
         """A loop."""
         self.generic_visit(node)
-        node.iter = _filtered(node.iter, "_counted")
+        node.iter = _filtered(cast(nodes.Expr, node.iter), "_counted")
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
@@ -159,7 +162,8 @@ def _new_dict(*args: Any, **values: Any) -> dict[Any, Any]:
 
 def _to_json(value: Any, **options: Any) -> str:
     """As transformers defines it: Jinja's own escapes for HTML."""
-    return json.dumps(value, **{"ensure_ascii": False} | options)
+    options.setdefault("ensure_ascii", False)
+    return json.dumps(value, **options)
 
 
 class ChatTemplate:
