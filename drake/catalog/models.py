@@ -35,7 +35,8 @@ class Model:
     hub_id: repository on the Hugging Face Hub, None for the embedded ones. embedded: whether it ships with the package.
     family: of its tokenizer and layers. anchor_order: its place when models are assigned to clients, small before large
     (a method that needs an anchor model chooses it from the architectures). shape: None for the embedded ones, which
-    have a config.json.
+    have a config.json. prompt: the official prompt (a key of `official_prompts`), and pad_pictures: whether the
+    official code pads pictures to a square; the embedded ones have neither.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Model:
     hub_id: str | None = None
     embedded: bool = False
     shape: TextShape | None = None
+    prompt: str | None = None
+    pad_pictures: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ def _all_models() -> dict[str, Model]:
 def models() -> dict[str, Model]:
     """Backbones by name: the six of the paper and the four tiny ones that ship with the package."""
     return dict(_all_models())
+
+
+@cache
+def official_prompts() -> dict[str, str]:
+    """Name -> the chat template with which the official code asks a family's models, whatever template they hold."""
+    return {name: fields["template"].strip("\n") for name, fields in read_toml("prompts.toml").items()}
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -6,12 +6,14 @@ instant.
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 
 import click
 
+from drake.cli.streams import forget_output, is_of_output, never_fail_on_characters
 from drake.errors import DrakeError
 
 COMMANDS = {
@@ -60,8 +62,17 @@ def drake() -> None:
 
 def main() -> None:
     """The `drake` command."""
+    never_fail_on_characters()
     try:
         drake.main(standalone_mode=False)
+        sys.stdout.flush()
+    except OSError as error:
+        if not is_of_output(error):
+            raise
+        forget_output()
+        if error.errno != errno.EPIPE:  # whoever reads the output may stop when it has seen enough
+            click.echo(f"Error: the output cannot be written ({error.strerror}); send it elsewhere.", err=True)
+        sys.exit(1 if error.errno == errno.EPIPE else 2)
     except DrakeError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)

@@ -61,7 +61,10 @@ def check_folder(folder: Path) -> None:
 def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a small regular file; DrakeError for anything else."""
     try:
-        found = json.loads(_small_text(path))
+        text = _small_text(path)
+        if text.startswith("\ufeff"):
+            raise DrakeError(f"{path} begins with a byte order mark (BOM), which JSON has not; save it without one.")
+        found = json.loads(text)
         json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text that can be written
     except FileNotFoundError as error:
         raise DrakeError(f"{path} is no file; restore it.") from error

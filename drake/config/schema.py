@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
 Names = tuple[str, ...]
 Seeds = tuple[int, ...]
 Shares = Mapping[str, float]
+Prompts = Literal["auto", "official", "stored"]
+Pictures = Literal["auto", "pad", "stored"]
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,20 @@ class Config:
     seeds: Annotated[
         Seeds, Setting("One federation for each: 0,1,2 or 0-2. A run can be given more later.", least=0)
     ] = (0,)
+    prompts: Annotated[
+        Prompts,
+        Setting(
+            "How backbones are asked: with the official code's prompt of their family (official), with their own chat "
+            "template (stored), or officially where they are the six of the paper (auto)."
+        ),
+    ] = "auto"
+    pictures: Annotated[
+        Pictures,
+        Setting(
+            "Whether pictures are padded to a square, as the official code does (pad), prepared as the checkpoint says "
+            "(stored), or padded where the backbones are the six of the paper (auto)."
+        ),
+    ] = "auto"
     rounds: Annotated[
         int | None, Setting("Rounds in all, spread evenly over the tasks, instead of rounds_per_task.", above=0)
     ] = None

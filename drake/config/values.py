@@ -4,6 +4,7 @@ text. Every error is a sentence that starts with where the value stands."""
 from __future__ import annotations
 
 import math
+import os.path
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,6 +15,8 @@ from drake.errors import DrakeError, UnknownName
 
 MOST_SEEDS = 10_000
 """Seeds of the longest range: a longer one is a typing error, and would fill the memory."""
+MOST_COMMAS = 8
+"""Commas of the longest path that is looked for in a list of names."""
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -117,8 +120,10 @@ def _read_str(value: Any, where: str) -> str:
 
 def names_from(value: Any, where: str) -> Names:
     """ "a, b" or ["a", "b"] -> ("a", "b"). DrakeError for anything else, and for no name at all."""
-    if isinstance(value, str | Path):
-        value = [part.strip() for part in str(value).split(",")]
+    if isinstance(value, Path):
+        value = [value]
+    if isinstance(value, str):
+        value = _names_in(value)
     if not isinstance(value, list | tuple):
         raise _wrong(where, value, "a list of names")
     names = cast("Sequence[Any]", value)
@@ -127,6 +132,20 @@ def names_from(value: Any, where: str) -> Names:
     found = tuple(str(name) for name in names if str(name))
     if not found:
         raise DrakeError(f"{where} names nothing; name at least one, separated by commas.")
+    return found
+
+
+def _names_in(text: str) -> list[str]:
+    """The names between commas; a comma in the path of a folder that exists belongs to the path."""
+    parts = text.split(",")
+    found: list[str] = []
+    while parts:
+        for count in range(min(len(parts), MOST_COMMAS + 1), 0, -1):
+            name = ",".join(parts[:count]).strip()
+            if count == 1 or os.path.isdir(os.path.expanduser(name)):
+                found.append(name)
+                del parts[:count]
+                break
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from drake.errors import DrakeError
 from drake.models import checkpoints
 from drake.models.batching import Batch, Row, expand_image_tokens, pad
 from drake.models.feature_cache import FeatureCache
+from drake.models.images import Colour, pad_to_square
 from drake.models.prompts import Chat
 
 T = TypeVar("T")
@@ -57,7 +59,8 @@ def _one_at_a_time(
 class Backbone:
     """A frozen LLaVA and everything around it that is the same for all clients. Made by `drake.models.loading.load`.
 
-    revision: the hub's commit, or the SHA-256 of the weight files of a folder.
+    revision: the hub's commit, or a SHA-256 over all files of a folder that are loaded.
+    pad_colour: pictures are padded to a square with this colour; None for as they are.
     cache: encoded pictures.
     """
 
@@ -68,9 +71,11 @@ class Backbone:
     processor: LlavaProcessor
     device: torch.device
     dtype: torch.dtype
+    pad_colour: Colour | None = None
     cache: FeatureCache = field(default_factory=FeatureCache, repr=False)
     chat: Chat = field(init=False, repr=False)
     _lock: AbstractContextManager[object] = field(default_factory=threading.RLock, init=False, repr=False)
+    _warned: bool = field(default=False, init=False, repr=False)
     _picture_tokens: int | None = field(default=None, init=False, repr=False)
     _ids: dict[tuple[str, str, str | None], list[int]] = field(default_factory=dict, init=False, repr=False)
 
@@ -146,6 +151,7 @@ class Backbone:
             lengths = [len(next(remaining)) for _ in record["images"]]
             prompt = expand_image_tokens(self._prompt_ids(record), self.chat.image_token_id, lengths, record)
             answer = self._answer_ids(record) if answers else []
+            self._warn_if_long(record, len(prompt) + len(answer))
             rows.append(Row(prompt + answer, len(prompt)))
         padded = pad(rows, self.pad_id, answers=answers)
         input_ids, mask = self._placed(padded.input_ids), self._placed(padded.attention_mask)
@@ -160,7 +166,9 @@ class Backbone:
     def prompt_length(self, record: DatasetRow) -> int:
         """Tokens of the record's prompt with its image tokens expanded. A LLaVA resizes every picture to one size, so
         the first picture's number of tokens holds for all."""
-        return len(self._prompt_ids(record)) + len(record["images"]) * (self._picture_tokens_of(record) - 1)
+        length = len(self._prompt_ids(record)) + len(record["images"]) * (self._picture_tokens_of(record) - 1)
+        self._warn_if_long(record, length)
+        return length
 
     def characters_read(self, record: DatasetRow) -> list[int | None]:
         """`Chat.characters_read` for every token of the record's row in a `batch` with answers, without padding; None
@@ -180,6 +188,19 @@ class Backbone:
         end = next((position for position, id_ in enumerate(ids) if id_ in stops), len(ids))
         return self.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
 
+    def _warn_if_long(self, record: DatasetRow, length: int) -> None:
+        """Warn, once, of a record that is longer than what the language model was made for. It is answered, as the
+        official code does, but hardly in a useful way."""
+        limit = getattr(checkpoints.text_config(self.model.config), "max_position_embeddings", None)
+        if limit is not None and length > limit and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"record {record['id']!r} is {length} tokens long for {self.name}, which was made for at most {limit} "
+                "(max_position_embeddings): answers to such records are hardly useful, choose a backbone with a "
+                "longer context.",
+                stacklevel=3,
+            )
+
     def _picture_tokens_of(self, record: DatasetRow) -> int:
         """Tokens of one picture; 1 for a record without pictures."""
         if not record["images"]:
@@ -187,6 +208,10 @@ class Backbone:
         if self._picture_tokens is None:
             self._picture_tokens = len(self.features(image_bytes(record)[:1])[0])
         return self._picture_tokens
+
+    def encode_alone(self, picture: Image.Image) -> list[Tensor]:
+        """The features of a picture, kept nowhere."""
+        return self._encode([picture])
 
     @property
     def _encoder_batch(self) -> int:
@@ -208,7 +233,7 @@ class Backbone:
 
     @torch.no_grad()
     def _encoded(self, pictures: list[Image.Image]) -> list[Tensor]:
-        pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        pixels = self._pixels(pictures)
         if self.device.type == "cpu":
             pixels = torch.cat([pixels, pixels[-1:].expand(self._encoder_batch - len(pixels), -1, -1, -1)])
         # transformers' decorators take `return_dict`, which the typed signature does not show.
@@ -221,6 +246,14 @@ class Backbone:
         )
         features = output.pooler_output[: len(pictures)]
         return [feature.clone() for feature in features]  # a view would keep the whole batch in memory
+
+    def _pixels(self, pictures: list[Image.Image]) -> Tensor:
+        """[pictures, 3, height, width], as the processor makes them."""
+        if self.pad_colour is None:
+            return self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        squares = [pad_to_square(picture, self.pad_colour) for picture in pictures]
+        # Processors differ in what `do_pad` does, and the pictures are padded.
+        return self.processor.image_processor(squares, return_tensors="pt", do_pad=False)["pixel_values"]
 
     def _placed(self, tensor: Tensor) -> Tensor:
         """The tensor on the backbone's device; the copy to a GPU does not wait for kernels that still run."""

@@ -7,24 +7,17 @@ code is run.
 
 from __future__ import annotations
 
-import hashlib
-import os.path
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
-from drake.common.files import read_json_object
 from drake.errors import DrakeError, UnknownName
+from drake.models.checkpoint_files import FAMILIES, HUB_FILES, Family, check_config
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
 
-    from drake.catalog import TextShape
-
-Family = Literal["llama", "qwen"]
-
-FAMILIES: dict[str, Family] = {"llama": "llama", "qwen2": "qwen", "qwen3": "qwen"}
-"""model_type of the text config -> family."""
+    from drake.catalog import Model, TextShape
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """The embedded checkpoints, one folder each."""
@@ -32,13 +25,18 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 ATTENTION = "sdpa"
 """PyTorch's own attention, whatever a config.json asks for: names of other implementations may be code on the hub."""
 
-HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
-"""What is fetched of a hub repository: configuration, tokenizer, safetensors; no code, no pickles."""
-
 
 def embedded() -> list[str]:
     """Names of the backbones that ship with the package."""
     return sorted(folder.parent.name for folder in WEIGHTS_FOLDER.glob("*/config.json"))
+
+
+def catalogued(name: str) -> Model | None:
+    """The entry of the catalog for a name of it, or for the hub repository of one."""
+    from drake import catalog
+
+    known = catalog.models()
+    return known.get(name) or next((model for model in known.values() if model.hub_id == name), None)
 
 
 def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig:
@@ -57,7 +55,7 @@ def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig
     if known is not None and known.shape is not None:
         return _from_shape(known.shape, known.family)
     folder, _ = locate(name, revision, ("config.json",))
-    _check_config(folder)
+    check_config(folder)
     found = LlavaConfig.from_pretrained(folder, local_files_only=True)
     found._attn_implementation = ATTENTION
     return found
@@ -153,54 +151,3 @@ def _fetch(hub_id: str, revision: str | None, files: Sequence[str]) -> tuple[Pat
             "connect to the network once, or give the path of a downloaded folder."
         ) from error
     return folder, folder.name
-
-
-def check_checkpoint(folder: Path) -> Family:
-    """The family of the checkpoint in `folder`. Raises DrakeError for a folder without a usable LLaVA checkpoint, and
-    for one that would make transformers load other weights than the folder's own."""
-    if not any(folder.glob("*.safetensors")):
-        raise _no_checkpoint(folder)
-    found = _check_config(folder)
-    if os.path.lexists(folder / "adapter_config.json"):
-        raise DrakeError(
-            f"{folder} holds a PEFT adapter (adapter_config.json), which transformers would load too; merge it into "
-            "the weights, or remove it."
-        )
-    index = folder / "model.safetensors.index.json"
-    if os.path.lexists(index):
-        shards = read_json_object(index).get("weight_map")
-        names = list(shards.values()) if isinstance(shards, dict) else [shards]
-        for name in names:
-            if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-                raise DrakeError(
-                    f"{index} names the file {name!r}, which is not a *.safetensors file of its folder; restore it."
-                )
-    return found
-
-
-def _no_checkpoint(folder: Path) -> DrakeError:
-    return DrakeError(f"{folder} holds no LLaVA checkpoint: it needs a config.json of type 'llava' and *.safetensors.")
-
-
-def _check_config(folder: Path) -> Family:
-    if not os.path.isfile(folder / "config.json"):
-        raise _no_checkpoint(folder)
-    config = read_json_object(folder / "config.json")
-    if config.get("model_type") != "llava":
-        raise _no_checkpoint(folder)
-    if "transformers_weights" in config:
-        raise DrakeError(f"{folder}: its config.json redirects to other weights; remove transformers_weights.")
-    text = config.get("text_config", {})
-    text = text.get("model_type", "llama") if isinstance(text, dict) else None  # transformers' default for LLaVA
-    if not isinstance(text, str) or text not in FAMILIES:
-        raise DrakeError(f"{folder}: the language model is of type {text!r}; supported are {', '.join(FAMILIES)}.")
-    return FAMILIES[text]
-
-
-def hash_of_weights(folder: Path) -> str:
-    """SHA-256, in hexadecimal, over the SHA-256 of every *.safetensors file, sorted by name."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

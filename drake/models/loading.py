@@ -7,16 +7,21 @@ loaded by the same lines. `checkpoints` finds and checks the folder; here it is 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from drake import catalog
+from drake.config.schema import Pictures, Prompts
 from drake.data.pictures import DECODING
-from drake.models import checkpoints
+from drake.errors import DrakeError
+from drake.models import checkpoint_files, checkpoints, images, soundness
 from drake.models.backbone import Backbone, Outline
 from drake.models.compiling import compile_training
 from drake.models.feature_cache import DiskFeatures, FeatureCache
@@ -32,6 +37,8 @@ def load(
     compiled: bool = False,
     feature_folder: Path | None = None,
     feature_bytes: int = 0,
+    prompts: Prompts = "auto",
+    pictures: Pictures = "auto",
 ) -> Backbone:
     """The backbone of an embedded name, a name of the catalog, a local checkpoint folder or a hub repository.
 
@@ -41,21 +48,23 @@ def load(
     compiled: see `compile_training`.
     feature_folder: where encoded pictures outlive this process, in at most `feature_bytes` bytes.
 
-    Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached and for a
-    folder that holds no LLaVA checkpoint.
+    prompts: "official": the official code's prompt of the family; "stored": the checkpoint's own chat template; "auto":
+    official for the six models of the paper, stored for all others.
+    pictures: "pad": padded to a square with the mean colour, as in the official code; "stored": as the checkpoint says;
+    "auto": padded for the six models of the paper, as stored for all others.
+
+    Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached, for a folder
+    that holds no LLaVA checkpoint, and for one that is damaged, incomplete or does not fit together.
     """
     name = str(name_or_path)
     folder, commit = checkpoints.locate(name, revision)
-    family = checkpoints.check_checkpoint(folder)
-    # The backend is named because torchvision, where it is installed, gives other bits than Pillow.
-    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil", trust_remote_code=False)
-    model = LlavaForConditionalGeneration.from_pretrained(
-        folder,
-        dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        attn_implementation=checkpoints.ATTENTION,
-    )
+    family = checkpoint_files.check_checkpoint(folder)
+    processor = _processor(folder, name)
+    if (template := _official_prompt(name, family, prompts)) is not None:
+        _check_official(name, template, processor)
+        processor.chat_template = template
+    model = _model(folder, name, dtype)
+    soundness.check_tokenizer(name, processor, len(cast(nn.Embedding, model.get_input_embeddings()).weight))
     cast(nn.Module, model).to(device)  # in place; transformers' own `to` is typed as an unbound function
     if checkpointing:
         # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
@@ -65,16 +74,91 @@ def load(
     backbone = Backbone(
         name=name,
         family=family,
-        revision=commit or checkpoints.hash_of_weights(folder),
+        revision=commit or _revision(name, folder),
         model=model,
         processor=processor,
         device=torch.device(device),
         dtype=dtype,
+        pad_colour=images.mean_colour(processor.image_processor) if _pads(name, folder, processor, pictures) else None,
     )
+    soundness.check_finite(name, model)
+    soundness.check_picture(name, backbone)
     if feature_folder is not None:
         disk = DiskFeatures(feature_folder, encoder_identity(backbone), feature_bytes, backbone.device)
         backbone.cache = FeatureCache(disk=disk)
     return backbone
+
+
+def _revision(name: str, folder: Path) -> str:
+    """Of a folder. The files beside the weights of an embedded backbone belong to the installed package, whose version
+    runs record."""
+    embedded = name in checkpoints.embedded()
+    return checkpoint_files.hash_of_weights(folder) if embedded else checkpoint_files.revision(folder)
+
+
+def _processor(folder: Path, name: str) -> LlavaProcessor:
+    try:
+        # The backend is named because torchvision, where it is installed, gives other bits than Pillow.
+        return LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil", trust_remote_code=False)
+    except Exception as error:  # damaged files fail in tokenizers, json, transformers, each with errors of its own
+        raise DrakeError(
+            f"the tokenizer and picture processor of {name} cannot be read ({soundness.reason(error)}); restore their "
+            "files."
+        ) from error
+
+
+def _model(folder: Path, name: str, dtype: torch.dtype) -> LlavaForConditionalGeneration:
+    # With `output_loading_info` a pair, which the annotations of transformers do not know.
+    read = cast(
+        "Callable[..., tuple[LlavaForConditionalGeneration, dict[str, Any]]]",
+        LlavaForConditionalGeneration.from_pretrained,
+    )
+    try:
+        model, info = read(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            attn_implementation=checkpoints.ATTENTION,
+            ignore_mismatched_sizes=True,  # they are in `info`, and refused
+            output_loading_info=True,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # values in a config that no model can have fail in many ways
+        raise DrakeError(
+            f"the model of {name} cannot be loaded ({soundness.reason(error)}); restore its files."
+        ) from error
+    soundness.check_keys(name, info)
+    return model
+
+
+def _official_prompt(name: str, family: checkpoints.Family, prompts: Prompts) -> str | None:
+    """The official chat template where the backbone is to be asked with it, else None."""
+    known = checkpoints.catalogued(name)
+    prompt = known.prompt if known else None
+    if prompts == "stored" or (prompts == "auto" and prompt is None):
+        return None
+    of_family = (model.prompt for model in catalog.models().values() if model.family == family and model.prompt)
+    return catalog.official_prompts()[prompt or next(of_family)]
+
+
+def _check_official(name: str, template: str, processor: LlavaProcessor) -> None:
+    """Refuse the official prompt for a tokenizer of another kind, which would read its marks as words."""
+    vocabulary = processor.tokenizer.get_vocab()
+    for token in re.findall(r"<\|\w+\|>", template):
+        if token not in vocabulary:
+            raise DrakeError(
+                f"the tokenizer of {name} has no token {token}, which the official prompt is written with; use "
+                "--prompts stored."
+            )
+
+
+def _pads(name: str, folder: Path, processor: LlavaProcessor, pictures: Pictures) -> bool:
+    known = checkpoints.catalogued(name)
+    if pictures == "pad" or (pictures == "auto" and known is not None and known.pad_pictures):
+        return True
+    return images.says_pad(folder, processor.image_processor)
 
 
 def encoder_identity(backbone: Backbone) -> str:
@@ -90,6 +174,7 @@ def encoder_identity(backbone: Backbone) -> str:
             backbone.processor.image_processor.to_dict(),
             [version(name) for name in ("torch", "transformers", "pillow", "numpy")],
             DECODING,
+            *([] if backbone.pad_colour is None else [backbone.pad_colour]),
         ],
         sort_keys=True,
         default=str,

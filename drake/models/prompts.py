@@ -12,18 +12,23 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from jinja2 import TemplateError
-
 from drake.data.record import DatasetRow
 from drake.errors import DrakeError
+from drake.models.templates import ChatTemplate
 
 PLACEHOLDER = "<image>"
 """The mark in a record's prompt, one per picture, at the place where the model reads that picture."""
 
-DATE = "01 Jan 2025"
-"""The date given to templates that write today's (Llama 3), so that a prompt does not change from day to day."""
+PROBE = 'The "first" line isn\'t\nlong & '
+"""Marks a text that is rendered to learn how a template writes a text. Line break and quotes tell the text itself from
+a Python list or JSON with the text in it."""
+
+ANSWER = 'It\'s "omega",\n<so> they say'
+"""The same for an answer."""
 
 Message = dict[str, Any]
+Content = Callable[[str, str], Any]
+"""(text, image token) -> the content of a message."""
 
 
 def _in_parts(text: str, image_token: str) -> Any:
@@ -45,6 +50,10 @@ def _in_one_part(text: str, image_token: str) -> Any:
 def _as_string(text: str, image_token: str) -> Any:
     """A plain string, for templates of text-only models."""
     return text.replace(PLACEHOLDER, image_token)
+
+
+CONTENTS: tuple[Content, ...] = (_in_parts, _in_one_part, _as_string)
+"""The forms in which a template may want its contents, the most expressive first."""
 
 
 def gold_ids(tokenizer: Any, answer: str) -> list[int]:
@@ -81,7 +90,8 @@ class Chat:
         image_token_id: the id that stands for one picture in `prompt_ids`.
         end_of_turn: the id that a template writes after an answer; the tokenizer's EOS where it writes none.
 
-    Raises DrakeError if there is no chat template, or if it moves the pictures of a text however the text is passed.
+    Raises DrakeError if there is no chat template, if it changes a text or moves its pictures however the text is
+    passed, and if it takes endlessly long.
     """
 
     def __init__(self, processor: Any, name: str = "the checkpoint"):
@@ -89,12 +99,11 @@ class Chat:
         self.image_token: str = processor.image_token
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
         self._name = name
-        self._template = processor.chat_template or self.tokenizer.chat_template
-        if self._template is None:
-            raise DrakeError(f"{name} has no chat template; add a chat_template.jinja to its folder.")
-        self._content = self._content_format(name)
-        self._user_start = self._render(self._turns("alpha")).find("alpha")
-        self._glue, self.end_of_turn = self._answer_frame(name)
+        self._template = self._compiled(processor.chat_template or self.tokenizer.chat_template)
+        self._content = self._user_form()
+        self._answer_content = self._answer_form()
+        self._user_start = self._render(self._turns("alpha" + PROBE)).find("alpha" + PROBE)
+        self._glue, self.end_of_turn = self._answer_frame()
 
     def messages(self, record: DatasetRow) -> list[Message]:
         """The record as a conversation of one user turn, pictures where the prompt has them.
@@ -163,13 +172,18 @@ class Chat:
         return [(token, *span) for token, span in zip(found["input_ids"], found["offset_mapping"], strict=True)]
 
     def _turns(self, user: str, assistant: str | None = None) -> list[Message]:
-        turns = [("user", user)] + ([("assistant", assistant)] if assistant is not None else [])
-        return [{"role": role, "content": self._content(text, self.image_token)} for role, text in turns]
+        turns = [{"role": "user", "content": self._content(user, self.image_token)}]
+        if assistant is not None:
+            turns.append({"role": "assistant", "content": self._answer_content(assistant, self.image_token)})
+        return turns
 
-    def _render(self, messages: list[Message], **options: Any) -> str:
-        return self.tokenizer.apply_chat_template(
-            messages, chat_template=self._template, tokenize=False, date_string=DATE, **options
-        )
+    def _render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
+        try:
+            return self._template.render(messages, self.tokenizer.special_tokens_map, add_generation_prompt)
+        except Exception as error:  # a template is a program of others: everything can go wrong in it
+            raise DrakeError(
+                f"the chat template of {self._name} cannot be used: {_reason(error)}; correct it."
+            ) from error
 
     def _encode(self, text: str) -> list[int]:
         """Ids of a rendered text with one BOS at most. Templates may write BOS, tokenizers may add it, or both may."""
@@ -177,29 +191,60 @@ class Chat:
         written = bos is not None and text.startswith(bos)
         return self.tokenizer(text, add_special_tokens=not written)["input_ids"]
 
-    def _content_format(self, name: str) -> Callable[[str, str], Any]:
-        """The first of the formats above with which the template keeps pictures in their places."""
-        for way in (_in_parts, _in_one_part, _as_string):
-            self._content = way
-            try:
-                rendered = self._render(self._turns(f"alpha{PLACEHOLDER}omega"), add_generation_prompt=True)
-            except (TemplateError, TypeError, KeyError):  # the template expects content of another kind
-                continue
-            if f"alpha{self.image_token}omega" in rendered and rendered.count(self.image_token) == 1:
-                return way
-        raise DrakeError(f"the chat template of {name} does not keep a user's text and pictures in place; correct it.")
+    def _compiled(self, template: Any) -> ChatTemplate:
+        if isinstance(template, dict):  # several by name, such as "default" and "tool_use"
+            template = template.get("default")
+        if not template:
+            raise DrakeError(f"{self._name} has no chat template; add a chat_template.jinja to its folder.")
+        try:
+            return ChatTemplate(template)
+        except Exception as error:  # as in `_render`
+            raise DrakeError(
+                f"the chat template of {self._name} is no valid template: {_reason(error)}; correct it."
+            ) from error
 
-    def _answer_frame(self, name: str) -> tuple[str, int]:
+    def _user_form(self) -> Content:
+        """The first of `CONTENTS` with which the template writes a user's text as it is, each picture in its place."""
+        text = f"{PROBE}{PLACEHOLDER} and\n{PLACEHOLDER}\nalpha"
+        return self._form(text, "user", "does not keep a user's text and pictures in place")
+
+    def _answer_form(self) -> Content:
+        """The same for an answer."""
+        return self._form(ANSWER, "assistant", "does not write the assistant's answer")
+
+    def _form(self, text: str, role: str, fault: str) -> Content:
+        expected = text.replace(PLACEHOLDER, self.image_token)
+        failures: list[Exception] = []
+        for form in CONTENTS:
+            if role == "user":
+                self._content = form
+            else:
+                self._answer_content = form
+            turns = self._turns(text) if role == "user" else self._turns("alpha", text)
+            try:
+                rendered = self._template.render(turns, self.tokenizer.special_tokens_map, role == "user")
+            except Exception as error:  # such as: the template expects content of another form
+                failures.append(error)
+                continue
+            pictures = rendered.count(self.image_token) == text.count(PLACEHOLDER)
+            if pictures and rendered.count(expected) == 1:
+                return form
+        why = f" ({_reason(failures[-1])})" if len(failures) == len(CONTENTS) else ""
+        raise DrakeError(f"the chat template of {self._name} {fault}{why}; correct it.")
+
+    def _answer_frame(self) -> tuple[str, int]:
         """The text between a prompt and its answer, and the id of the token after the answer."""
         prompt = self._render(self._turns("alpha"), add_generation_prompt=True)
-        whole = self._render(self._turns("alpha", "omega"))
-        head, found, tail = whole.partition("omega")
-        if not found:
-            raise DrakeError(f"the chat template of {name} does not write the assistant's answer; correct it.")
+        head, _, tail = self._render(self._turns("alpha", ANSWER)).partition(ANSWER)
         glue = head[len(prompt) :] if head.startswith(prompt) else ""
         special = set(self.tokenizer.all_special_ids)
         ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
         end = next((id_ for id_ in ids if id_ in special), self.tokenizer.eos_token_id)
         if end is None:
-            raise DrakeError(f"{name} has no token that ends an answer; set eos_token in its tokenizer.")
+            raise DrakeError(f"{self._name} has no token that ends an answer; set eos_token in its tokenizer.")
         return glue, end
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())[:200].removesuffix(".") or type(error).__name__

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from drake.common.files import read_json_object
 from drake.config import Training
-from drake.config.schema import known_settings
+from drake.config.schema import Pictures, Prompts, known_settings
 from drake.config.values import check_range
 from drake.errors import DrakeError
 from drake.runs.folder import identity_path
@@ -52,6 +52,8 @@ class StoredRun(_Part):
     revisions: dict[str, str]
     seeds: Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)]
     dtype: Literal["float32", "bfloat16"]
+    prompts: Prompts = "auto"
+    pictures: Pictures = "auto"
     evaluation_rounds: Annotated[list[Annotated[int, Field(strict=True, ge=1)]], Field(min_length=1)]
 
     @model_validator(mode="after")

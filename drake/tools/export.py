@@ -41,6 +41,7 @@ from drake.models.backbones import Backbone
 from drake.runs.device import DTYPES
 from drake.runs.folder import checkpoint_folder
 from drake.runs.stored import StoredRun, read_stored
+from drake.tools import stock_checkpoint
 
 
 class LayerFactors(NamedTuple):
@@ -100,9 +101,10 @@ def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
         )
     name = config.assignment[client]
     revision = config.revisions[name]
-    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision)
+    asked: dict[str, Any] = {"prompts": config.prompts, "pictures": config.pictures}
+    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision, **asked)
     if backbone.revision != revision:
-        raise DrakeError(f"{name} has other weights than those the run was made with; restore them.")
+        raise DrakeError(f"{name} has other files than those the run was made with; restore them.")
     training = config.numbers.training
     method: Method = registry.find(config.method)(training, config.options)
     federation = _federation(config, seed, training, backbone)
@@ -132,7 +134,9 @@ def _federation(config: StoredRun, seed: int, training: Training, backbone: Back
         return Architecture(name, *checkpoints.architecture(name, config.revisions[name]))
 
     def resident(name: str) -> Backbone:
-        return backbone if name == backbone.name else backbones.load(name, dtype=backbone.dtype)
+        if name == backbone.name:
+            return backbone
+        return backbones.load(name, dtype=backbone.dtype, prompts=config.prompts, pictures=config.pictures)
 
     def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
         raise DrakeError(f"the method wants public data ({purpose}) to answer as a client; it cannot be exported.")
@@ -197,7 +201,8 @@ def _base(name: str) -> str:
 
 
 def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], folder: Path) -> None:
-    """A LLaVA checkpoint with its processor; sums are made in float32, stored is the backbone's dtype."""
+    """A LLaVA checkpoint with its processor and the prompt that the client was asked with; sums are made in float32,
+    stored is the backbone's dtype."""
     config = deepcopy(backbone.model.config)
     if any(layer.bias is not None for layer in factors.values()):
         config.text_config = _with_biases(cast("PretrainedConfig", config.text_config), backbone.name)
@@ -219,8 +224,7 @@ def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], f
     whole.generation_config = deepcopy(backbone.model.generation_config)
     whole.generation_config.eos_token_id = backbone.stop_ids  # where drake ends an answer
     whole.config.dtype = backbone.dtype
-    whole.save_pretrained(folder)
-    backbone.processor.save_pretrained(folder)
+    stock_checkpoint.write(whole, backbone.processor, folder, pad_pictures=backbone.pad_colour is not None)
 
 
 def _with_biases(text: PretrainedConfig, name: str) -> PretrainedConfig:

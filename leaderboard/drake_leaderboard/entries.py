@@ -157,8 +157,9 @@ def _digest(config: Mapping[str, Any]) -> str:
     results of schema 1, which new runs keep, so that old and new results of the same settings share a track.
     """
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
-    sample = {"eval_records_others": None, "eval_sample": "first"}  # what files that do not mention them stand for
-    decisive |= {key: config[key] for key, usual in sample.items() if config.get(key, usual) != usual}
+    # What files that do not mention them stand for.
+    unnamed = {"eval_records_others": None, "eval_sample": "first", "prompts": "auto", "pictures": "auto"}
+    decisive |= {key: config[key] for key, usual in unnamed.items() if config.get(key, usual) != usual}
     everyone = asdict(EVERYONE)
     del everyone["absent"]  # a run names absent clients only where there are any
     participation = config.get("attendance", everyone)

@@ -24,7 +24,7 @@ from drake.federation.checkpoint import CheckpointCallback, Checkpoints
 from drake.federation.loop import run_rounds
 from drake.federation.method import Download
 from drake.models.checkpoints import WEIGHTS_FOLDER
-from drake.models.prompts import DATE
+from drake.models.templates import DATE
 from drake.runs import Setup
 from drake.runs.folder import checkpoint_folder, claim
 from drake.scoring.generation import generate
@@ -277,7 +277,7 @@ def test_other_weights_than_the_runs_are_refused(mosaic, tmp_path):
     config = json.loads((tmp_path / "run/identity.json").read_text())
     config["revisions"]["tiny-llama-s"] = "0" * 64
     (tmp_path / "run/identity.json").write_text(json.dumps(config))
-    with pytest.raises(DrakeError, match="tiny-llama-s has other weights than those the run was made with"):
+    with pytest.raises(DrakeError, match="tiny-llama-s has other files than those the run was made with"):
         export(tmp_path / "run", LLAMA, tmp_path / "out")
 
 
