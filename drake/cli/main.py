@@ -15,6 +15,7 @@ import click
 from drake.errors import DrakeError
 
 COMMANDS = {
+    "adapt": "drake.cli.unseen:adapt",
     "backbones": "drake.cli.catalog:backbones",
     "build": "drake.cli.build:build",
     "check-method": "drake.cli.tools:check_method",
@@ -26,6 +27,7 @@ COMMANDS = {
     "plot": "drake.cli.inspect:plot",
     "show": "drake.cli.inspect:show",
     "transfer": "drake.cli.tools:transfer",
+    "unseen": "drake.cli.unseen:unseen",
     "value": "drake.cli.value:value",
 }
 """Name -> module:command. Other packages add theirs through the entry points "drake.commands"."""

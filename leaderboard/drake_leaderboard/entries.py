@@ -160,7 +160,8 @@ def _digest(config: Mapping[str, Any]) -> str:
     sample = {"eval_records_others": None, "eval_sample": "first"}  # what files that do not mention them stand for
     decisive |= {key: config[key] for key, usual in sample.items() if config.get(key, usual) != usual}
     everyone = asdict(EVERYONE)
-    del everyone["absent"]  # a run names absent clients only where there are any
+    for name in ("absent", "late"):  # a run names such clients only where there are any
+        del everyone[name]
     participation = config.get("attendance", everyone)
     if participation != everyone:  # older files without the key had full participation
         decisive["attendance"] = participation
