@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drake.cli.params import NOT_NEGATIVE, SEEDS, Resumable
+from drake.cli.params import NAMES, NOT_NEGATIVE, SEEDS, Resumable
 
 if TYPE_CHECKING:
     from drake.scoring.answers import Protocol
@@ -53,9 +53,12 @@ def unseen(runs: tuple[Path, ...], protocol: Protocol, by_client: bool, out: Pat
     "--eval-records", "records", type=NOT_NEGATIVE, default=20, show_default=True,
     help="Test records of each task that are answered; 0 for all.",
 )  # fmt: skip
+@click.option("--tasks", type=NAMES, help="Unseen tasks, comma-separated. [default: all that have train records]")
 @click.option("--method", help='The run\'s method, required where it is a "module:Class".')
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the answers and scores. [default: RUN-adapt]")
-def adapt(run: Path, steps: tuple[int, ...], records: int, method: str | None, out: Path | None) -> None:
+def adapt(
+    run: Path, steps: tuple[int, ...], records: int, tasks: tuple[str, ...] | None, method: str | None, out: Path | None
+) -> None:
     """Train every client's final model of a run for a few steps on each task that nobody has trained on, and score it.
 
     The run keeps its models as they are. A stopped command continues.
@@ -88,9 +91,11 @@ def adapt(run: Path, steps: tuple[int, ...], records: int, method: str | None, o
         setup = prepare(config.with_(**asked), run)
     with Progress(console=console, transient=True) as bars, opened_for(setup) as engines:
         bar = bars.add_task("adapting", total=None)
-        found = adapted(
-            setup, run, folder, steps, engines, lambda done, total: bars.update(bar, completed=done, total=total)
-        )
+
+        def show(done: int, total: int) -> None:
+            bars.update(bar, completed=done, total=total)
+
+        found = adapted(setup, run, folder, steps, engines, tasks, show)
     store(found, folder / FILE)
     picture, _ = adaptation_curves(
         found.steps, found.tasks, found.scores["official"], folder / "adapt.png", f"{config.method}: unseen tasks"

@@ -30,7 +30,7 @@ from drake.data.schedules import memory_batches
 from drake.engines.serial import Engine, Shared
 from drake.engines.tasks import Job, moved
 from drake.engines.worker import Records, Worker
-from drake.errors import DrakeError
+from drake.errors import DrakeError, UnknownName
 from drake.federation.checkpoint import Checkpoints
 from drake.federation.federation import Client
 from drake.federation.messages import Download, State
@@ -104,16 +104,20 @@ def adapt(
     out: Path,
     steps: Sequence[int],
     engines: Engines,
+    only: Sequence[str] | None = None,
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> Adaptation:
     """Adapt every final model of the run in the folder `run` to every unseen task; a stopped call continues.
 
-    setup: of the run's Config. steps: numbers of optimizer steps, 0 for none. told: called with how many parts of how
+    setup: of the run's Config. steps: numbers of optimizer steps, 0 for none. only: some of the tasks. told: called with how many parts of how
     many are done. Raises DrakeError for a run of other data or weights, one that is not over, and a dataset without
     unseen tasks that could be trained on.
     """
     wanted = tuple(sorted(set(steps)))
-    known = setup.benchmark.unseen
+    known = setup.benchmark.unseen if only is None else tuple(only)
+    for task in known:
+        if task not in setup.benchmark.unseen:
+            raise UnknownName("unseen task", task, list(setup.benchmark.unseen))
     tasks = tuple(task for task in known if setup.benchmark.tasks[task].train)
     if not tasks:
         raise DrakeError(f"the dataset {setup.benchmark.name} has no unseen task with train records to adapt to.")
