@@ -15,21 +15,19 @@ from drake.tools.unseen import Unseen, same_tasks
 
 
 def unseen_table(found: Mapping[str, Unseen]) -> Table:
-    """A row for each run: the mean over seeds, tasks and clients after the last round, its gain over the bare
-    backbones, and every task; below, what the bare backbones of each run score."""
+    """A column for each run, a row for each task and one for their mean, over seeds and clients after the last round;
+    in brackets the gain over the bare backbones of the run's clients."""
     tasks = same_tasks(list(found.values()))
     table = Table(title="tasks that no client trains on, after the last round (%)", title_justify="left")
-    table.add_column("run")
-    for name in ("mean", "gain", *tasks):
+    table.add_column("task", no_wrap=True)
+    for name in found:
         table.add_column(name, justify="right")
-    for name, one in found.items():
-        columns = 100 * one.last.mean((0, 1))
-        gain = f"{100 * one.gain.mean():+.2f}"
-        table.add_row(name, _with_error(one.last.mean((1, 2))), gain, *(f"{value:.2f}" for value in columns))
+    for k, task in enumerate(tasks):
+        values = [(one.last[..., k].mean(), one.zero_shot[:, k].mean()) for one in found.values()]
+        table.add_row(task, *(f"{100 * last:.2f} ({100 * (last - before):+.2f})" for last, before in values))
     table.add_section()
-    for name, one in found.items():
-        before = 100 * one.zero_shot.mean(0)
-        table.add_row(f"{name}, untrained", f"{before.mean():.2f}", "", *(f"{value:.2f}" for value in before))
+    means = (f"{_with_error(one.last.mean((1, 2)))} ({100 * one.gain.mean():+.2f})" for one in found.values())
+    table.add_row("mean", *means)
     return table
 
 

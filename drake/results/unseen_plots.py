@@ -52,6 +52,7 @@ def adaptation_curves(
         if len(seeds) > 1:
             error = np.array([standard_error(column) for column in seeds.T])
             panel.fill_between(steps, mean - error, mean + error, color="black", alpha=0.15, linewidth=0)
+        panel.set_xticks(list(steps))
         panel.set(title=title, xlabel="Optimizer steps on the task", ylabel="Score (%)")
         figure.legend(loc="outside right center")
         return written(figure, path)

@@ -109,9 +109,9 @@ def adapt(
 ) -> Adaptation:
     """Adapt every final model of the run in the folder `run` to every unseen task; a stopped call continues.
 
-    setup: of the run's Config. steps: numbers of optimizer steps, 0 for none. only: some of the tasks. told: called with how many parts of how
-    many are done. Raises DrakeError for a run of other data or weights, one that is not over, and a dataset without
-    unseen tasks that could be trained on.
+    setup: of the run's Config. steps: numbers of optimizer steps, 0 for none. only: some of the tasks. told: called
+    with how many parts of how many are done. Raises DrakeError for a run of other data or weights, one that is not
+    over, and a dataset without unseen tasks that could be trained on.
     """
     wanted = tuple(sorted(set(steps)))
     known = setup.benchmark.unseen if only is None else tuple(only)

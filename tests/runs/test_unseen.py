@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from drake.cli.main import drake
 from drake.config import configure
 from drake.errors import DrakeError
 from drake.federation.callbacks import Callback
@@ -244,3 +246,18 @@ def test_fedmosaic_of_two_sizes_names_the_option_that_gives_public_records(asked
 
 def test_the_results_of_a_run_with_all_of_it_load_again(everything):
     assert load(everything[1]) == everything[2]
+
+
+def test_the_commands_print_tables_and_draw_pictures(last, everything, tmp_path):
+    runner = CliRunner()
+    shown = runner.invoke(drake, ["unseen", str(last[0]), "--by-client", "--out", str(tmp_path / "unseen")])
+    mean = 100 * last[1].runs[0].summary["official"].unseen_last
+    assert shown.exit_code == 0
+    assert f"{mean:.2f} (" in shown.output
+    assert (tmp_path / "unseen.svg").stat().st_size > 1000
+    given = ["--adapt-steps", "0,1", "--eval-records", "1", "--tasks", TWO[0], "--out", str(tmp_path / "adapt")]
+    shown = runner.invoke(drake, ["adapt", str(everything[1]), *given])
+    assert (shown.exit_code, "fedmosaic, unseen tasks after" in shown.output) == (0, True)
+    stored = json.loads((tmp_path / "adapt/adapt.json").read_text())
+    assert (stored["steps"], stored["tasks"], len(stored["clients"])) == ([0, 1], [TWO[0]], 12)
+    assert (tmp_path / "adapt/adapt.png").exists()

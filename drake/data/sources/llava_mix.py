@@ -59,11 +59,15 @@ class LlavaMixSource(Source):
         self._file = found[0]
         self._pictures = Pictures(self._file.resolve().parent, hint="fetch the pictures of its source data set")
 
-    @cached_property
-    def revision(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # a property that is kept
+    @property
+    def revision(self) -> str:
         """ "sha256:" and the hash of the file of records."""
+        return f"sha256:{self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
         check_regular(self._file, MOST_RECORD_BYTES)
-        return f"sha256:{sha256(self._file)}"
+        return sha256(self._file)
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
         """None: all records are public."""
