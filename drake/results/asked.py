@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from drake.data.benchmark import Benchmark
 from drake.data.partitions import shared_clients
 from drake.errors import DrakeError
 from drake.results.schema import Results
 from drake.scoring.sampling import Sample
 from drake.scoring.scores import Question, evaluated_questions
+
+if TYPE_CHECKING:
+    from drake.data.benchmark import Benchmark
 
 
 class Asked:
