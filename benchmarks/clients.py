@@ -32,7 +32,7 @@ from drake.federation.callbacks import Callback, RoundContext, RunContext
 from drake.federation.loop import run_rounds
 from drake.federation.measurements import measurements
 from drake.federation.method import Architecture, Client, Federation
-from drake.runs.evaluation import Answerer, Answering
+from drake.runs.answering import Answerer, Answering
 
 ROUNDS, ANSWERED = 2, 8
 

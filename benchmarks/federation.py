@@ -45,7 +45,7 @@ from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation
 from drake.models import backbones
 from drake.models.tiny.shapes import CHAT_TEMPLATES, new_tokenizer
-from drake.runs.evaluation import Answerer, Answering
+from drake.runs.answering import Answerer, Answering
 from drake.scoring.generation import batches
 
 SHAPES = {"small": (8, 64, 256), "large": (14, 96, 384)}

@@ -31,7 +31,7 @@ from drake.federation.method import Architecture, Client, Federation, State
 from drake.models import backbones
 from drake.models.backbones import Backbone
 from drake.models.prompts import PLACEHOLDER
-from drake.runs.evaluation import Answerer, Answering
+from drake.runs.answering import Answerer, Answering
 from drake.scoring.generation import batches
 
 STEP = 16

@@ -58,3 +58,25 @@ def micro_data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     folder = tmp_path_factory.mktemp("data") / "micro"
     return str(build("mini", "dynamic", folder, train=12, test=4, public_per_world=4, workers=1))
+
+
+@pytest.fixture(scope="session")
+def data_without_public(micro_data: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same dataset without its public records, as a built release is."""
+    import shutil
+
+    from drake.data.manifest import MANIFEST, fingerprint, legacy_fingerprint, read_manifest
+
+    folder = tmp_path_factory.mktemp("data") / "without-public"
+    shutil.copytree(micro_data, folder)
+    shutil.rmtree(folder / "data/public")
+    manifest = read_manifest(folder)
+    files = {name: entry for name, entry in manifest.files.items() if not name.startswith("data/public/")}
+    new = {
+        "files": files,
+        "public": 0,
+        "fingerprint": fingerprint(files.items(), manifest.clients),
+        "legacy_fingerprint": legacy_fingerprint(files.items()),
+    }
+    (folder / MANIFEST).write_text(manifest.model_copy(update=new).model_dump_json())
+    return str(folder)

@@ -32,6 +32,10 @@ from drake.cli.params import NOT_NEGATIVE
 @click.option("--train", type=int, help="Records per mini task to train on.  [default: 400]")
 @click.option("--test", type=int, help="Records per mini task to test on.  [default: 100]")
 @click.option("--public-per-world", type=int, help="Public records per mini world.  [default: 400]")
+@click.option("--public", help="Public records of another source, such as llava-mix:FOLDER.")
+@click.option(
+    "--public-most", type=NOT_NEGATIVE, default=5000, show_default=True, help="How many of them are drawn; 0 for all."
+)
 @click.option("--rounds-per-task", default=5.0, show_default=True, help="Rounds a task lasts.")
 @click.option("--alpha", default=0.5, show_default=True, help="Concentration of the Dirichlet splits.")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset folder at --out.")

@@ -50,6 +50,8 @@ class _Evaluate(GroupedCommand, Resumable):
 )
 @option(RUN)("--zero-shot", is_flag=True, help="Score the bare backbones on every task instead; trains nothing.")
 @setting("data", DATA)
+@setting("public", DATA)
+@setting("clients", DATA)
 @setting("split", DATA)
 @setting("alpha", DATA)
 @setting("rounds", DATA)
@@ -59,6 +61,7 @@ class _Evaluate(GroupedCommand, Resumable):
 @setting("learning_rate", TRAINING)
 @setting("eval_records", EVALUATION)
 @setting("eval_records_others", EVALUATION)
+@setting("eval_unseen", EVALUATION)
 @setting("eval_every", EVALUATION)
 @setting("eval_tokens", EVALUATION)
 @setting("evaluate_at", EVALUATION)
@@ -66,6 +69,7 @@ class _Evaluate(GroupedCommand, Resumable):
 @setting("participation", PARTICIPATION)
 @setting("client_dropout", PARTICIPATION)
 @setting("deadline", PARTICIPATION)
+@setting("late_clients", PARTICIPATION)
 @setting("engine", EXECUTION)
 @setting("workers", EXECUTION)
 @setting("threads", EXECUTION)
@@ -134,12 +138,14 @@ def evaluate(
         _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
         return _zero_shot(without_foreign_cache(resolve(config_file, flags, pairs), config_file, flags), out, overwrite)
     if resume is not None:
-        from drake.runs.folder import config_of, method_of, refuse_links
+        from drake.runs.folder import config_of, method_of, read_identity, refuse_links
 
         _refuse_others(ctx, "--resume takes all settings from the run", RESUME_OPTIONS)
         config_file, out = config_of(resume), resume
         flags["method"] = method_of(resume, flags["method"])
         refuse_links(resume)
+        if "eval_unseen" not in read_identity(resume):
+            flags["eval_unseen"] = "none"  # a run of a version in which the preset did not ask for it
     config = without_foreign_cache(required(resolve(config_file, flags, pairs)), config_file, flags)
     trackers = [name for name, wanted in (("WandB", wandb), ("Trackio", trackio)) if wanted]
     _evaluate(config, out, overwrite, [*(f"drake.runs.reporting:{name}" for name in trackers), *callbacks])

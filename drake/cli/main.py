@@ -17,6 +17,7 @@ from drake.cli.streams import forget_output, is_of_output, never_fail_on_charact
 from drake.errors import DrakeError
 
 COMMANDS = {
+    "adapt": "drake.cli.unseen:adapt",
     "backbones": "drake.cli.catalog:backbones",
     "build": "drake.cli.build:build",
     "check-method": "drake.cli.tools:check_method",
@@ -29,6 +30,7 @@ COMMANDS = {
     "plot": "drake.cli.inspect:plot",
     "show": "drake.cli.inspect:show",
     "transfer": "drake.cli.tools:transfer",
+    "unseen": "drake.cli.unseen:unseen",
     "value": "drake.cli.value:value",
 }
 """Name -> module:command. Other packages add theirs through the entry points "drake.commands"."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 
 from drake.common.stopping import gracefully
-from drake.config.schema import FLAGS, Names, Seeds, Setting, Shares, known_settings
+from drake.config.schema import FLAGS, Names, Seeds, Setting, Shares, Starts, known_settings
 from drake.config.values import read
 from drake.errors import DrakeError
 
@@ -34,7 +34,7 @@ class Value(click.ParamType):
 def _word(kind: Any) -> str:
     """The placeholder that `--help` shows for a value of this type."""
     words = {bool: "BOOLEAN", int: "INTEGER", float: "NUMBER", Names: "NAME,...", Seeds: "SEED,..."}
-    words |= {Shares: "NAME=SHARE,..."}
+    words |= {Shares: "NAME=SHARE,...", Starts: "CLIENT=ROUND,..."}
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
     if kind in words:

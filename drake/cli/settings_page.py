@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from drake.cli.evaluate import evaluate
-from drake.config.schema import FLAGS, Known, Names, Seeds, Shares, known_settings
+from drake.config.schema import FLAGS, Known, Names, Seeds, Shares, Starts, known_settings
 
 
 def table() -> str:
@@ -34,7 +34,7 @@ def _has_option(name: str) -> bool:
 
 def _type(kind: Any) -> str:
     words = {bool: "true, false", int: "whole number", float: "number", str: "text"}
-    words |= {Names: "names", Seeds: "whole numbers", Shares: "name = number"}
+    words |= {Names: "names", Seeds: "whole numbers", Shares: "name = number", Starts: "client = round"}
     if kind in words:
         return words[kind]
     if get_origin(kind) is Literal:

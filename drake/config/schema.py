@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
 
+from drake.config.flags import FLAGS as FLAGS
+
 Names = tuple[str, ...]
 Seeds = tuple[int, ...]
 Shares = Mapping[str, float]
 Prompts = Literal["auto", "official", "stored"]
 Pictures = Literal["auto", "pad", "stored"]
+Starts = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,14 @@ class Evaluation:
         int | None,
         Setting("The same for the tasks of other clients. [default: as many as of its own]", above=0),
     ] = None
+    unseen: Annotated[
+        Literal["none", "last", "all"],
+        Setting("When clients answer the tasks that nobody trains on: never, at the last point, or at every point."),
+    ] = "none"
+    records_unseen: Annotated[
+        int | None,
+        Setting("Test records of each of these tasks. [default: as many as of other clients' tasks]", above=0),
+    ] = None
     sample: Annotated[
         Literal["first", "stratified"],
         Setting("Which test records: the first ones, or a sample with every answer in its proportion."),
@@ -108,6 +119,20 @@ class Data:
     path: Annotated[
         str | None, Setting("A dataset folder of `drake build`, or a hub repository. [default: the mini suite]")
     ] = None
+    public_from: Annotated[
+        str | None,
+        Setting(
+            "Public records of another source: the folder of LLaVA's fine-tuning mix, any source of `drake build`, "
+            "or a dataset. [default: those of the dataset]"
+        ),
+    ] = None
+    public_most: Annotated[
+        int, Setting("Public records drawn from that source; 0 for all, which keeps a copy of them.", least=0)
+    ] = 5000
+    clients: Annotated[
+        int | None,
+        Setting("Number of clients, who share the tasks in turn. [default: those of the dataset]", above=0, most=1000),
+    ] = None
     split: Annotated[
         Literal["dynamic", "static", "dirichlet", "dirichlet-across"],
         Setting("How records reach the clients: task after task (dynamic), or mixed."),
@@ -130,6 +155,10 @@ class Participation:
     absent: Annotated[
         Seeds, Setting("Numbers of clients, from 0, that never take part, such as 0,3 or 1-9.", least=0)
     ] = ()
+    late: Annotated[
+        Starts,
+        Setting("Clients that join late, each with the first round (from 1) it trains in: 8=11 or 8-9=11.", above=0),
+    ] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -243,42 +272,6 @@ GROUPS: dict[str, type] = {
     "execution": Execution,
 }
 """The settings with a dot in their name: `training.rank` is the field `rank` of Training."""
-
-FLAGS = {
-    "data": "data.path",
-    "split": "data.split",
-    "alpha": "data.alpha",
-    "steps": "training.steps",
-    "rank": "training.rank",
-    "learning_rate": "training.learning_rate",
-    "shared_learning_rate": "training.shared_learning_rate",
-    "weight_decay": "training.weight_decay",
-    "gradient_clip": "training.gradient_clip",
-    "micro_batch": "training.micro_batch",
-    "accumulation": "training.accumulation",
-    "eval_records": "evaluation.records",
-    "eval_records_others": "evaluation.records_others",
-    "eval_every": "evaluation.every",
-    "eval_tokens": "evaluation.tokens",
-    "evaluate_at": "evaluation.at",
-    "also_aggregated": "evaluation.also_aggregated",
-    "max_new_tokens": "evaluation.max_new_tokens",
-    "participation": "participation.share",
-    "client_dropout": "participation.client_dropout",
-    "deadline": "participation.deadline",
-    "engine": "execution.engine",
-    "workers": "execution.workers",
-    "threads": "execution.threads",
-    "device": "execution.device",
-    "dtype": "execution.dtype",
-    "gpu_share": "execution.gpu_share",
-    "compile": "execution.compile",
-    "feature_cache": "execution.feature_cache",
-    "feature_cache_gb": "execution.feature_cache_gb",
-    "gradient_checkpointing": "execution.gradient_checkpointing",
-    "tensorboard": "execution.tensorboard",
-}
-"""Short names that the command line and Python accept -> the settings' full names. Others are their own."""
 
 
 @cache

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
-from drake.config.schema import Names, Seeds, Setting, Shares
+from drake.config.schema import Names, Seeds, Setting, Shares, Starts
 from drake.errors import DrakeError, UnknownName
 
 MOST_SEEDS = 10_000
@@ -23,8 +23,8 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 def read(kind: Any, value: Any, where: str, setting: Setting | None = None) -> Any:
     """`value` as the type `kind` and within the range of `setting`.
 
-    kind: bool, int, float, str, a Literal, Names, Seeds, Shares, or a union of such types and None; anything else is
-    taken as it is. where: how a sentence names the place, such as "--rank" or "training.rank in my.toml".
+    kind: bool, int, float, str, a Literal, Names, Seeds, Shares, Starts, or a union of such types and None; anything
+    else is taken as it is. where: how a sentence names the place, such as "--rank" or "training.rank in my.toml".
     Raises DrakeError or UnknownName.
     """
     found = _read(kind, value, where)
@@ -47,7 +47,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Literal:
         return _read_choice(get_args(kind), value, where)
     readers = {bool: _read_bool, int: _read_int, float: _read_float, str: _read_str}
-    readers |= {Names: names_from, Seeds: seeds_from, Shares: shares_from}
+    readers |= {Names: names_from, Seeds: seeds_from, Shares: shares_from, Starts: starts_from}
     return readers[kind](value, where) if kind in readers else value
 
 
@@ -198,6 +198,26 @@ def shares_from(value: Any, where: str) -> Shares:
             equals = ""
         if not equals or not name:
             raise DrakeError(f"{where} {value!r} is not of the form llama1b=0.25,llama3b=0.5.")
+    return found
+
+
+def starts_from(value: Any, where: str) -> Starts:
+    """ "8=11", "8-9=11" or a mapping -> {"8": 11, "9": 11}: clients by number, each with a round. DrakeError for
+    another shape, and for a client that is named twice."""
+    if isinstance(value, Mapping):
+        given = [(str(client), start) for client, start in cast("Mapping[Any, Any]", value).items()]
+    else:
+        given = [(part.partition("=")[0].strip(), part.partition("=")[2]) for part in str(value).split(",")]
+    found: dict[str, int] = {}
+    for clients, start in given:
+        try:
+            numbers, round = _seeds_in(clients, where), _read_int(start, where)
+        except DrakeError:
+            raise DrakeError(f"{where} {value!r} is not of the form CLIENT=ROUND, as 8=11 or 8-9=11.") from None
+        for number in numbers:
+            if str(number) in found:
+                raise DrakeError(f"{where} names client {number} twice; give it one first round.")
+            found[str(number)] = round
     return found
 
 

@@ -27,12 +27,17 @@ from drake.data.manifest import (
     read_manifest,
 )
 from drake.data.parquet_files import row_count
+from drake.data.row_groups import ParquetRows, Rows
 from drake.errors import DrakeError, UnknownName
 
 MOST_IN_MEMORY = 1 << 30
 """Bytes of Parquet up to which a dataset is read into memory, each task when it is first used. The tasks of a larger
 dataset are copied to Arrow files below `cache_folder()`, which are memory-mapped: slow on first use and twice the disk
 space, but no memory. The name of a copy is the hash of the files that it was copied from."""
+
+
+MOST_ROWS_IN_MEMORY = 50_000
+"""Rows of a split up to which `Benchmark.rows` reads it into memory."""
 
 
 def load(path_or_repo: str | Path, split: str = "dynamic", *, check: Check = "sha256") -> Benchmark:
@@ -63,6 +68,7 @@ class Benchmark:
         self.folder, self.manifest = folder, manifest
         self.schedule = _stored_schedule(folder, manifest, split)
         self._records: dict[tuple[str, str], Dataset] = {}
+        self._rows: dict[tuple[str, str], ParquetRows] = {}
         self._clients: dict[int, ClientData] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -135,6 +141,23 @@ class Benchmark:
             raise UnknownName("split", split, ["train", "test"])
         return self._read(task, split)
 
+    def rows(self, task: str, split: str) -> Rows:
+        """The same records for reading one row or one column: what a run needs. A large split is read a row group at a
+        time, each when it is first used, so that the first record is there at once and memory stays flat."""
+        if (task, split) != (PUBLIC, PUBLIC) and not self._is_large(task, split):
+            return self.records(task, split)
+        if not self._is_large(task, split):
+            return self.public
+        if (task, split) not in self._rows:
+            paths, hashes = self._files(task, split)
+            self._rows[task, split] = ParquetRows(paths, hashes, cache_folder() / "rows")
+        return self._rows[task, split]
+
+    @property
+    def public_rows(self) -> Rows:
+        """`rows` of the public records."""
+        return self.rows(PUBLIC, PUBLIC)
+
     @property
     def public(self) -> Dataset:
         """The public records, which belong to no client; empty if the dataset has none."""
@@ -150,24 +173,39 @@ class Benchmark:
 
     def _read(self, task: str, split: str) -> Dataset:
         if (task, split) not in self._records:
-            prefix = f"{DATA}/{task}/{split}-"
-            names = sorted(name for name in self.manifest.files if name.startswith(prefix))
-            stored = sum(e.bytes for name, e in self.manifest.files.items() if name.startswith(f"{DATA}/"))
-            paths = [self.folder / name for name in names]
-            for path, name in zip(paths, names, strict=True):
-                if (rows := row_count(path)) != self.manifest.files[name].rows:
-                    raise DrakeError(
-                        f"{path} has {rows} rows where the manifest says {self.manifest.files[name].rows}; build the "
-                        "dataset again."
-                    )
-            hashes = "".join(self.manifest.files[name].sha256 for name in names)
+            paths, of_files = self._files(task, split)
+            hashes = "".join(of_files)
             named = _digest(task, split, hashes)
-            if stored > MOST_IN_MEMORY and paths:
+            if self._stored > MOST_IN_MEMORY and paths:
                 copy = cache_folder() / "records" / f"{hashlib.sha256(hashes.encode()).hexdigest()}.arrow"
                 self._records[task, split] = arrow.memory_mapped(paths, copy, named)
             else:
                 self._records[task, split] = arrow.in_memory(paths, named)
         return self._records[task, split]
+
+    @property
+    def _stored(self) -> int:
+        """Bytes of all records."""
+        return sum(entry.bytes for name, entry in self.manifest.files.items() if name.startswith(f"{DATA}/"))
+
+    def _names(self, task: str, split: str) -> list[str]:
+        return sorted(name for name in self.manifest.files if name.startswith(f"{DATA}/{task}/{split}-"))
+
+    def _is_large(self, task: str, split: str) -> bool:
+        names = self._names(task, split)
+        rows = sum(self.manifest.files[name].rows for name in names)
+        return bool(names) and (rows > MOST_ROWS_IN_MEMORY or self._stored > MOST_IN_MEMORY)
+
+    def _files(self, task: str, split: str) -> tuple[list[Path], list[str]]:
+        """The files of a split and their hashes; DrakeError for a file with other rows than the manifest says."""
+        names = self._names(task, split)
+        for name in names:
+            if (rows := row_count(self.folder / name)) != self.manifest.files[name].rows:
+                raise DrakeError(
+                    f"{self.folder / name} has {rows} rows where the manifest says {self.manifest.files[name].rows}; "
+                    "build the dataset again."
+                )
+        return [self.folder / name for name in names], [self.manifest.files[name].sha256 for name in names]
 
 
 class ClientData:

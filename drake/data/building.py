@@ -50,6 +50,8 @@ def build(
     workers: int | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
+    public: str | None = None,
+    public_most: int = 5000,
     **options: Any,
 ) -> Path:
     """Build a dataset folder and return it; the same arguments give the same bytes.
@@ -62,6 +64,8 @@ def build(
     out: the new folder; one below `data/` named after the source if not given.
     options: options of the source. The mini suite has train, test and public_per_world: records per task and split, and
     public records per world.
+    public: public records of another source, such as "llava-mix:FOLDER", in the place of the source's own; a sample of
+    at most `public_most`, 0 for all.
     workers: processes for sources that compute their records.
     progress: called as parts are finished.
     warn: called with a sentence for each task with gold answers that are none of the choices (`warnings.warn` if not
@@ -79,9 +83,16 @@ def build(
     out = Path("data", opened.default_name) if out is None else Path(out)
     check_target(out, overwrite)
     tasks = opened.tasks()
+    if not tasks and opened.has_public:
+        raise DrakeError(
+            f"the source {opened.kind!r} has public records alone; add them to a dataset, with --public {source}."
+        )
     given = opened.clients
     clients, dealt = deal_tasks(task for task, has in tasks.items() if "train" in has) if given is None else (given, "")
-    records, verdicts = opened.all_records(workers), GoldVerdicts()
+    records, verdicts, parameters = opened.all_records(workers), GoldVerdicts(), {**opened.parameters, "split": split}
+    if public is not None:
+        records = _with_public(records, public, public_most)
+        parameters |= {"public": public, "public_most": public_most}
     write_dataset(
         out,
         _reported(records, opened.parts, progress) if progress else records,
@@ -91,7 +102,7 @@ def build(
             source=opened.kind,
             revision=opened.revision,
             seed=seed,
-            parameters={**opened.parameters, "split": split},
+            parameters=parameters,
             licence=opened.licence,
             about=opened.about,
             licences=opened.licences,
@@ -211,6 +222,15 @@ def _code(*places: str) -> str:
                 relative = os.path.relpath(file, here).replace(os.sep, "/")
                 hashed.update(f"{relative} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return hashed.hexdigest()
+
+
+def _with_public(records: Iterable[tuple[str, Record]], public: str, most: int) -> Iterator[tuple[str, Record]]:
+    """The records with the public ones of another source in the place of their own."""
+    from drake.data.public_pool import drawn
+    from drake.data.record import PUBLIC
+
+    yield from ((split, record) for split, record in records if split != PUBLIC)
+    yield from ((PUBLIC, record) for record in drawn(public, most))
 
 
 def _reported(records: Iterable[tuple[str, Record]], parts: int, progress: Progress) -> Iterator[tuple[str, Record]]:

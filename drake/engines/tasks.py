@@ -65,7 +65,10 @@ class Job:
         return f"client {self.client.id}"
 
     def __call__(self, worker: Worker) -> LocalResult:
-        steps = worker.plan(self.client.id, self.round)
+        return self.train_on(worker, worker.plan(self.client.id, self.round))
+
+    def train_on(self, worker: Worker, steps: Sequence[Sequence[Records]]) -> LocalResult:
+        """The same on other records than the plan's: [step][micro-batch] of records."""
         if not steps:  # nothing has arrived yet
             return LocalResult(self.state, None, {})
         batches = _Batches(worker.backbone(self.backbone), steps)

@@ -123,7 +123,7 @@ class Method(ABC):
     mixed: ClassVar[bool] = True
     """Whether clients may hold backbones of different sizes and families."""
     needs_public: bool = False
-    """Whether it learns from public records; a run whose dataset has none is refused before it begins."""
+    """Whether it learns from public records; a run that has none is refused before it begins."""
     pooled: ClassVar[bool] = False
     """Whether the clients of a backbone are one: the first one trains on the records of all, and all get its state."""
     relative_cost: float = 1.0
@@ -149,6 +149,10 @@ class Method(ABC):
             cls.aggregate = vars(cls)["mix"]
         elif "aggregate" in vars(cls):
             cls.mix = vars(cls)["aggregate"]  # for `super().mix` in such a subclass
+
+    def wants_public(self, backbones: int) -> bool:
+        """Whether a run with so many different backbones needs public records; asked before anything is loaded."""
+        return self.needs_public
 
     def join(self, federation: Federation) -> None:
         """Learn who takes part, before everything else. What `attach`, `for_inference`, `sent` and `received` need is

@@ -1,8 +1,12 @@
-"""Who takes part in a round: partial participation, clients that drop out, stragglers that miss the deadline.
+"""Who takes part in a round: partial participation, clients that drop out, stragglers that miss the deadline, clients
+that join late.
 
-All three are drawn from (seed, round) alone. An absent client keeps its state and what it received last; its data
+All draws are made from (seed, round) alone. An absent client keeps its state and what it received last; its data
 arrive all the same, and the server goes on with its last upload. What the server aggregated for it meanwhile waits, and
 it gets the newest when it is back.
+
+A client that joins late is absent until its first round, from what everybody begins with: no method gives its model to
+a client that has sent nothing yet. It then trains on all that has arrived for it, and is scored at every point.
 """
 
 from __future__ import annotations
@@ -27,13 +31,15 @@ SPEED_SPREAD, ROUND_SPREAD = 0.5, 0.25
 class Participation:
     """participation: share of the clients that the server asks in a round. dropout: probability that an asked client
     fails. deadline: simulated time after which an answer is dropped, in units of the median client's usual round; None
-    for no deadline. absent: clients, by number, that never take part; the server asks none of them. A round that nobody
-    finishes changes nothing."""
+    for no deadline. absent: clients, by number, that never take part; the server asks none of them. late: (client,
+    round) pairs of those that join late, with the first round that each trains in, from 0. A round that nobody finishes
+    changes nothing."""
 
     participation: float = 1.0
     dropout: float = 0.0
     deadline: float | None = None
     absent: tuple[int, ...] = ()
+    late: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.participation <= 1:
@@ -45,7 +51,10 @@ class Participation:
 
     def present(self, federation: Federation, round: int) -> frozenset[int]:
         """The numbers of the clients whose work of the round (from 0) counts."""
-        seed, everyone = federation.seed, [c.id for c in federation.clients if c.id not in self.absent]
+        seed, starts = federation.seed, dict(self.late)
+        everyone = [c.id for c in federation.clients if c.id not in self.absent and round >= starts.get(c.id, 0)]
+        if not everyone:
+            return frozenset()
         asked = max(1, round_half_up(self.participation * len(everyone)))
         there = sorted(python_random(seed, "participation", round).sample(everyone, asked))
         if self.dropout:

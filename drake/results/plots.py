@@ -68,7 +68,7 @@ def curves(runs: Sequence[Results], path: Path | str, protocol: Protocol = "offi
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
-        return _written(figure, path)
+        return written(figure, path)
 
 
 def communication(runs: Sequence[Results], path: Path | str, protocol: Protocol = "official") -> tuple[Path, Path]:
@@ -94,7 +94,7 @@ def communication(runs: Sequence[Results], path: Path | str, protocol: Protocol 
             panel.set_xlim(left=-0.2)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
-        return _written(figure, path)
+        return written(figure, path)
 
 
 def forgetting(runs: Sequence[Results], path: Path | str, protocol: Protocol = "official") -> tuple[Path, Path]:
@@ -111,7 +111,7 @@ def forgetting(runs: Sequence[Results], path: Path | str, protocol: Protocol = "
         panel.axvline(0, color="black", linewidth=0.6)
         panel.invert_yaxis()
         panel.set(xlabel="Forgetting (points)")
-        return _written(figure, path)
+        return written(figure, path)
 
 
 def intervals(differences: Sequence[Difference], path: Path | str, title: str) -> tuple[Path, Path]:
@@ -200,10 +200,10 @@ def heatmap(
                     col, row, f"{values[row, col]:.{digits}f}", ha="center", va="center", fontsize=5.5, color=ink
                 )
         figure.colorbar(image, ax=panel, label="%" if percent else "")
-        return _written(figure, path)
+        return written(figure, path)
 
 
-def _written(figure: Figure, path: Path | str) -> tuple[Path, Path]:
+def written(figure: Figure, path: Path | str) -> tuple[Path, Path]:
     """PATH.png and PATH.svg, whatever suffix of the two PATH came with."""
     FigureCanvasAgg(figure)
     base = Path(path)

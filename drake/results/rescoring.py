@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drake.data.fingerprints import current_fingerprint
 from drake.errors import DrakeError
+from drake.results.asked import Asked, clients_of
 from drake.results.dataset import dataset_of
 from drake.results.files import load
 from drake.results.schema import Results, ScoreMatrix, SecondScores, SeedRun, SeedSummary
 from drake.results.summaries import aggregate, score_table, seed_summary
 from drake.scoring.answers import PROTOCOLS, Protocol
 from drake.scoring.predictions import Prediction, point_numbers, prediction_path, read_predictions
-from drake.scoring.sampling import Sample
 from drake.scoring.scores import (
     Mark,
     Question,
     StoredScores,
     TaskScore,
-    evaluated_questions,
     mark,
     score_matrix,
     score_rows,
@@ -103,7 +102,7 @@ def rescore(folder: Path | str, data: Path | str | None = None, marks: bool = Fa
             f"{folder} was run on data with fingerprint {results.data.fingerprint}, the data opened here have "
             f"{benchmark.fingerprint}; name the dataset of the run with --data."
         )
-    if tuple(tuple(client.tasks) for client in results.clients) != tuple(map(tuple, benchmark.clients)):
+    if tuple(tuple(client.tasks) for client in results.clients) != clients_of(results, benchmark):
         raise DrakeError(f"the clients of {folder} have other tasks than those of the dataset; run it on this dataset.")
     _same_names(
         {file.relative_to(folder).as_posix() for file in (folder / "predictions").rglob("*") if file.is_file()},
@@ -114,37 +113,6 @@ def rescore(folder: Path | str, data: Path | str | None = None, marks: bool = Fa
     runs = [scorer.seed(run) for run in results.runs]
     found = results.model_copy(update={"runs": runs, "summary": aggregate(runs)})
     return Rescored(found, scorer.answers, sorted(scorer.tokens.unchecked))
-
-
-def questions_of(results: Results, benchmark: Benchmark) -> dict[str, dict[str, Question]]:
-    """Task -> record id -> the question, of all that a run is scored on."""
-    tasks = sorted({task for run in results.runs for task in run.tasks})
-    return evaluated_questions(benchmark, tasks, _eval_records(results), _sample(results))
-
-
-def _asked_of_others(results: Results, benchmark: Benchmark) -> dict[str, set[str]]:
-    """Task -> ids of the records that clients are asked about who do not own the task; all of `questions_of` where the
-    config names no number for them."""
-    tasks, count = (
-        sorted({task for run in results.runs for task in run.tasks}),
-        results.config.get("eval_records_others"),
-    )
-    if count is None:
-        count = _eval_records(results)
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise DrakeError('config["eval_records_others"] of the results is no number of records; restore the file.')
-    found = evaluated_questions(benchmark, tasks, count, _sample(results))
-    return {task: set(questions) for task, questions in found.items()}
-
-
-def _sample(results: Results) -> Sample:
-    """Which records were taken; results of schema 1 have the first ones."""
-    found = results.config.get("eval_sample", "first")
-    if found == "first":
-        return "first"
-    if found == "stratified":
-        return "stratified"
-    raise DrakeError(f'config["eval_sample"] of the results is {found!r}; it must be "first" or "stratified".')
 
 
 def prediction_files(results: Results) -> list[Path]:
@@ -161,8 +129,8 @@ class _Scorer:
 
     def __init__(self, folder: Path, results: Results, benchmark: Benchmark, marks: bool) -> None:
         self.folder, self.results, self.marks = folder, results, marks
-        self.questions = questions_of(results, benchmark)
-        self.of_others = _asked_of_others(results, benchmark)
+        self.asked = Asked(results, benchmark)
+        self.questions = self.asked.questions
         self.by_id = {id: question for of_task in self.questions.values() for id, question in of_task.items()}
         self.tokens = TokenCheck(results.models.revisions)
         self.answers = 0
@@ -175,7 +143,8 @@ class _Scorer:
         points: list[dict[tuple[int, str], TaskScore]] = []
         for point, begun in enumerate(run.begun, start=1):
             scored = self._point(run, point)
-            for client, task in ((client.id, task) for client in self.results.clients for task in begun):
+            due = (*begun, *self.asked.unseen_at(point, len(run.begun)))
+            for client, task in ((client.id, task) for client in self.results.clients for task in due):
                 if (client, task) not in scored:
                     raise DrakeError(f"{who}: client {client} was not asked about {task} at point {point}.")
             points.append(scored)
@@ -238,22 +207,17 @@ class _Scorer:
             if not 0 <= row.client < len(self.results.clients):
                 raise DrakeError(f"{here}: the run has no client {row.client}.")
             question = self.questions.get(row.task, {}).get(row.id)
-            if question is None or row.id not in self._asked(row.client, row.task):
+            if question is None or row.id not in self.asked.of(row.client, row.task):
                 raise DrakeError(f"{here} is no record that task {row.task} is scored on; remove the extra answer.")
             if row.id in asked[row.client, row.task]:
                 raise DrakeError(f"{here} is answered twice.")
             asked[row.client, row.task].add(row.id)
             self._check_row(row, question, here)
         for (client, task), ids in asked.items():
-            if missing := self._asked(client, task) - ids:
+            if missing := self.asked.of(client, task) - ids:
                 raise DrakeError(
                     f"client {client} lacks {len(missing)} answers for {task}, first {sorted(missing)[0]} ({where})."
                 )
-
-    def _asked(self, client: int, task: str) -> set[str]:
-        """The ids of the records of a task that a client is scored on."""
-        own = task in self.results.clients[client].tasks
-        return set(self.questions[task]) if own else self.of_others[task]
 
     def _check_row(self, row: Prediction, question: Question, here: str) -> None:
         """Raises DrakeError unless the row has the dataset's gold answer, the right marks, and the token ids of its
@@ -298,14 +262,6 @@ def _compare_scores(run: SeedRun, claims: ScoreMatrix, values: ScoreMatrix, prot
         for task, claim, value in zip(run.tasks, line, due, strict=True):
             what = f"the {protocol} score of client {client} on {task} (seed {run.seed}, point {point})"
             _equal(claim, value, what)
-
-
-def _eval_records(results: Results) -> int:
-    """How many test records each task is scored on, from the config; 0 stands for all."""
-    found = results.config.get("eval_records")
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-        raise DrakeError('config["eval_records"] of the results is missing; run again with this version of drake.')
-    return found
 
 
 def _same_names(found: set[str], expected: set[str], what: str) -> None:

@@ -145,7 +145,7 @@ class SeedSummary(Part):
     self_auc: Score | None
     """The same, averaged over all points after training began."""
     others_last: Score | None
-    """Mean over clients of the mean over the begun tasks of all other clients, at the last point."""
+    """Mean over clients of the mean over the begun tasks of all other clients, its own left out, at the last point."""
     others_auc: Score | None
     """The same, averaged over all points after training began."""
     clients_std: Score | None
@@ -155,7 +155,8 @@ class SeedSummary(Part):
     forgetting: float | None
     """Best earlier score minus the last, over own tasks; negative where later tasks helped. Null with one point."""
     unseen_last: Score | None
-    """Mean over clients and over tasks that nobody owns, at the last point; null where there are none."""
+    """Mean over clients and over tasks that nobody owns, at the last point; null where there are none, and where they
+    were not asked (`--eval-unseen none`)."""
     clients_last: list[Score | None]
     """[N]: each client's mean over its own tasks at the last point."""
     self_curve: list[Score | None]
@@ -185,7 +186,7 @@ class SeedRun(Part):
     rounds: list[int]
     """[T]: rounds finished when point t was evaluated, from 1 on, strictly rising."""
     tasks: list[str]
-    """[K]: names of the columns k."""
+    """[K]: names of the columns k: the tasks of the clients, then those of nobody, where these were asked."""
     begun: list[list[str]]
     """[T]: tasks that had begun by point t; only these enter its averages."""
     scores: dict[Protocol, list[ScoreMatrix]]

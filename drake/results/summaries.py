@@ -66,8 +66,8 @@ def seed_summary(scores: ScoreTable) -> SeedSummary:
     """a[t,i,k] -> Self and Others, A_last and A_AUC, fairness and forgetting.
 
     Self_t is the mean over clients i of the mean over the tasks of i that have begun by t, Others_t the same over the
-    tasks of all other clients; A_last is the value at the last point, A_AUC the mean over the points. A missing
-    score makes every average over it None. Raises DrakeError without clients
+    tasks of all other clients that i does not have too; A_last is the value at the last point, A_AUC the mean over the
+    points. A missing score makes every average over it None. Raises DrakeError without clients
     or without any point after training.
     """
     points = [t for t, done in enumerate(scores.rounds) if done > 0]
@@ -120,7 +120,7 @@ def _self_and_others(scores: ScoreTable, point: int) -> tuple[list[float], list[
     own_means: list[float] = []
     others_means: list[float] = []
     for client, own in enumerate(scores.own):
-        others = {task for j, tasks in enumerate(scores.own) if j != client for task in tasks}
+        others = {task for j, tasks in enumerate(scores.own) if j != client for task in tasks} - set(own)
         row = scores.values[point, client]
         own_means.append(_mean(row[_columns(scores, set(own) & scores.begun[point])]))
         others_means.append(_mean(row[_columns(scores, others & scores.begun[point])]))

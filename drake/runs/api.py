@@ -12,7 +12,7 @@ from drake.config import Config, configure, required
 from drake.errors import DrakeError
 from drake.federation.callbacks import Callback
 from drake.results import Results
-from drake.runs.engines import opened
+from drake.runs.engines import Engines, opened
 from drake.runs.folder import Overwrite
 from drake.runs.reporting import TensorBoard
 from drake.runs.run import evaluate as run
@@ -67,13 +67,20 @@ def execute(
     setup: Setup, out: Path, overwrite: Overwrite = "only-missing", callbacks: Sequence[Callback] = ()
 ) -> Results:
     """Train and score the prepared run, with the engine and threads that its Config names."""
+    tensorboard = [TensorBoard(out / "tensorboard")] if setup.config.execution.tensorboard else []
+    with opened_for(setup) as engines:
+        return run(setup, out, overwrite, [*callbacks, *tensorboard], engines)
+
+
+@contextmanager
+def opened_for(setup: Setup) -> Generator[Engines, None, None]:
+    """The engine and threads that the Config names, closed at the end."""
     execution = setup.config.execution
-    told = [*callbacks, *([TensorBoard(out / "tensorboard")] if execution.tensorboard else [])]
     with (
         _threads(execution.threads),
         opened(execution.engine, setup, execution.workers, execution.threads, execution.gpu_share) as engines,
     ):
-        return run(setup, out, overwrite, told, engines)
+        yield engines
 
 
 @contextmanager

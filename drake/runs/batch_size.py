@@ -47,7 +47,7 @@ def settle(setup: Setup, folder: Path | None, fits: Fits | None = None) -> dict[
 def largest_tokens(setup: Setup, backbone: Backbone, fits: Fits) -> int:
     """The preset's number times or divided by a power of two: the most tokens of which a batch of the longest test
     prompt, answered as long as answers may be, `fits`."""
-    records = [setup.test_record(*place) for task in setup.tasks for place in setup.test_rows(task)]
+    records = [setup.test_record(*place) for task in (*setup.tasks, *setup.unseen) for place in setup.test_rows(task)]
     longest = max(records, key=backbone.prompt_length)
     length = backbone.prompt_length(longest)
 

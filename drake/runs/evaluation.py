@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors.torch import load_file
-from torch import nn
 
-from drake.engines.serial import Engine, Shared
-from drake.engines.worker import Worker
-from drake.federation import adapters
+from drake.engines.serial import Engine
 from drake.federation.callbacks import Callback, EvaluationContext, RunContext
-from drake.federation.federation import Client
 from drake.federation.loop import EvaluateAt
-from drake.federation.messages import Download, State, split_moments
 from drake.federation.state import Progress
 from drake.models.prompts import gold_ids
 from drake.results import (
@@ -31,85 +24,16 @@ from drake.results import (
     score_table,
     seed_summary,
 )
+from drake.runs.answering import PART, Answering, AnswerPart, ClientStates, answerer
 from drake.runs.folder import checkpoint_folder, observed_path
 from drake.runs.setup import Setup
 from drake.scoring.answers import PROTOCOLS, Protocol
-from drake.scoring.generation import Answer, answers, batches
+from drake.scoring.generation import Answer, batches
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
 from drake.scoring.scores import StoredScores, TaskScore, answer_row, evaluated_questions, score_matrix, unparsed_rate
 
-PART = 4
-"""Batches that are answered as one task and stored together."""
-
-
-class Answerer(NamedTuple):
-    """All that makes a model answer as a client. trained: whether its state is newer than its download, see
-    `ClientRound`."""
-
-    client: Client
-    state: State
-    download: Download | None
-    trained: bool = False
-
-
-def answerer(client: Client, progress: Progress, moment: EvaluateAt) -> Answerer:
-    """How the client answers at this moment of a round; one that did not train in it goes on from its download."""
-    trained = moment == "trained" and progress.trained(client.id)
-    own, _ = split_moments(progress.states[client.id])
-    return Answerer(client, own, progress.downloads.get(client.id), trained)
-
-
-ClientStates = Mapping[int, Answerer]
-"""Client number -> how it answers."""
-
 AGGREGATED = "aggregated"
 """The folder in a run folder that holds the answers after the aggregation where they are the second set."""
-
-
-@dataclass(frozen=True)
-class Answering:
-    """Some test records, answered by every client of a backbone in turn, as a Task that returns their Answers.
-
-    clients: who answers; None for the bare backbone, whose answers carry client number 0. groups: the places (task,
-    row) of the records of each batch. rounds_done: when they answer.
-    """
-
-    backbone: str
-    clients: Shared[ClientStates] | None
-    groups: tuple[tuple[tuple[str, int], ...], ...]
-    max_new_tokens: int
-    weight: float
-    rounds_done: int = 0
-
-    @property
-    def label(self) -> str:
-        return f"evaluation of {self.backbone}"
-
-    def __call__(self, worker: Worker) -> list[Answer]:
-        backbone = worker.backbone(self.backbone)
-        record = worker.record
-        assert record is not None  # workers of a run that is evaluated have one
-        groups = ([record(*place) for place in group] for group in self.groups)
-        models: dict[int, Callable[[], nn.Module]]
-        if self.clients is None:
-            adapters.activate(backbone.model)
-            models = {0: lambda: backbone.model}
-        else:
-            models = {
-                number: partial(
-                    worker.answer_as, mine.client, mine.state, mine.download, self.rounds_done, mine.trained
-                )
-                for number, mine in self.clients.get().items()
-            }
-        return list(answers(backbone, models, groups, self.max_new_tokens))
-
-
-class AnswerPart(NamedTuple):
-    """A task, how many answers it gives and where they are stored."""
-
-    task: Answering
-    answers: int
-    path: Path
 
 
 class Evaluation:
@@ -123,6 +47,10 @@ class Evaluation:
         limit = asked.records if asked.records_others is None else asked.records_others
         of_others = evaluated_questions(setup.benchmark, setup.tasks, limit, asked.sample)
         self._asked_of_others = {id for of_task in of_others.values() for id in of_task}
+        of_unseen = evaluated_questions(setup.benchmark, setup.unseen, setup.unseen_records, asked.sample)
+        self._asked_of_others |= {id for of_task in of_unseen.values() for id in of_task}
+        self._columns = (*setup.tasks, *setup.unseen)
+        by_task |= of_unseen
         self._questions = {id: question for of_task in by_task.values() for id, question in of_task.items()}
         self._stored = StoredScores(folder, self.seed, self._questions)
         self._stored_second = StoredScores(folder / AGGREGATED, self.seed, self._questions)
@@ -133,7 +61,7 @@ class Evaluation:
         parts: dict[str, list[AnswerPart]] = {}
         for name in self.setup.backbones:
             own = {task for client in self.setup.clients if client.backbone == name for task in client.tasks}
-            places = [p for task in self.setup.tasks for p in self.setup.test_rows(task, others=task not in own)]
+            places = [p for task in self._columns for p in self.setup.test_rows(task, others=task not in own)]
             parts[name] = self._parts(name, None, places, 0)
         found = self._answers([part for of_backbone in parts.values() for part in of_backbone], 0, 0, run)
         for name, of_backbone in parts.items():
@@ -157,7 +85,8 @@ class Evaluation:
             mine = [client for client in self.setup.clients if client.backbone == name]
             states = {client.id: answerer(client, progress, moment) for client in mine}
             begun = self.setup.begun(round)
-            shared = [place for task in begun for place in self.setup.test_rows(task, others=True)]
+            asked = (*begun, *self.setup.unseen_at(round))
+            shared = [place for task in asked for place in self.setup.test_rows(task, others=True)]
             parts += self._parts(name, states, shared, number, round, second)
             of_all = set(shared)
             for client in mine:
@@ -180,7 +109,7 @@ class Evaluation:
         run = SeedRun(
             seed=self.seed,
             rounds=list(points),
-            tasks=list(setup.tasks),
+            tasks=list(self._columns),
             begun=begun,
             scores=scores,
             zero_shot={p: self._matrix(zero, p) for p in PROTOCOLS},
@@ -275,7 +204,7 @@ class Evaluation:
         return checkpoint_folder(self.folder, self.seed) / (f"point-{point}" + (f"-{AGGREGATED}" if second else ""))
 
     def _store(self, rows: list[Prediction], point: int, second: bool = False) -> None:
-        column = {task: number for number, task in enumerate(self.setup.tasks)}
+        column = {task: number for number, task in enumerate(self._columns)}
         rows.sort(key=lambda row: (row.client, column[row.task], row.id))
         root = self.folder / AGGREGATED if second else self.folder
         write_predictions(prediction_path(root, self.seed, point), rows)
@@ -285,7 +214,7 @@ class Evaluation:
         return self._stored.point(point)
 
     def _matrix(self, scores: Mapping[tuple[int, str], TaskScore], protocol: Protocol) -> ScoreMatrix:
-        return score_matrix(scores, len(self.setup.clients), self.setup.tasks, protocol)
+        return score_matrix(scores, len(self.setup.clients), self._columns, protocol)
 
     def _relevance(self, rounds: int) -> list[list[list[float | None]] | None] | None:
         paths = [observed_path(self.folder, self.seed, round) for round in range(1, rounds + 1)]

@@ -9,26 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from drake import catalog
-from drake.common.seeds import python_random
 from drake.config import Config, preset, required
 from drake.data import schedules as stream
-from drake.data.benchmark import Benchmark, load
-from drake.data.building import cached_mini
+from drake.data.partitions import shared_clients, shared_schedule
 from drake.engines.worker import Plan, Records, Worker
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
-from drake.federation.participation import EVERYONE, Participation
 from drake.models import backbones
 from drake.models.compiling import check_compiler
+from drake.runs.clients import attendance, check_participation, participation_of
+from drake.runs.data import DATA_SEED, check_public, open_data, opened_public, public_records
 from drake.runs.device import DTYPES, resolve_device
 from drake.runs.pooling import pooled
 from drake.runs.provenance import versions
 from drake.scoring.sampling import SAMPLE_SEED, sampled_rows
 
-DATA_SEED = 0
-"""The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
-
+__all__ = ["DATA_SEED", "Setup", "WorkerFactory", "open_data", "public_records"]
 
 Batches = list[list[tuple[str, int]]]
 """The batches of one client and round: [step][record], a record as (task, row)."""
@@ -48,12 +45,9 @@ class Setup:
         self.method_class = registry.find(config.method)
         if len(config.models) > 1 and not self.method_class.mixed:
             raise DrakeError(f"{config.method} needs one backbone for all clients, not {', '.join(config.models)}.")
-        self.participation = Participation(*asdict(config.participation).values())
-        if self.method_class.pooled and self.participation != EVERYONE:
-            raise DrakeError(
-                f"{config.method} trains one model for all clients of a backbone; leave --participation, "
-                "--client-dropout and --deadline out."
-            )
+        self.participation = participation_of(config, self.method_class.pooled)
+        needs_public = self.method().wants_public(len(config.models))
+        check_public(config, needs_public)
         elsewhere = resident is not None and execution.device != "auto"  # where the GPUs are, not here
         self.device = execution.device if elsewhere else resolve_device(execution.device)
         self.resident = resident or self.device
@@ -62,31 +56,23 @@ class Setup:
             check_compiler(self.resident)
 
         self.benchmark = open_data(config)
-        if self.method().needs_public and not len(self.benchmark.public):
-            raise DrakeError(
-                f"{config.method} learns from public records, and the dataset {self.benchmark.name} has none; "
-                "choose a dataset that has a public split."
-            )
-        self.assignment = catalog.assign(config.models, len(self.benchmark.clients))
+        self.public_rows, self.public_pool = opened_public(config, self.benchmark, needs_public)
+        tasks_of_clients = shared_clients(self.benchmark.clients, config.data.clients)
+        self.assignment = catalog.assign(config.models, len(tasks_of_clients))
         self.clients = tuple(
             Client(number, backbone, tuple(tasks))
-            for number, (backbone, tasks) in enumerate(zip(self.assignment.models, self.benchmark.clients, strict=True))
+            for number, (backbone, tasks) in enumerate(zip(self.assignment.models, tasks_of_clients, strict=True))
         )
-        for number in self.participation.absent:
-            if number >= len(self.clients):
-                raise DrakeError(
-                    f"participation.absent names client {number}; the clients are 0 to {len(self.clients) - 1}."
-                )
-        if len(self.participation.absent) == len(self.clients):
-            raise DrakeError("participation.absent names every client; leave one to train.")
-        self.tasks = tuple(task for client in self.clients for task in client.tasks)
+        longest = max(len(client.tasks) for client in self.clients)
+        self.rounds_per_task = config.rounds_per_task if config.rounds is None else config.rounds / longest
+        self.rounds = stream.num_rounds(longest, self.rounds_per_task)
+        check_participation(self.participation, len(self.clients), self.rounds)
+        self.tasks = tuple(dict.fromkeys(task for client in self.clients for task in client.tasks))
+        self.unseen = self.benchmark.unseen if config.evaluation.unseen != "none" else ()
         self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
         self.architectures = {
             name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
         }
-        longest = max(len(client.tasks) for client in self.clients)
-        self.rounds_per_task = config.rounds_per_task if config.rounds is None else config.rounds / longest
-        self.rounds = stream.num_rounds(longest, self.rounds_per_task)
         self.evaluation_rounds = self._evaluation_rounds(longest)
 
     @cached_property
@@ -138,8 +124,8 @@ class Setup:
     def plan(self, seed: int, method: Method) -> Plan:
         """What every client trains on in every round."""
         training = self.config.training
-        tables = {task: self.benchmark.records(task, "train") for task in self.tasks}
-        arrivals = stream.federation_schedule(
+        tables = {task: self.benchmark.rows(task, "train") for task in self.tasks}
+        arrivals = shared_schedule(
             self.config.data.split,
             [client.tasks for client in self.clients],
             {task: len(table) for task, table in tables.items()},
@@ -182,7 +168,13 @@ class Setup:
         if self.config.data.split != "dynamic":
             return list(self.tasks)
         reached = rounds_done / self.rounds_per_task
-        return [task for client in self.clients for number, task in enumerate(client.tasks) if number < reached]
+        begun = (task for client in self.clients for number, task in enumerate(client.tasks) if number < reached)
+        return list(dict.fromkeys(begun))
+
+    def unseen_at(self, round: int) -> tuple[str, ...]:
+        """The tasks of no client that are asked at the evaluation point after so many rounds, and before training."""
+        asked = self.config.evaluation.unseen == "all" or round in (0, self.rounds)
+        return self.unseen if asked else ()
 
     def learning(self, client: Client, round: int) -> str | None:
         """The task that arrives at the client when a round (counted from 0) begins; None where all arrive mixed."""
@@ -195,22 +187,30 @@ class Setup:
         which are a part of them."""
         asked = self.config.evaluation
         count = asked.records_others if others and asked.records_others is not None else asked.records
-        answers = self.benchmark.records(task, "test")["answer"]
+        if task in self.unseen:
+            count = self.unseen_records
+        answers = self.benchmark.rows(task, "test")["answer"]
         return [(task, row) for row in sampled_rows(answers, count, asked.sample, SAMPLE_SEED, task)]
+
+    @property
+    def unseen_records(self) -> int:
+        """Test records of each task of no client that are asked; 0 for all."""
+        asked = self.config.evaluation
+        return next(n for n in (asked.records_unseen, asked.records_others, asked.records) if n is not None)
 
     def test_record(self, task: str, row: int) -> Mapping[str, Any]:
         """The test record in one place."""
-        return self.benchmark.records(task, "test")[row]
+        return self.benchmark.rows(task, "test")[row]
 
     def public(self, count: int, purpose: str) -> list[Mapping[str, Any]]:
         """`public_records` of the run's data."""
-        return public_records(self.benchmark, count, purpose)
+        return public_records(self.public_rows, count, purpose)
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values: the settings, and what they were found to stand for. It
         is what a run folder is told apart by, and `config` of results.json."""
         config, data = self.config, self.config.data
-        return {
+        return self._added() | {
             "method": config.method,
             "options": dict(config.method_options),
             "preset": config.preset,
@@ -233,7 +233,7 @@ class Setup:
             },
             "split": data.split,
             "alpha": data.alpha,
-            "attendance": {key: value for key, value in asdict(self.participation).items() if value != ()},
+            "attendance": attendance(self.participation),
             "seeds": list(config.seeds),
             "device": self.device,
             "dtype": config.execution.dtype,
@@ -242,6 +242,17 @@ class Setup:
             "evaluation_rounds": list(self.evaluation_rounds),
             "versions": versions(),
         }
+
+    def _added(self) -> dict[str, Any]:
+        """The part of the identity that only runs with these settings have, so that others are what they were."""
+        config, found = self.config, dict[str, Any]()
+        if self.unseen:
+            found |= {"eval_unseen": config.evaluation.unseen, "eval_records_unseen": self.unseen_records}
+        if config.data.clients is not None:
+            found["clients"] = config.data.clients
+        if self.public_pool is not None:
+            found["public"] = {"most": config.data.public_most, "digest": self.public_pool.digest}
+        return found
 
     def _numbers(self) -> dict[str, Any]:
         """The settings that put a run on a track of the leaderboard, in the form of results of schema 1: the dtype and
@@ -289,18 +300,3 @@ class WorkerFactory:
         if self._setup is None:
             self._setup = Setup(self._config)
         return self._setup.worker(seed)
-
-
-def open_data(config: Config) -> Benchmark:
-    """The dataset that the Config names, or the embedded mini suite in its sizes, built once and cached."""
-    data = config.data
-    if data.path is not None:
-        return load(data.path)
-    return load(cached_mini(DATA_SEED, train=data.train, test=data.test, public_per_world=data.public))
-
-
-def public_records(benchmark: Benchmark, count: int, purpose: str) -> list[Mapping[str, Any]]:
-    """`count` public records drawn for `purpose`, the same for the same arguments; all of them if fewer."""
-    pool = benchmark.public
-    rows = python_random(DATA_SEED, "public", purpose).sample(range(len(pool)), min(count, len(pool)))
-    return [pool[row] for row in rows]

@@ -74,7 +74,7 @@ def evaluated_questions(
     them, in the order of the dataset, or all of them for 0. Pictures are not read."""
     found: dict[str, dict[str, Question]] = {}
     for task in tasks:
-        table = benchmark.records(task, "test").select_columns(["id", *Question._fields])
+        table = benchmark.rows(task, "test").select_columns(["id", *Question._fields])
         rows = list(cast("Iterable[dict[str, Any]]", table))
         chosen = sampled_rows([row["answer"] for row in rows], eval_records, sample, SAMPLE_SEED, task)
         found[task] = {rows[number]["id"]: Question.of(rows[number]) for number in chosen}

@@ -161,7 +161,8 @@ def _digest(config: Mapping[str, Any]) -> str:
     unnamed = {"eval_records_others": None, "eval_sample": "first", "prompts": "auto", "pictures": "auto"}
     decisive |= {key: config[key] for key, usual in unnamed.items() if config.get(key, usual) != usual}
     everyone = asdict(EVERYONE)
-    del everyone["absent"]  # a run names absent clients only where there are any
+    for name in ("absent", "late"):  # a run names such clients only where there are any
+        del everyone[name]
     participation = config.get("attendance", everyone)
     if participation != everyone:  # older files without the key had full participation
         decisive["attendance"] = participation

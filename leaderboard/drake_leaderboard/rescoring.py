@@ -11,8 +11,9 @@ from typing import NamedTuple
 from drake.common.files import check_folder, replacing
 from drake.errors import DrakeError
 from drake.results import FILE, Results, load, save
+from drake.results.asked import Asked
 from drake.results.dataset import dataset_of
-from drake.results.rescoring import prediction_files, questions_of, rescore, verify
+from drake.results.rescoring import prediction_files, rescore, verify
 from drake.scoring.predictions import read_predictions, write_predictions
 from drake.scoring.scores import Question, mark
 
@@ -43,7 +44,7 @@ def store_rescored(folder: Path | str, data: Path | str | None = None) -> Stored
     before = load(folder)
     check_folder(folder)
     after, answers, _ = rescore(folder, data)
-    of_tasks = questions_of(before, dataset_of(before, data))
+    of_tasks = Asked(before, dataset_of(before, data)).questions
     questions = {id: question for of_task in of_tasks.values() for id, question in of_task.items()}
     with tempfile.TemporaryDirectory(prefix="drake-score-") as scratch:
         copy = Path(scratch)

@@ -126,7 +126,7 @@ def cka(models: tuple[str, ...], data: str | None, count: int, out: Path, device
     logging.disable_progress_bar()
     kind, where = dtype_of(dtype), resolve_device(device)
     with Console(stderr=True).status("comparing layers"):
-        records = public_records(open_data(preset("mini").with_(data=data)), count, "cka")
+        records = public_records(open_data(preset("mini").with_(data=data)).public_rows, count, "cka")
         loaded = {name: backbones.load(name, device=where, dtype=kind) for name in dict.fromkeys(named)}
         similarity = layer_similarity(loaded[named[0]], loaded[named[1]], records)
     write_matrix(similarity, out / "cka.csv")

@@ -61,6 +61,9 @@ class FedMosaic(Method):
 
     Options = Options
 
+    def wants_public(self, backbones: int) -> bool:
+        return self.options.align and self.options.num_blocks > 0 and backbones > 1
+
     def join(self, federation: Federation) -> None:
         super().join(federation)
         self._factors: dict[str, FrozenFactors] = {}

@@ -13,7 +13,6 @@ from plain_lora import cross_entropy
 from plain_lora import divergence as plain_divergence
 
 from drake.config import configure
-from drake.data.benchmark import Benchmark
 from drake.errors import DrakeError
 from drake.federation import registry
 from drake.federation.adapters import part, prefixed
@@ -162,15 +161,17 @@ def test_every_aggregation_draws_records_of_its_own_and_all_where_there_are_fewe
 
 
 @pytest.mark.parametrize("name", ["perada", "takfl", "fedmkt"])
-def test_without_public_records_a_run_is_refused_in_one_sentence(micro_backbones, micro_data, monkeypatch, name):
-    monkeypatch.setattr(Benchmark, "public", ())
-    models, none = (
-        (micro_backbones["llama-4"],),
-        "and the dataset .* has none; choose a dataset that has a public split",
-    )
-    with pytest.raises(DrakeError, match=f"^{name} learns from public records, {none}"):
-        Setup(configure(name, "quick", models=models, data=micro_data, device="cpu"))
-    assert Setup(configure("ditto", "quick", models=models, data=micro_data, device="cpu")).rounds
+def test_without_public_records_a_run_is_refused_before_anything_is_loaded(
+    micro_backbones, data_without_public, monkeypatch, name
+):
+    monkeypatch.setattr("drake.runs.setup.open_data", None)
+    settings = configure(name, "quick", models=(micro_backbones["llama-4"],), data=data_without_public, device="cpu")
+    with pytest.raises(
+        DrakeError,
+        match=f"^{name} learns from public records, and the dataset .* has none; name some "
+        "with --public, such as --public llava-mix:FOLDER",
+    ):
+        Setup(settings)
 
 
 def test_without_distillation_no_public_records_are_needed(world):

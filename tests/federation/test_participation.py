@@ -56,3 +56,20 @@ def test_impossible_numbers_are_refused(wrong):
     option = {"dropout": "--client-dropout"}.get(next(iter(wrong)), f"--{next(iter(wrong))}")
     with pytest.raises(DrakeError, match=f"^{option} is"):
         Participation(**wrong)
+
+
+def test_a_late_client_is_absent_until_its_first_round():
+    late = Participation(late=((3, 2), (5, 4)))
+    assert [{3, 5} & late.present(federation(), round) for round in range(5)] == [set(), set(), {3}, {3}, {3, 5}]
+    assert late.present(federation(), 0) == frozenset(range(20)) - {3, 5}
+
+
+def test_a_round_before_anybody_has_begun_has_no_participants():
+    late = Participation(late=tuple((client, 1) for client in range(20)))
+    assert late.present(federation(), 0) == frozenset()
+    assert late.present(federation(), 1) == frozenset(range(20))
+
+
+def test_the_draws_of_a_round_with_all_clients_are_those_without_late_ones():
+    late = Participation(participation=0.5, dropout=0.2, late=((3, 2),))
+    assert late.present(federation(), 2) == Participation(participation=0.5, dropout=0.2).present(federation(), 2)

@@ -18,16 +18,18 @@ chosen by `drake build --source NAME` or `--source NAME:ARGUMENT`; "package.modu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from random import Random
 from types import UnionType
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
 from drake.data.record import PUBLIC, Record
 from drake.errors import DrakeError, UnknownName
 
 Split = Literal["train", "test"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Source(ABC):
         """The public records: task and category "public", ids that begin with "public/"."""
         return iter(())
 
+    def public_sample(self, most: int, rng: Random) -> Iterator[Record]:
+        """At most so many of the public records, in their order. A source with very many overrides this, so that it
+        reads the pictures of those alone."""
+        return iter(reservoir(self.public_records(), most, rng))
+
     @property
     def clients(self) -> tuple[tuple[str, ...], ...] | None:
         """The tasks of each client in order of arrival; None to have `drake.data.building.deal_tasks` assign them."""
@@ -130,6 +137,17 @@ class Source(ABC):
     def recognises(cls, path: Path) -> bool:
         """Whether a path given as `--source PATH`, without a name, is for this source. Must be quick."""
         return False
+
+
+def reservoir(items: Iterable[T], most: int, rng: Random) -> list[T]:
+    """A uniform sample of at most `most` items, in their order, of a stream of any length (Vitter's algorithm R)."""
+    kept: list[tuple[int, T]] = []
+    for number, item in enumerate(items):
+        if number < most:
+            kept.append((number, item))
+        elif (place := rng.randrange(number + 1)) < most:
+            kept[place] = number, item
+    return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
 
 
 def checked_options(kind: type, source: str, values: Mapping[str, Any]) -> Any:

@@ -100,7 +100,7 @@ class Trial:
         def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
             if own_public:
                 return [own[row % (steps * records)] for row in range(count)]
-            return public_records(self._benchmark, count, purpose)
+            return public_records(self._benchmark.public_rows, count, purpose)
 
         worker.join(Federation(clients, architectures, 0, self.size.rounds, training, worker.backbone, public))
         return worker
