@@ -118,6 +118,38 @@ def decoded(data: bytes) -> Image.Image:
         raise DrakeError(_damaged(data, error)) from error
 
 
+def seems_whole(data: bytes) -> bool:
+    """Whether a picture has a sound header and ends as its format does, so that it was not cut off. Nothing is decoded.
+
+    False for formats and files where that cannot be seen; `decoded` is the judge of these. Raises DrakeError for a
+    picture that is too large, and for bytes that are no picture.
+    """
+    if len(data) > MOST_BYTES or not _ends_well(data):
+        return False
+    try:
+        with _quiet, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(*image.size)
+                return image.mode not in ("F", "I") or image.format == "PNG"
+    except DrakeError:
+        raise
+    except Exception:
+        return False
+
+
+def _ends_well(data: bytes) -> bool:
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data.endswith(b"IEND\xaeB`\x82")
+    if data.startswith(b"\xff\xd8\xff"):
+        return data.endswith(b"\xff\xd9")
+    if data.startswith(b"GIF8"):
+        return data.endswith(b"\0;")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 == len(data)
+    return False
+
+
 def first_unreadable(records: Sequence[Mapping[str, Any]], images: list[list[bytes]]) -> str:
     """The record and the index of a batch's first picture that cannot be decoded, for error messages."""
     for record, row in zip(records, images, strict=True):

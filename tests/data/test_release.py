@@ -320,7 +320,7 @@ class TestRealPictures:
         assert manifest.clients == (("DreamSim-0",), ("NLVR2-0",), ("NLVR2-1",))
         assert "in turn" in manifest.dealt
         assert manifest.source == "release"
-        assert manifest.legacy_fingerprint == "9a857a98e8d01f224ce7666c1794144a4007f1fe499f89c7de8d174e5ac52dfb"
+        assert manifest.legacy_fingerprint == "e85e1fe6bc6922da48da32cfb390c4849502fd9a5d4c992aa6ee13d3a03bcb56"
         assert manifest.fingerprint == "9ec8ca750d871d32144ad72437e33f10fd8311b8e3e0ebe3a51a0373fe0aa4b0"
 
     def test_pictures_are_the_files_byte_for_byte(self, release_layout):
