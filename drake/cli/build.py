@@ -78,7 +78,12 @@ def build(**options: Any) -> None:
         def show(done: int, total: int, what: str) -> None:
             bars.update(bar, completed=done, total=total or None, description=what)
 
-        folder = build_dataset(
-            source, progress=show, warn=lambda text: click.echo(f"Note: {text}", err=True), **options
-        )
+        try:
+            folder = build_dataset(
+                source, progress=show, warn=lambda text: click.echo(f"Note: {text}", err=True), **options
+            )
+        except KeyboardInterrupt:
+            if source.in_stages:
+                click.echo("What is finished is kept: start the same build again to go on.", err=True)
+            raise
     click.echo(f"{folder} is ready: datasets.load_dataset({str(folder)!r}), or drake eval --data {folder}")

@@ -117,18 +117,22 @@ class _Build:
 
         what = stage.name
         parts: list[Part] = []
-        with stage.opened(self._downloads, move) as source, ThreadPoolExecutor(1) as thread:
+        with (
+            stage.opened(self._downloads, move) as source,
+            ThreadPoolExecutor(1) as hasher,
+            ThreadPoolExecutor(1) as writer,
+        ):
             hashing: Future[Part] | None = None
             for task, splits in source.tasks().items():
                 for split in splits:
                     key = self._key(stage, task, split)
                     what = f"{task} {split}"
                     if (part := self._part(task, split, key)) is None:
-                        part, paths = self._write(source, task, split, key, move)
+                        part, paths = self._write(source, task, split, key, move, writer)
                         # The files of the part before are hashed while this one's are written.
                         if hashing is not None:
                             parts.append(hashing.result())
-                        hashing = thread.submit(self._commit, part, paths)
+                        hashing = hasher.submit(self._commit, part, paths)
                         continue
                     move(part.bytes)
                     if hashing is not None:
@@ -141,12 +145,15 @@ class _Build:
         store(self._stage_file(stage), finished)
         return parts
 
-    def _write(self, source: Source, task: str, split: Split, key: str, moved: Moved) -> tuple[Part, list[Path]]:
+    def _write(
+        self, source: Source, task: str, split: Split, key: str, moved: Moved, writer: ThreadPoolExecutor
+    ) -> tuple[Part, list[Path]]:
         """Write the record files of a part, in place of those that a stopped build has left."""
         for leftover in (self.dataset / DATA / task).glob(f"{split}-*.parquet"):
             leftover.unlink()
         shards = Shards(self.dataset / DATA / task, split, compress_pictures=False)
         verdicts, first, ids, buffered = GoldVerdicts(), None, set[str](), 0
+        writing_group: Future[None] | None = None
         try:
             for record in source.records(task, split):
                 check_record(split, record)
@@ -162,10 +169,13 @@ class _Build:
                 verdicts.add(record)
                 buffered += shards.add(record)
                 moved(sum(map(len, record.images)))
-                if buffered >= ROW_GROUP:
-                    shards.flush()
-                    buffered = 0
+                if buffered >= ROW_GROUP:  # written while the next records are read
+                    if writing_group is not None:
+                        writing_group.result()
+                    writing_group, buffered = writer.submit(shards.flushing()), 0
         finally:
+            if writing_group is not None:
+                writing_group.result()
             shards.close()
         part = Part(
             key=key,

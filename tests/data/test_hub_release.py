@@ -226,7 +226,7 @@ build("hub:SNUMPR/DRAKE", out=sys.argv[3])
 """
 MOMENTS = [
     ("drake.data.sources.hub_release:ArchiveStage._check", 1),  # an archive is here
-    ("drake.data.parquet_files:Shards.flush", 2),  # some rows of a part are written
+    ("drake.data.parquet_files:Shards.flushing", 2),  # some rows of a part are written
     ("drake.data.staged:_Build._commit", 2),  # a part is written and not noted
     ("drake.data.staged:store", 3),  # ... the third of this attempt
     ("drake.data.sources.hub_release:ArchiveStage.clear", 4),  # an archive is to be deleted
