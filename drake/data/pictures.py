@@ -130,7 +130,7 @@ def seems_whole(data: bytes) -> bool:
     if size is None or len(data) > MOST_BYTES:
         return False
     _check_size(*size)
-    return data.endswith((b"IEND\xaeB`\x82", b"\xff\xd9"))
+    return data.endswith(b"IEND\xaeB`\x82" if data.startswith(b"\x89") else b"\xff\xd9")
 
 
 def _header_size(data: bytes) -> tuple[int, int] | None:

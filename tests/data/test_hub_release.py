@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import huggingface_hub.constants
 import pytest
 from build_samples import larger_release
@@ -55,7 +56,11 @@ def test_the_hub_gives_the_dataset_that_the_extracted_folder_gives(tmp_path, rel
     assert built.name == "DRAKE release"
     assert hub.downloads == ["Cars.tar", "Maps.tar", "Pets.tar"]
     assert hidden(tmp_path) == []
-    assert len(load(tmp_path / "a").records("Cars-0", "train")) == 5
+    stored = load(tmp_path / "a").records("Cars-0", "train")
+    assert [len(row["images"]) for row in stored] == [2] * 5
+    rows = datasets.load_dataset(str(tmp_path / "a"), "Cars-0", split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows["id"][:] == stored["id"][:]
+    assert rows[0]["images"][1].size == (40, 40)
 
 
 def test_a_revision_is_asked_for_and_the_commit_is_stored(tmp_path, hub):

@@ -107,7 +107,8 @@ class Archive:
                 )
         try:
             headers: Any = _Headers(self._file)
-            with tarfile.open(fileobj=headers, mode="r:") as tar:
+            with tarfile.open(fileobj=headers, mode="r:") as opened:
+                tar: Any = opened  # whose attribute `members` has no type
                 count = 0
                 while (member := tar.next()) is not None:
                     count += 1
