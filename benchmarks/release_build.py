@@ -14,7 +14,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -68,15 +68,31 @@ def write_archives(release: Path, folder: Path) -> None:
             tar.add(release / "dataset" / source, source)
 
 
-def seconds(command: list[str], out: Path) -> float:
-    """The time that a command takes to write `out`, which is deleted, until everything is on the disk."""
-    os.sync()
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.sync()
-    taken = time.perf_counter() - start
-    shutil.rmtree(out)
-    return taken
+class Cost(NamedTuple):
+    """The least seconds that a command took, by the clock and of processors, and its memory in MiB."""
+
+    clock: float
+    processors: float
+    memory: float
+
+
+def cost(command: list[str], out: Path, repeats: int) -> Cost:
+    """Run a command that writes `out`, which is deleted, until everything is on the disk."""
+    clock, processors, memory = [], [], 0
+    for _ in range(repeats):
+        os.sync()
+        start = time.perf_counter()
+        with open(os.devnull, "wb") as nothing:
+            process = subprocess.Popen(command, stdout=nothing, stderr=nothing)
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{command} failed")
+        os.sync()
+        clock.append(time.perf_counter() - start)
+        processors.append(used.ru_utime + used.ru_stime)
+        memory = max(memory, used.ru_maxrss)
+        shutil.rmtree(out)
+    return Cost(min(clock), min(processors), memory / 1024)
 
 
 def main() -> None:
@@ -94,18 +110,19 @@ def main() -> None:
         write_archives(release, archives)
         size = sum(path.stat().st_size for path in archives.iterdir())
         imports = f"import os, drake.data.staged, drake.data.sources.release; os.mkdir({str(out)!r})"
-        started = min(seconds([sys.executable, "-c", imports], out) for _ in range(options.repeats))
-        copy = min(seconds(["cp", "-r", str(release), str(out)], out) for _ in range(options.repeats))
-        print(f"{size / 1e9:.2f} GB, {options.pictures:,} pictures; cp -r: {copy:.2f} s, {size / copy / 1e6:.0f} MB/s")
+        started = cost([sys.executable, "-c", imports], out, options.repeats)
+        copy = cost(["cp", "-r", str(release), str(out)], out, options.repeats)
+        print(f"{size / 1e9:.2f} GB, {options.pictures:,} pictures; seconds by the clock (of processors), memory")
+        print(f"imports alone:               {started.clock:7.2f} ({started.processors:.2f})")
+        print(f"cp -r:                       {copy.clock:7.2f} ({copy.processors:.2f})")
         for what, source in (("extracted folder", release), ("tar archives", archives)):
             command = [sys.executable, "-c", BUILD, "build", "--source", f"release:{source}", "--out", str(out)]
-            build = min(seconds(command, out) for _ in range(options.repeats))
+            build = cost(command, out, options.repeats)
             print(
-                f"build from {what}: {build:.2f} s ({started:.2f} s of it imports), {size / build / 1e6:.0f} MB/s, "
-                f"{copy / build:.0%} of cp -r; without the imports {copy / (build - started):.0%}"
+                f"build from {what:17} {build.clock:7.2f} ({build.processors:.2f}), {build.memory:.0f} MiB; "
+                f"{copy.clock / build.clock:.0%} of the speed of cp -r, "
+                f"without the imports {copy.clock / (build.clock - started.clock):.0%}"
             )
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"most memory of a build: {memory:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from drake.data.writer import Contents, Metric, Provenance, Schedules, complete,
 from drake.errors import DrakeError
 from drake.scoring.answers import PROTOCOLS
 
-ROW_GROUP = 32 << 20
+ROW_GROUP = 16 << 20
 """Bytes of records in one row group of a record file."""
 WORTH_KEEPING = 64 << 20
 """Bytes of finished record files from which they are kept although a record was refused; a smaller build is as soon

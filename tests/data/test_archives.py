@@ -219,3 +219,12 @@ def test_what_is_no_json_list_is_one_sentence(monkeypatch, text, message):
     with pytest.raises(DrakeError, match=message) as caught:
         list(json_items(io.BytesIO(text), "x.json"))
     assert "x.json" in str(caught.value)
+
+
+def test_an_archive_is_indexed_once_for_a_build(tmp_path, monkeypatch):
+    archives = larger_release(tmp_path / "release").archives(tmp_path / "tars")
+    indexed: list[str] = []
+    real = Archive._index
+    monkeypatch.setattr(Archive, "_index", lambda self: (indexed.append(self.path.name), real(self))[1])
+    build(archives, out=tmp_path / "out")
+    assert indexed == ["Cars.tar", "Maps.tar", "Pets.tar"]

@@ -374,6 +374,6 @@ def test_a_photograph_of_any_kind_seems_whole(options):
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
 def test_a_picture_of_too_many_pixels_is_refused_without_decoding(format, monkeypatch):
-    monkeypatch.setattr("drake.data.pictures.MOST_PIXELS", 10)
+    monkeypatch.setattr("drake.data.pictures.MOST_PIXELS", 5)
     with pytest.raises(DrakeError, match="too many pixels"):
         seems_whole(encoded(SMALL, format))

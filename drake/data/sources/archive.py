@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -58,6 +58,11 @@ class Archive:
     def close(self) -> None:
         """Close the file; the archive cannot be read afterwards."""
         self._file.close()
+
+    def forget(self, but: Iterable[str]) -> None:
+        """Keep of the index only these files, to free memory."""
+        kept = {name: self._files[found] for name in but if (found := self.find(name)) is not None}
+        self._files, self._links = kept, {}
 
     def __iter__(self) -> Iterator[str]:
         """The names of all files and of all links to files."""

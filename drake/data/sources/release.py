@@ -76,7 +76,7 @@ class TreeSource(Source):
                     raise DrakeError(f"task {task} is both in {found[task].name} and in {tree.name}; remove one.")
                 found[task] = tree
             if len(self._trees) > 1:
-                tree.close()  # the indices of all archives together could be large
+                tree.forget()  # the indices of all archives together could be large
         return dict(sorted(found.items()))
 
     @property
@@ -197,12 +197,12 @@ class TreeStage(Stage):
 
     @contextmanager
     def opened(self, folder: Path, moved: Moved) -> Iterator[Source]:
-        """The tasks of the tree; it is closed afterwards."""
+        """The tasks of the tree, whose index is forgotten afterwards."""
         source = self._source
         try:
             yield TreeSource(source.argument, [self._tree], seed=source.seed, tasks=source.options.tasks)
         finally:
-            self._tree.close()
+            self._tree.forget()
 
 
 def about_release(origin: str, seed: int) -> str:

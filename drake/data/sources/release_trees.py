@@ -68,8 +68,8 @@ class Tree(ABC):
     def picture(self, where: str, name: str) -> bytes:
         """The bytes of the picture that a record calls `name`, checked. where: file and record, for errors."""
 
-    def close(self) -> None:
-        """Free the memory and the files that reading has taken; it can be read again."""
+    def forget(self) -> None:
+        """Free the memory that reading pictures has taken; it can be read again."""
         return
 
 
@@ -130,7 +130,9 @@ class FolderTree(Tree):
 
 
 class TarTree(Tree):
-    """A source data set in a tar archive, whose index is read at first use and forgotten by `close`.
+    """A source data set in a tar archive, whose index is read at first use.
+
+    `forget` drops the index but for the record files, which may be read again.
 
     called: what errors call the archive, if not by its path.
     """
@@ -138,6 +140,7 @@ class TarTree(Tree):
     def __init__(self, path: Path, called: str | None = None) -> None:
         self.name, self._path, self._called = path.name, path, called or str(path)
         self._opened: Archive | None = None
+        self._indexed = False
 
     @property
     def key(self) -> str:
@@ -150,8 +153,10 @@ class TarTree(Tree):
 
     @property
     def _archive(self) -> Archive:
-        if self._opened is None:
-            self._opened = Archive(self._path, self._called)
+        """The archive with its whole index."""
+        if self._opened is None or not self._indexed:
+            self.close()
+            self._opened, self._indexed = Archive(self._path, self._called), True
         return self._opened
 
     @cached_property
@@ -178,12 +183,13 @@ class TarTree(Tree):
         return f"{self._called}: {name}"
 
     def open(self, name: str) -> BinaryIO:
-        found = self._archive.find(self._prefix + name)
+        archive = self._archive if self._opened is None else self._opened
+        found = archive.find(self._prefix + name)
         if found is None:
             raise DrakeError(f"{self.path(name)} is a link to a file that the archive does not hold; fetch it again.")
-        if (size := self._archive.size(found)) > MOST_RECORD_BYTES:
+        if (size := archive.size(found)) > MOST_RECORD_BYTES:
             raise DrakeError(f"{self.path(name)} has {size:,} bytes, more than {MOST_RECORD_BYTES:,}; split it.")
-        return self._archive.open(found)
+        return archive.open(found)
 
     def picture(self, where: str, name: str) -> bytes:
         if not name.startswith(PREFIX):
@@ -197,10 +203,17 @@ class TarTree(Tree):
         check_whole(f"{where}: its image {name}", encoded)
         return encoded
 
+    def forget(self) -> None:
+        if self._opened is not None and self._indexed:
+            files: RecordFiles = self.__dict__.get("_files", {})
+            self._opened.forget(but=[self._prefix + name for splits in files.values() for name in splits.values()])
+            self._indexed = False
+
     def close(self) -> None:
+        """Close the file, which may then be deleted."""
         if self._opened is not None:
             self._opened.close()
-            self._opened = None
+            self._opened, self._indexed = None, False
 
 
 def trees(place: Path, links_to: Sequence[Path] = ()) -> list[Tree]:
