@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from drake.data.sources.base import Source
 
 Progress = Callable[[int, int, str], None]
-"""(parts done, number of parts, name of the current part); called at the start of each part and once at the end."""
+"""(parts done, number of parts, name of the current part); called at the start of each part and once at the end. For a
+source that is built in stages (`drake.Source.in_stages`) bytes take the place of parts."""
 
 ALWAYS = ("dynamic", "static")
 """Schedules that every dataset stores; those with a Dirichlet concentration are stored on request."""
@@ -56,16 +57,17 @@ def build(
 ) -> Path:
     """Build a dataset folder and return it; the same arguments give the same bytes.
 
-    source: "mini"; the folder of the official release (the one that holds `dataset/`, or `dataset/` itself), also as
-    "release:PATH"; a folder with a drake.toml that describes your own data, also as "folder:PATH"; the name of
-    another registered source, "package.module:Class", or a `drake.Source`.
+    source: "mini"; the official release: the folder that holds `dataset/`, `dataset/` itself, or a folder of its tar
+    archives, also as "release:PATH"; "hub:OWNER/NAME" or "hub:OWNER/NAME@REVISION" to download its archives; a folder
+    with a drake.toml that describes your own data, also as "folder:PATH"; the name of another registered source,
+    "package.module:Class", or a `drake.Source`.
     split: "dynamic" or "static", which are always stored, or "dirichlet" or "dirichlet-across", stored in addition with
     concentration `alpha` ("dirichlet-0.1" sets both).
     out: the new folder; one below `data/` named after the source if not given.
     options: options of the source. The mini suite has train, test and public_per_world: records per task and split, and
-    public records per world.
+    public records per world. The release has tasks: "NLVR2-0,VSR", tasks or sources to build.
     public: public records of another source, such as "llava-mix:FOLDER", in the place of the source's own; a sample of
-    at most `public_most`, 0 for all.
+    at most `public_most`, 0 for all. Not for sources that are built in stages: name it to `drake eval` then.
     workers: processes for sources that compute their records.
     progress: called as parts are finished.
     warn: called with a sentence for each task with gold answers that are none of the choices (`warnings.warn` if not
@@ -75,6 +77,7 @@ def build(
     """
     from drake.data.oracle import GoldVerdicts
     from drake.data.publishing import check_target
+    from drake.data.staged import write_in_stages
     from drake.data.writer import Provenance, Schedules, write_dataset
 
     splits = _splits(split, alpha)
@@ -82,22 +85,14 @@ def build(
     opened = open_source(source, seed, **options)
     out = Path("data", opened.default_name) if out is None else Path(out)
     check_target(out, overwrite)
-    tasks = opened.tasks()
-    if not tasks and opened.has_public:
-        raise DrakeError(
-            f"the source {opened.kind!r} has public records alone; add them to a dataset, with --public {source}."
-        )
-    given = opened.clients
-    clients, dealt = deal_tasks(task for task, has in tasks.items() if "train" in has) if given is None else (given, "")
-    records, verdicts, parameters = opened.all_records(workers), GoldVerdicts(), {**opened.parameters, "split": split}
+    verdicts, parameters = GoldVerdicts(), {**opened.parameters, "split": split}
     if public is not None:
-        records = _with_public(records, public, public_most)
         parameters |= {"public": public, "public_most": public_most}
-    write_dataset(
-        out,
-        _reported(records, opened.parts, progress) if progress else records,
-        schedules=Schedules(clients, splits, rounds_per_task, dealt or f"as the source {opened.kind} says"),
-        provenance=Provenance(
+
+    def described(tasks: Iterable[str], trained: Iterable[str]) -> tuple[Schedules, Provenance]:
+        given = opened.clients
+        clients, dealt = deal_tasks(trained) if given is None else (given, "")
+        provenance = Provenance(
             name=opened.name,
             source=opened.kind,
             revision=opened.revision,
@@ -105,11 +100,37 @@ def build(
             parameters=parameters,
             licence=opened.licence,
             about=opened.about,
-            licences=opened.licences,
-        ),
-        overwrite=overwrite,
-        verdicts=verdicts,
-    )
+            licences=opened.licences_of(tasks),
+        )
+        return Schedules(clients, splits, rounds_per_task, dealt or f"as the source {opened.kind} says"), provenance
+
+    if opened.in_stages:
+        if public is not None:
+            raise DrakeError(
+                f"a dataset of {source} is built in stages and takes no public records; leave --public out here, and "
+                "give it to drake eval."
+            )
+        write_in_stages(
+            out, opened, described, code=_staged_code(), overwrite=overwrite, verdicts=verdicts, progress=progress
+        )
+    else:
+        tasks = opened.tasks()
+        if not tasks and opened.has_public:
+            raise DrakeError(
+                f"the source {opened.kind!r} has public records alone; add them to a dataset, with --public {source}."
+            )
+        schedules, provenance = described(tasks, (task for task, has in tasks.items() if "train" in has))
+        records = opened.all_records(workers)
+        if public is not None:
+            records = _with_public(records, public, public_most)
+        write_dataset(
+            out,
+            _reported(records, opened.parts, progress) if progress else records,
+            schedules=schedules,
+            provenance=provenance,
+            overwrite=overwrite,
+            verdicts=verdicts,
+        )
     for sentence in verdicts.sentences():
         warn(sentence) if warn else warnings.warn(sentence, stacklevel=2)
     return out
@@ -172,6 +193,14 @@ def _is_whole(folder: Path) -> bool:
 def mini_revision() -> str:
     """A hash, in hexadecimal, over the source code that the records of the mini suite depend on."""
     return _code("sources/mini", "../catalog", "../common/seeds.py", "schedules.py")
+
+
+def _staged_code() -> str:
+    """A hash over the code, and the version of the library, that the record files of a staged build depend on."""
+    import pyarrow
+
+    code = _code(".", "../catalog", "../scoring/answers.py", "../scoring/listed.py")
+    return f"{code} pyarrow {pyarrow.__version__}"
 
 
 def deal_tasks(present: Iterable[str]) -> tuple[tuple[tuple[str, ...], ...], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,7 @@ _SCHEDULE_FIELDS = {
 def configs(manifest: Manifest) -> list[dict[str, Any]]:
     """The configs of `datasets.load_dataset`: "default" (all tasks), one per task, "public", one per schedule."""
     splits = [split for split in ("train", "test") if any(getattr(t, split) for t in manifest.tasks.values())]
+    key = _content_key(manifest)
     found = [("default", [(split, f"{DATA}/*/{split}-*.parquet") for split in splits])]
     if manifest.public:
         public = (PUBLIC, f"{DATA}/{PUBLIC}/{PUBLIC}-*.parquet")
@@ -50,12 +52,19 @@ def configs(manifest: Manifest) -> list[dict[str, Any]]:
         {
             "config_name": name,
             "data_files": [{"split": split, "path": path} for split, path in files],
-            # `datasets` names its cache after the folder's last part, the config and these fields. Without the
-            # fingerprint, two builds in folders of the same name would share one cache.
-            "description": manifest.fingerprint,
+            # `datasets` names its cache after the folder's last part, the config and these fields. Without a key of
+            # their own, two builds in folders of the same name would share one cache.
+            "description": key,
         }
         for name, files in found
     ]
+
+
+def _content_key(manifest: Manifest) -> str:
+    """SHA-256, in hexadecimal, over the names and hashes of all files. The fingerprint leaves out the schedules, which
+    differ between builds of the same records with other seeds."""
+    files = sorted((name, entry.sha256) for name, entry in manifest.files.items())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def readme(manifest: Manifest, licence: str, about: str = "", licences: Mapping[str, str] | None = None) -> str:
@@ -114,6 +123,10 @@ benchmark.client(0).round(3)                                      # what client 
 ## Fields
 
 {chr(10).join(f"- `{name}`: {about}" for name, (_, about) in _FIELDS.items())}
+
+Pictures have the bytes of the source, so a photograph may be stored on its side with an EXIF orientation. DRAKE turns
+it upright when it decodes the picture, as `datasets` does, puts transparent pictures on white and keeps the eight high
+bits of 16-bit greyscale.
 
 Schedules hold rows (client, round, position, task, id) that point into the train splits:
 

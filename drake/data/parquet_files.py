@@ -6,10 +6,11 @@ schedules/<name>.parquet              rows of `SCHEDULE_FEATURES`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
@@ -50,9 +51,13 @@ ROWS_PER_BATCH = 64
 class Shards:
     """The Parquet files of one task's split, written one after another."""
 
-    def __init__(self, folder: Path, split: str):
+    def __init__(self, folder: Path, split: str, compress_pictures: bool = True):
+        """compress_pictures: with zstd, as all other columns. Pictures hardly become smaller by it, and it takes most
+        of the time of writing them."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._split = folder, split
+        self._folder, self._split, self._compress = folder, split, compress_pictures
+        self.paths: list[Path] = []
+        """The files begun so far."""
         self._rows: list[Record] = []
         self._writer: pq.ParquetWriter | None = None
         self._count = self._written = self._buffered = 0
@@ -66,38 +71,81 @@ class Shards:
 
     def flush(self) -> None:
         """Write the records added since the last flush as one row group."""
-        if not self._rows:
-            return
+        self.flushing()()
+
+    def flushing(self) -> Callable[[], None]:
+        """The same, as a function that may run in another thread while further records are added; one at a time."""
+        rows, size = self._rows, self._buffered
+        self._rows, self._buffered = [], 0
+        return lambda: self._write(rows, size) if rows else None
+
+    def _write(self, rows: Sequence[Record], size: int) -> None:
         if self._writer is None:
             path = self._folder / f"{self._split}-{self._count:05d}.parquet"
-            self._writer = parquet_writer(path, FEATURES.arrow_schema)
-        self._writer.write_table(_table(self._rows))
-        self._written += self._buffered
-        self._rows, self._buffered = [], 0
+            self._writer = parquet_writer(path, FEATURES.arrow_schema, self._compress)
+            self.paths.append(path)
+        self._writer.write_table(_table(rows))
+        self._written += size
         if self._written >= SHARD:
-            self.close()
+            self._finish()
 
     def close(self) -> None:
         """Finish the file; records added later begin the next one."""
         self.flush()
+        self._finish()
+
+    def _finish(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer, self._count, self._written = None, self._count + 1, 0
 
 
-def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def parquet_writer(path: Path, schema: pa.Schema, compress_pictures: bool = True) -> pq.ParquetWriter:
     """A writer of a new file that stores repeated texts once; creates the file's folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Pictures are compressed already and rarely repeat within a task: a dictionary of them would only cost memory.
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     options: dict[str, Any] = {"use_dictionary": texts, "write_statistics": texts}  # not annotated as lists
-    return pq.ParquetWriter(path, schema, compression="zstd", **options)
+    compression: Any = "zstd" if compress_pictures else _compressed_texts(schema)
+    return pq.ParquetWriter(path, schema, compression=compression, **options)
+
+
+def _compressed_texts(schema: pa.Schema) -> dict[str, str]:
+    """The compression of every column but the pictures, which are named "images.(...).bytes"."""
+    names = [name for field in schema for name in _columns(field.name, field.type)]
+    return {name: "none" if name.startswith("images.") else "zstd" for name in names}
+
+
+def _columns(name: str, kind: pa.DataType) -> list[str]:
+    """The names of a field's columns in a Parquet file."""
+    if pa.types.is_list(kind):
+        return _columns(f"{name}.list.element", kind.value_type)
+    if pa.types.is_struct(kind):
+        return [column for field in kind for column in _columns(f"{name}.{field.name}", field.type)]
+    return [name]
+
+
+def record_ids(paths: Sequence[Path]) -> list[str]:
+    """The ids of the records of some files, in order; no other column is read."""
+    return [name for path in paths for name in pq.read_table(path, columns=["id"])["id"].to_pylist()]
 
 
 def _table(rows: Sequence[Record]) -> pa.Table:
     columns: dict[str, list[Any]] = dict(zip(Record._fields, map(list, zip(*rows, strict=True)), strict=True))
-    columns["images"] = [[{"bytes": image, "path": None} for image in images] for images in columns["images"]]
-    return pa.Table.from_pydict({name: columns[name] for name in FEATURES}, schema=FEATURES.arrow_schema)
+    schema = FEATURES.arrow_schema
+    arrays = {name: pa.array(columns[name], schema.field(name).type) for name in FEATURES if name != "images"}
+    arrays["images"] = _pictures(columns["images"], schema.field("images").type)
+    return pa.Table.from_arrays([arrays[name] for name in FEATURES], schema=schema)
+
+
+def _pictures(rows: Sequence[Sequence[bytes]], kind: pa.ListType) -> pa.ListArray:
+    """The column `images`, each picture copied once."""
+    pictures = [picture for row in rows for picture in row]
+    offsets = pa.array(np.cumsum([0, *map(len, rows)]), pa.int32())
+    structs = pa.StructArray.from_arrays(
+        [pa.array(pictures, pa.binary()), pa.nulls(len(pictures), pa.string())], fields=list(kind.value_type)
+    )
+    return pa.ListArray.from_arrays(offsets, structs, type=kind)
 
 
 def read_records(path: Path) -> pa.Table:

@@ -13,6 +13,7 @@ before anything is decoded, and no file is read because a record names its path.
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -116,6 +117,37 @@ def decoded(data: bytes) -> Image.Image:
         raise DrakeError(_unidentified(data)) from error
     except Exception as error:  # decoders raise errors of any kind for damaged bytes
         raise DrakeError(_damaged(data, error)) from error
+
+
+def seems_whole(data: bytes) -> bool:
+    """Whether a PNG or JPEG begins with a sound header and ends as its format does, so that it was not cut off. Nothing
+    is decoded.
+
+    False for other formats and where it cannot be seen; `decoded` is the judge of these. Raises DrakeError for a
+    picture that is too large.
+    """
+    size = _header_size(data)
+    if size is None or len(data) > MOST_BYTES:
+        return False
+    _check_size(*size)
+    return data.endswith(b"IEND\xaeB`\x82" if data.startswith(b"\x89") else b"\xff\xd9")
+
+
+def _header_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) according to the header of a PNG or JPEG; None for others and for what cannot be read."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
+        width, height = struct.unpack_from(">II", data, 16) if len(data) > 24 else (0, 0)
+        return (width, height) if width and height else None
+    at = 2
+    while data.startswith(b"\xff\xd8") and at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return (width, height) if width and height else None
+        if length < 2 or not 0xC4 <= marker <= 0xFE or marker == 0xDA:  # a scan before its frame, or no segment
+            return None
+        at += 2 + length
+    return None
 
 
 def first_unreadable(records: Sequence[Mapping[str, Any]], images: list[list[bytes]]) -> str:

@@ -42,7 +42,7 @@ def temporary_sibling(folder: Path) -> Iterator[Path]:
 def publish(temporary: Path, folder: Path, overwrite: bool) -> None:
     """Flush `temporary` to disk and rename it to `folder`; DrakeError if something else is there meanwhile."""
     for path in (*temporary.rglob("*"), temporary):
-        _fsync(path)
+        flush(path)
     if overwrite and (folder / MANIFEST).is_file():  # the old dataset is moved away, then deleted
         aside = temporary.parent / "replaced"
         os.rename(folder, aside)
@@ -57,10 +57,11 @@ def publish(temporary: Path, folder: Path, overwrite: bool) -> None:
                     f"{folder} appeared while it was being built; choose another --out, or pass --overwrite."
                 ) from error
             raise
-    _fsync(folder.parent)
+    flush(folder.parent)
 
 
-def _fsync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """See that a file or a folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -100,55 +100,73 @@ def write_dataset(
     check_target(folder, overwrite)
     with writing(folder), temporary_sibling(folder) as temporary:
         contents = _write_records(temporary, records, verdicts)
-        if not contents.tasks:
-            raise DrakeError(
-                f"there is nothing to write to {folder}: the source {provenance.source!r} holds no record."
-            )
-        for task in (task for tasks in schedules.clients for task in tasks):
-            entry = contents.tasks.get(task)
-            if entry is None or not entry.train or not entry.test:
-                raise DrakeError(f"task {task!r} of a client needs records in train and in test; it lacks some.")
-        try:
-            check_clients(schedules.clients, contents.tasks)
-        except ValueError as error:
-            raise DrakeError(f"the clients of {provenance.name} cannot be used: {error}.") from error
-        stored = _write_schedules(temporary, schedules, contents.train_ids, provenance.seed)
-        files = {name: _entry(temporary / name) for name in _parquet_files(temporary)}
-        of_clients = {task for tasks in schedules.clients for task in tasks}
-        manifest = Manifest(
-            name=provenance.name,
-            source=provenance.source,
-            revision=provenance.revision,
-            seed=provenance.seed,
-            parameters=dict(provenance.parameters),
-            fingerprint=fingerprint(files.items(), schedules.clients),
-            legacy_fingerprint=legacy_fingerprint(files.items()),
-            clients=tuple(map(tuple, schedules.clients)),
-            dealt=schedules.dealt,
-            unseen=tuple(sorted(task for task in contents.tasks if task not in of_clients)),
-            tasks=dict(sorted(contents.tasks.items())),
-            public=contents.public,
-            schedules=stored,
-            files=files,
-        )
-        described = {
-            "README.md": card.readme(manifest, provenance.licence, provenance.about, provenance.licences),
-            "croissant.json": card.croissant(manifest, provenance.licence),
-            MANIFEST: manifest.model_dump_json(indent=1) + "\n",
-        }
-        for name, text in described.items():
-            (temporary / name).write_text(text, encoding="utf-8")
+        manifest = complete(temporary, contents, schedules=schedules, provenance=provenance)
         publish(temporary, folder, overwrite)
     return manifest
 
 
-class _Contents(NamedTuple):
+def complete(
+    temporary: Path,
+    contents: Contents,
+    *,
+    schedules: Schedules,
+    provenance: Provenance,
+    known: Mapping[str, FileEntry] | None = None,
+) -> Manifest:
+    """Add schedules, card and manifest to a folder that holds the record files.
+
+    known: entries of record files that have been hashed already, by their name in the folder. Raises what
+    `write_dataset` raises for wrong clients or no records.
+    """
+    if not contents.tasks:
+        raise DrakeError(f"there is nothing to write to the dataset: the source {provenance.source!r} holds no record.")
+    for task in (task for tasks in schedules.clients for task in tasks):
+        entry = contents.tasks.get(task)
+        if entry is None or not entry.train or not entry.test:
+            raise DrakeError(f"task {task!r} of a client needs records in train and in test; it lacks some.")
+    try:
+        check_clients(schedules.clients, contents.tasks)
+    except ValueError as error:
+        raise DrakeError(f"the clients of {provenance.name} cannot be used: {error}.") from error
+    stored = _write_schedules(temporary, schedules, contents.train_ids, provenance.seed)
+    known = known or {}
+    files = {name: known.get(name) or file_entry(temporary / name) for name in _parquet_files(temporary)}
+    of_clients = {task for tasks in schedules.clients for task in tasks}
+    manifest = Manifest(
+        name=provenance.name,
+        source=provenance.source,
+        revision=provenance.revision,
+        seed=provenance.seed,
+        parameters=dict(provenance.parameters),
+        fingerprint=fingerprint(files.items(), schedules.clients),
+        legacy_fingerprint=legacy_fingerprint(files.items()),
+        clients=tuple(map(tuple, schedules.clients)),
+        dealt=schedules.dealt,
+        unseen=tuple(sorted(task for task in contents.tasks if task not in of_clients)),
+        tasks=dict(sorted(contents.tasks.items())),
+        public=contents.public,
+        schedules=stored,
+        files=files,
+    )
+    described = {
+        "README.md": card.readme(manifest, provenance.licence, provenance.about, provenance.licences),
+        "croissant.json": card.croissant(manifest, provenance.licence),
+        MANIFEST: manifest.model_dump_json(indent=1) + "\n",
+    }
+    for name, text in described.items():
+        (temporary / name).write_text(text, encoding="utf-8")
+    return manifest
+
+
+class Contents(NamedTuple):
+    """What the record files hold: tasks, the ids of each task's train records, and the number of public records."""
+
     tasks: dict[str, TaskEntry]
     train_ids: dict[str, list[str]]
     public: int
 
 
-def _write_records(folder: Path, records: Iterable[tuple[str, Record]], verdicts: GoldVerdicts) -> _Contents:
+def _write_records(folder: Path, records: Iterable[tuple[str, Record]], verdicts: GoldVerdicts) -> Contents:
     files: dict[tuple[str, str], Shards] = {}
     first: dict[str, Record] = {}
     ids: dict[tuple[str, str], dict[str, None]] = {}
@@ -178,7 +196,7 @@ def _write_records(folder: Path, records: Iterable[tuple[str, Record]], verdicts
         for shards in files.values():
             shards.close()
     count = {key: len(known) for key, known in ids.items()}
-    return _Contents(
+    return Contents(
         tasks={
             task: TaskEntry(
                 source=record.source,
@@ -227,5 +245,6 @@ def _parquet_files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
 
 
-def _entry(path: Path) -> FileEntry:
+def file_entry(path: Path) -> FileEntry:
+    """The manifest's entry of a Parquet file."""
     return FileEntry(sha256=sha256(path), bytes=path.stat().st_size, rows=row_count(path))

@@ -132,7 +132,7 @@ def intervals(differences: Sequence[Difference], path: Path | str, title: str) -
         panel.set_yticks(range(len(differences)), [f"{found.a} - {found.b}" for found in differences])
         panel.invert_yaxis()
         panel.set_xlabel(title)
-        return _written(figure, path)
+        return written(figure, path)
 
 
 def _curves_of(results: Results, protocol: Protocol) -> tuple[tuple[int, ...], NDArray[np.float64]]:

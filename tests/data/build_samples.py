@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 from PIL import Image
@@ -69,3 +70,32 @@ class Release:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(rows if isinstance(rows, str) else json.dumps(rows))
         return file
+
+    def archives(self, folder: Path, prefix: str = "") -> Path:
+        """The same release as archives with the official names, one for each data set; returns their folder."""
+        folder.mkdir()
+        for source in sorted(self.dataset.iterdir()):
+            with tarfile.open(folder / f"{source.name}.tar", "w") as tar:
+                tar.add(source, f"{prefix}{source.name}")
+        return folder
+
+
+def larger_release(folder: Path) -> Release:
+    """Three data sets: Pets and Cars with one task each, Maps with two, whose second has no train records."""
+    release = Release(folder)
+    for name, tasks in (("Cars", 1), ("Maps", 2)):
+        images = release.dataset / name / "full" / "images"
+        images.mkdir(parents=True)
+        for number in range(8):
+            (images / f"{number}.png").write_bytes(png(100 + number, size=40))
+        rows = []
+        for number in range(7):
+            row = release.row(0)
+            row["image"] = [f"dataset/{name}/full/images/{number + place}.png" for place in range(2)]
+            row["conversations"][0]["value"] = "<image><image>\nWho?\nChoice list:[cat, dog]. Your answer is:"
+            rows.append(row)
+        for task in range(tasks):
+            if task == 0:
+                release.write("train", rows[:5], f"{name}-{task}")
+            release.write("test", rows[5:], f"{name}-{task}")
+    return release

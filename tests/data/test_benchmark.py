@@ -295,6 +295,30 @@ def test_load_dataset_never_hands_out_another_build(tmp_path):
     assert len(pictures(second, "default")) == 12 * 47
 
 
+SCHEDULE = """
+import sys, datasets
+rows = datasets.load_dataset(sys.argv[1], "dynamic", split="train", cache_dir=sys.argv[2])
+print(*rows["id"])
+"""
+
+
+def test_load_dataset_never_hands_out_the_schedule_of_another_build(tmp_path):
+    """The same records, so the same fingerprint, but another order of arrival; each opened in a process of its own."""
+    rows = [{"q": f"Which is {number}?", "a": str(number % 2)} for number in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "drake.toml").write_text(
+        'name = "Rows"\nlicence = "cc0-1.0"\n[tasks.Rows-0]\ntrain = "rows.jsonl"\ntest = "rows.jsonl"\n'
+        'prompt = "{q}"\nanswer = "a"\n'
+    )
+    folders = [build(tmp_path, out=tmp_path / part / "rows", seed=seed) for part, seed in (("a", 0), ("b", 1))]
+    assert load(folders[0]).fingerprint == load(folders[1]).fingerprint
+    for folder in folders:
+        command = [sys.executable, "-c", SCHEDULE, str(folder), str(tmp_path / "cache")]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == pq.read_table(folder / "schedules/dynamic.parquet")["id"].to_pylist()
+
+
 def test_the_arrow_copies_of_a_large_dataset_belong_to_their_content(stored, tmp_path, monkeypatch):
     """Same path and modification time, other content."""
     monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", 0)

@@ -334,3 +334,16 @@ def test_a_name_with_accents_is_found_however_they_are_composed(folder):
     write_rows(folder, "train.jsonl", [{"photo": "photos/caf\u00e9.png", "label": "cat"}])
     toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
     assert records(folder)[0].images == (png(77),)
+
+
+def test_pictures_behind_links_to_a_named_folder_are_read(folder, tmp_path_factory):
+    disk = tmp_path_factory.mktemp("disk")
+    (disk / "a.png").write_bytes(png(77))
+    (folder / "photos/far.png").symlink_to(disk / "a.png")
+    write_rows(folder, "train.jsonl", [{"photo": "photos/far.png", "label": "cat"}])
+    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
+    with pytest.raises(DrakeError, match=r"line 1: .*far\.png.* a link that leads out of .*--links-to"):
+        records(folder)
+    source = FolderSource(str(folder), links_to=str(disk))
+    assert next(iter(source.records("Signs-0", "train"))).images == (png(77),)
+    assert source.parameters == {}

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from drake.data import pictures
 from drake.data.benchmark import load
-from drake.data.pictures import decoded, decoded_images, image_bytes
+from drake.data.pictures import decoded, decoded_images, image_bytes, seems_whole
 from drake.errors import DrakeError
 
 RED, GREEN, BLUE, BLACK, WHITE = (254, 0, 0), (0, 128, 1), (0, 0, 255), (0, 0, 0), (255, 255, 255)
@@ -357,3 +357,23 @@ def test_a_broken_picture_of_a_record_is_named():
     record = {"id": "r/1", "images": [encoded(SMALL, "PNG"), {"bytes": b"", "path": None}]}
     with pytest.raises(DrakeError, match=r"^record 'r/1', picture 1: the picture is empty \(0 bytes\)"):
         decoded_images(record)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_a_whole_picture_is_told_from_one_that_was_cut_off_without_decoding(format):
+    whole = encoded(SMALL, format)
+    assert seems_whole(whole) == (format in ("PNG", "JPEG"))
+    assert not any(seems_whole(whole[:length]) for length in (0, 1, 2, 10, 20, 25, len(whole) // 2, len(whole) - 1))
+    assert not seems_whole(b"\xff\xd8" + whole[2:-2] + b"\xff\xd9") or format == "JPEG"
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"x" * 60_000}, {"quality": 100}])
+def test_a_photograph_of_any_kind_seems_whole(options):
+    assert seems_whole(encoded(SMALL, "JPEG", **options))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_a_picture_of_too_many_pixels_is_refused_without_decoding(format, monkeypatch):
+    monkeypatch.setattr("drake.data.pictures.MOST_PIXELS", 5)
+    with pytest.raises(DrakeError, match="too many pixels"):
+        seems_whole(encoded(SMALL, format))

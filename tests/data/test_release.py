@@ -143,6 +143,47 @@ def test_a_path_that_leaves_the_folder_is_refused(release, path):
     refuses(release, str(release.file("train")), "record 1 ", repr(row["image"]))
 
 
+def test_pictures_behind_links_to_a_named_folder_are_read(release, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    release.picture("0.png").rename(disk / "0.png")
+    (disk / "1.png").write_bytes(png(99))  # has the name of a picture that is no link
+    release.picture("0.png").symlink_to(disk / "0.png")
+    with pytest.raises(DrakeError, match=r"record 0 .* a link that leads out of .*--links-to"):
+        build(release.folder, out=tmp_path / "none")
+    manifest = read_manifest(build(release.folder, out=tmp_path / "out", links_to=str(disk)))
+    release.picture("0.png").unlink()
+    (disk / "0.png").rename(release.picture("0.png"))
+    assert manifest == read_manifest(build(release.folder, out=tmp_path / "again"))
+    assert "links_to" not in manifest.parameters
+
+
+def test_a_data_set_whose_folder_is_a_link_to_a_named_folder_is_read(release, tmp_path):
+    (tmp_path / "disk").mkdir()
+    before = read_manifest(build(release.folder, out=tmp_path / "before"))
+    images = release.dataset / "Pets" / "images"
+    images.rename(tmp_path / "disk/images")
+    images.symlink_to(tmp_path / "disk/images")
+    assert read_manifest(build(release.folder, out=tmp_path / "out", links_to=str(tmp_path / "disk"))) == before
+
+
+def test_a_snapshot_of_the_hubs_cache_is_a_release(release, tmp_path):
+    """It consists of links to blobs that lie beside it."""
+    before = read_manifest(build(release.folder, out=tmp_path / "before"))
+    repository = tmp_path / "datasets--x--y"
+    (repository / "blobs").mkdir(parents=True)
+    snapshot = release.folder.rename(repository / "snapshots")
+    for path in [path for path in snapshot.rglob("*") if path.is_file()]:
+        blob = path.rename(repository / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest())
+        path.symlink_to(blob)
+    assert read_manifest(build(snapshot, out=tmp_path / "out")) == before
+    outside = tmp_path / "datasets--x--z"
+    (repository / "blobs").rename(outside)
+    (repository / "blobs").mkdir()
+    with pytest.raises(DrakeError):
+        build(snapshot, out=tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     "conversations",
     [
@@ -320,8 +361,8 @@ class TestRealPictures:
         assert manifest.clients == (("DreamSim-0",), ("NLVR2-0",), ("NLVR2-1",))
         assert "in turn" in manifest.dealt
         assert manifest.source == "release"
-        assert manifest.legacy_fingerprint == "9a857a98e8d01f224ce7666c1794144a4007f1fe499f89c7de8d174e5ac52dfb"
-        assert manifest.fingerprint == "9ec8ca750d871d32144ad72437e33f10fd8311b8e3e0ebe3a51a0373fe0aa4b0"
+        assert manifest.legacy_fingerprint == "e85e1fe6bc6922da48da32cfb390c4849502fd9a5d4c992aa6ee13d3a03bcb56"
+        assert manifest.fingerprint == "6c55fd1aed48124375d176246f5e4c9f69f51a13c564a8f45ca78bfe586b920e"
 
     def test_pictures_are_the_files_byte_for_byte(self, release_layout):
         stored = {hashlib.sha256(path.read_bytes()).hexdigest() for path in release_layout.rglob("*.png")}

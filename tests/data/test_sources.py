@@ -10,13 +10,13 @@ from drake import Source
 from drake.common.plugins import Registry
 from drake.data.record import Record
 from drake.data.sources import SOURCES, open_source
-from drake.data.sources.base import checked_options
+from drake.data.sources.base import NoOptions, checked_options
 from drake.data.sources.mini.source import MiniSource
 from drake.errors import DrakeError, UnknownName
 
 
 def test_the_sources_that_come_along_are_registered():
-    assert {"mini", "release", "folder"} <= set(SOURCES.names())
+    assert {"mini", "release", "folder", "hub"} <= set(SOURCES.names())
     assert SOURCES.find("mini") is MiniSource
     assert all(issubclass(SOURCES.find(name), Source) for name in SOURCES.names())
 
@@ -38,7 +38,7 @@ def test_listing_and_checking_names_imports_no_source():
         ("something", DrakeError, "no source is called 'something'.*drake.toml"),
         ("no/such/folder", DrakeError, "no source at no/such/folder"),
         ("mini:x", DrakeError, "takes no argument"),
-        ("release", DrakeError, "needs the folder of the official release: write release:PATH"),
+        ("release", DrakeError, "needs the folder of the official release, or a tar archive of it: write release:PATH"),
         ("folder:", DrakeError, "needs a folder with a drake.toml"),
         ("release:no/such", DrakeError, "no folder no/such"),
         ("nowhere_at_all:Thing", DrakeError, "'nowhere_at_all:Thing' cannot be imported"),
@@ -103,9 +103,11 @@ def test_a_wrong_option_is_refused_before_anything_is_read(options, message):
         Numbers(**options)
 
 
-def test_a_source_without_options_says_so(tmp_path):
-    with pytest.raises(DrakeError, match="'release' has no options, so leave out 'train'"):
+def test_an_option_that_a_source_does_not_have_is_refused(tmp_path):
+    with pytest.raises(DrakeError, match="option of the source 'release' 'train'; known: links_to, tasks"):
         open_source(f"release:{tmp_path}", train=5)
+    with pytest.raises(DrakeError, match="'numbers' has no options, so leave out 'train'"):
+        checked_options(NoOptions, "numbers", {"train": 5})
 
 
 def test_a_registry_names_the_nearest_member():

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from random import Random
@@ -30,11 +31,34 @@ from drake.errors import DrakeError, UnknownName
 
 Split = Literal["train", "test"]
 T = TypeVar("T")
+Moved = Callable[[int], None]
+"""Called with the number of bytes that were read or downloaded since the last call."""
 
 
 @dataclass(frozen=True)
 class NoOptions:
     """The options of a source that has none."""
+
+
+class Stage(ABC):
+    """A piece of a source that is built, and kept if the build is stopped, on its own: an archive, for instance.
+
+    name: shown in progress bars, different for each stage of a source. key: changes when the content does. bytes: what
+    is read to build it. download: what has to be downloaded before, in bytes.
+    """
+
+    name: str
+    key: str
+    bytes: int
+    download: int = 0
+
+    @abstractmethod
+    def opened(self, folder: Path, moved: Moved) -> AbstractContextManager[Source]:
+        """A source with the tasks of this stage alone. folder: for downloads; what is in it stays until `clear`."""
+
+    def clear(self, folder: Path) -> None:
+        """Delete the downloads; called when the records are stored, and again if a build was stopped just then."""
+        return
 
 
 class Source(ABC):
@@ -56,6 +80,9 @@ class Source(ABC):
 
     name: str
     """The dataset's name, for tables."""
+    in_stages: ClassVar[bool] = False
+    """Whether the source is large: `drake build` then asks for its `stages` and not for all records at once, keeps what
+    is finished if it is stopped, and reports its progress in bytes."""
     licence: str
     """Licence of the whole dataset, as the Hugging Face Hub spells it ("apache-2.0", "cc-by-4.0", "other")."""
     about: str = ""
@@ -102,10 +129,18 @@ class Source(ABC):
         """The tasks of each client in order of arrival; None to have `drake.data.building.deal_tasks` assign them."""
         return None
 
+    def stages(self) -> Sequence[Stage]:
+        """The stages of a source that is built `in_stages`. No task is in two of them."""
+        return ()
+
     @property
     def licences(self) -> Mapping[str, str]:
         """Licence by source data set where they differ; the card lists them."""
         return {}
+
+    def licences_of(self, tasks: Iterable[str]) -> Mapping[str, str]:
+        """The same for these tasks, which a source that is built in stages may not know itself."""
+        return self.licences
 
     def all_records(self, workers: int | None = None) -> Iterator[tuple[str, Record]]:
         """(split, record) of all records: task by task, train before test, the public records last.

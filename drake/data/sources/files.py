@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from drake.data.pictures import decoded
+from drake.data.pictures import decoded, seems_whole
 from drake.errors import DrakeError
 
 MOST_RECORD_BYTES = 4 << 30
@@ -19,20 +20,36 @@ MOST_PICTURE_BYTES = 256 << 20
 """Upper limit for a file with one picture."""
 
 
-def inside(root: Path, name: str) -> Path:
+def inside(root: Path, name: str, links_to: Sequence[Path] = ()) -> Path:
     """The path of `name` below the folder `root`, links followed; ValueError if it leads out of it.
 
-    The file is found also if its name is in another Unicode normal form (NFC, NFD). It need not exist.
+    links_to: folders that links may lead to besides. In a snapshot of the Hugging Face Hub's cache, which consists of
+    links, they may lead to its blobs. The file is found also if its name is in another Unicode normal form (NFC, NFD).
+    It need not exist.
     """
     parts = PurePosixPath(name).parts
     if not parts or "\0" in name or "\\" in name or PurePosixPath(name).is_absolute() or ".." in parts:
         raise ValueError(f"{name!r} leaves the folder {root}")
     root = root.resolve()
-    spellings = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
-    found = next((root / spelling for spelling in spellings if (root / spelling).exists()), root / name)
-    if not found.resolve().is_relative_to(root):
-        raise ValueError(f"{name!r} is a link that leads out of the folder {root}")
-    return found.resolve()
+    found = next((root / spelling for spelling in spellings(name) if (root / spelling).exists()), root / name)
+    resolved = found.resolve()
+    if not any(resolved.is_relative_to(place) for place in (root, *_blobs(root), *links_to)):
+        raise ValueError(
+            f"{name!r} is a link that leads out of the folder {root}; if the files belong there, name their folder "
+            "(--links-to)"
+        )
+    return resolved
+
+
+def spellings(name: str) -> Iterator[str]:
+    """A name as it is, in NFC and in NFD: some file systems and archivers decompose accents."""
+    yield from dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
+
+
+def _blobs(root: Path) -> list[Path]:
+    """The folder that the links of a snapshot in the Hub's cache lead to: .../blobs for .../snapshots/COMMIT/..."""
+    places = [root, *root.parents]
+    return [above.parent / "blobs" for above in places if above.name == "snapshots"][:1]
 
 
 def check_regular(path: Path, most_bytes: int) -> int:
@@ -63,19 +80,49 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
 
 
 class Pictures:
-    """The pictures below a folder, as bytes. Each file is decoded once, to make sure that it can be."""
+    """The pictures below a folder, as bytes. Each is checked when it is read."""
 
-    def __init__(self, root: Path, prefix: str = "", hint: str = "put it there, or correct the path") -> None:
-        """prefix: start of every name, removed to get the path below `root`. hint: what to do about a missing file."""
-        self._root, self._prefix, self._hint = root, prefix, hint
+    def __init__(
+        self,
+        root: Path,
+        prefix: str = "",
+        hint: str = "put it there, or correct the path",
+        links_to: Sequence[Path] = (),
+        *,
+        quick: bool = False,
+    ) -> None:
+        """prefix: start of every name, removed to get the path below `root`. hint: what to do about a missing file.
+        links_to: see `inside`. quick: do not decode pictures whose header and end are sound (`check_whole`)."""
+        self._root, self._prefix, self._hint = root.resolve(), prefix, hint
+        self._links_to = [folder.expanduser().resolve() for folder in links_to]
+        self._quick = quick
         self._checked: set[Path] = set()
+        self._folders: dict[str, Path] = {}
 
     def read(self, where: str, name: str) -> bytes:
         """The bytes of the picture `name`. where: file and record, for the error."""
         if not name.startswith(self._prefix):
             raise DrakeError(f"{where}: its image path {name!r} must begin with {self._prefix!r}.")
+        path = self._path(where, name)
         try:
-            path = inside(self._root, name.removeprefix(self._prefix))
+            encoded = read_regular(path, MOST_PICTURE_BYTES)
+        except DrakeError as error:
+            raise DrakeError(f"{where}: its image {name} cannot be read: {error}") from error
+        if self._quick:
+            check_whole(f"{where}: its image {name}", encoded)
+        elif path not in self._checked:
+            check_picture(f"{where}: its image {name}", encoded)
+            self._checked.add(path)
+        return encoded
+
+    def _path(self, where: str, name: str) -> Path:
+        below = name.removeprefix(self._prefix)
+        folder, _, file = below.rpartition("/")
+        try:
+            # A folder is resolved once; a file in it that is no link lies where the folder does.
+            if folder in self._folders and (path := self._folders[folder] / file).is_file() and not path.is_symlink():
+                return path
+            path = inside(self._root, below, self._links_to)
             missing = not path.exists()
         except ValueError as error:
             raise DrakeError(f"{where}: its image path {name!r} cannot be used: {error}.") from error
@@ -83,19 +130,27 @@ class Pictures:
             raise DrakeError(f"{where}: its image {name!r} cannot be read ({error}).") from error
         if missing:
             raise DrakeError(f"{where}: its image {name} is missing; {self._hint}.")
-        try:
-            encoded = read_regular(path, MOST_PICTURE_BYTES)
-        except DrakeError as error:
-            raise DrakeError(f"{where}: its image {name} cannot be read: {error}") from error
-        if path not in self._checked:
-            check_picture(f"{where}: its image {name}", encoded)
-            self._checked.add(path)
-        return encoded
+        if path == (parent := (self._root / folder).resolve()) / file:  # the file itself is no link
+            self._folders[folder] = parent
+        return path
 
 
 def check_picture(what: str, encoded: bytes) -> None:
     """Raise DrakeError, beginning with `what`, for bytes that cannot be decoded as a picture."""
     try:
         decoded(encoded)
+    except DrakeError as error:
+        raise DrakeError(f"{what} cannot be decoded: {error}") from error
+
+
+def check_whole(what: str, encoded: bytes) -> None:
+    """Raise DrakeError, beginning with `what`, for bytes that are no whole picture.
+
+    Quick: a picture of allowed size whose file ends as its format does is not decoded; all others are. Bytes that were
+    changed in between are not found; `drake check-source` decodes every picture.
+    """
+    try:
+        if not seems_whole(encoded):
+            decoded(encoded)
     except DrakeError as error:
         raise DrakeError(f"{what} cannot be decoded: {error}") from error

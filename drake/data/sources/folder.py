@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,27 @@ from drake.errors import DrakeError
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
+@dataclass(frozen=True)
+class FolderOptions:
+    """links_to: a folder that links to pictures may lead to, on another disk for instance."""
+
+    links_to: str | None = None
+
+
 class FolderSource(Source):
     """Records of JSON Lines, JSON, CSV, Parquet or Hugging Face datasets; a TOML file maps their columns."""
 
     kind = "folder"
     wants_argument = "a folder with a drake.toml, or a TOML file"
+    Options = FolderOptions
 
     def __init__(self, argument: str | None = None, *, seed: int = 0, **options: Any) -> None:
         super().__init__(argument, seed=seed, **options)
         path = Path(str(self.argument)).expanduser()
         self._file = path / FILE if path.is_dir() else path
         self._root = self._file.resolve().parent
-        self._pictures = Pictures(self._root)
+        links_to = [Path(self.options.links_to)] if self.options.links_to else []
+        self._pictures = Pictures(self._root, links_to=links_to)
         self.config: FolderConfig = read_config(self._file)
         self.name, self.licence, self.about = self.config.name, self.config.licence, self.config.about
         self.has_public = self.config.public is not None
@@ -55,6 +65,11 @@ class FolderSource(Source):
     def recognises(cls, path: Path) -> bool:
         """A folder with a drake.toml, or a TOML file."""
         return (path / FILE).is_file() if path.is_dir() else path.suffix == ".toml"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """None: where the pictures were does not belong to the dataset."""
+        return {}
 
     @property
     def default_name(self) -> str:
