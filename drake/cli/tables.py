@@ -124,17 +124,18 @@ def difference_table(
 ) -> Group:
     """The runs, best first, with the letters of the groups that cannot be told apart; then every pair."""
     runs = Table(title=f"{side.capitalize()} A_last, protocol {protocol}", title_justify="left")
-    for title, justify in (("run", "left"), ("score", "right"), ("group", "left")):
-        runs.add_column(title, justify=justify)
+    runs.add_column("run")
+    runs.add_column("score", justify="right")
+    runs.add_column("group")
     for (name, mean), group in zip(means.items(), letters, strict=True):
         runs.add_row(name, percent(mean), group)
     runs.caption = "Runs with a letter in common cannot be told apart."
     pairs = Table(title="differences in points, paired, 95% intervals", title_justify="left")
-    for title, justify in (
-        ("better", "left"), ("than", "left"), ("by", "right"), ("interval", "right"), ("probability", "right"),
-        ("p (Holm)", "right"), ("verdict", "left"),
-    ):  # fmt: skip
-        pairs.add_column(title, justify=justify)
+    for title in ("better", "than"):
+        pairs.add_column(title)
+    for title in ("by", "interval", "probability", "p (Holm)"):
+        pairs.add_column(title, justify="right")
+    pairs.add_column("verdict")
     for found in differences:
         pairs.add_row(*_difference_cells(found))
     return Group(runs, pairs)

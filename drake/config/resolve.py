@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -75,7 +75,7 @@ def changed(config: Config, settings: Mapping[str, Any]) -> Config:
     source = from_keywords(settings)
     if source.options or source.settings.keys() & {"method", "preset"}:
         raise DrakeError("the method, its options and the preset are chosen when a Config is made; use configure.")
-    return _checked(_apply(config, _values(source.settings)))
+    return _checked(_fewer_of_others(_apply(config, _values(source.settings)), source.settings))
 
 
 def _resolved(sources: list[Source]) -> Config:
@@ -91,7 +91,8 @@ def _resolved(sources: list[Source]) -> Config:
     for full, known in known_settings().items():
         if full not in values and full != "method":
             values[full] = known.default
-    config = _checked(_apply(None, {"method": ""} | values))
+    chosen = {name for source in sources for name in source.settings}
+    config = _checked(_fewer_of_others(_apply(None, {"method": ""} | values), chosen))
     if not config.method:
         return config
     _check_method(sources)
@@ -117,6 +118,16 @@ def _apply(config: Config | None, values: Mapping[str, Any]) -> Config:
     parts = {name: replace(getattr(config, name), **inner) for name, inner in groups.items()}
     rounds = {"rounds": None} if "rounds_per_task" in plain and "rounds" not in plain else {}
     return replace(config, **rounds | plain, **parts)
+
+
+def _fewer_of_others(config: Config, chosen: Container[str]) -> Config:
+    """A number of records for the tasks of others that nobody chose, but a preset, gives way to fewer records of a
+    client's own: then they are as many. chosen: full names of the settings that were."""
+    asked = config.evaluation
+    given = asked.records_others is None or "evaluation.records_others" in chosen
+    if given or not asked.records or asked.records_others <= asked.records:
+        return config
+    return replace(config, evaluation=replace(asked, records_others=None))
 
 
 def _checked(config: Config) -> Config:

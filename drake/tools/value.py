@@ -116,5 +116,6 @@ def store(value: Value, path: Path) -> None:
 
 
 def _plain(array: NDArray[np.float64]) -> list[Any]:
-    found: list[Any] = np.where(np.isnan(array), None, array.astype(object)).tolist()
-    return found
+    found = array.astype(object)
+    found[np.isnan(array)] = None
+    return list(found.tolist())

@@ -50,8 +50,8 @@ def spread(rows: Sequence[Row], score: str) -> Spread | None:
 def smallest_difference(found: Spread, seeds: int = SEEDS, power: float = POWER) -> float:
     """The difference that `seeds` seeds show with probability `power`, in the unit of sigma."""
     critical = stats.t.ppf(1 - LEVEL / 2, found.df)
-    noncentrality = optimize.brentq(lambda nc: stats.nct.sf(critical, found.df, nc) - power, 0, 100)
-    return float(noncentrality) * found.sigma * (2 / seeds) ** 0.5
+    missing = optimize.root_scalar(lambda nc: stats.nct.sf(critical, found.df, nc) - power, bracket=(0, 100))
+    return float(missing.root) * found.sigma * (2 / seeds) ** 0.5
 
 
 def resolution(rows: Sequence[Row]) -> str:

@@ -75,8 +75,8 @@ class Questions:
             rng = python_random(self._seed, "pretrain", "instruct", self._part, self._drawn)
             self._drawn += 1
             task = None if rng.random() < self._public_share else rng.choice(list(self.weights))
-            public = task is None or rng.random() >= self.weights[task]
-            question = self._public(rng) if public else self._asked(task, rng)
+            asked = task is not None and rng.random() < self.weights[task]
+            question = self._asked(task, rng) if task is not None and asked else self._public(rng)
             draft = question.draft
             if content_hash(draft.prompt, [png(image) for image in draft.images]) not in self._excluded:
                 return question

@@ -123,7 +123,7 @@ class Trial:
         if backwards:
             _aggregate_backwards(worker)
         engine, callbacks = _Disturbed(worker, backwards, disturb), [_Disturbing(disturb), trace]
-        run_rounds(engine, run, callbacks, participation=_Without(absent=absent or {}), rounds=rounds)
+        run_rounds(engine, run, callbacks, participation=_Without(left_out=absent or {}), rounds=rounds)
         return trace
 
 
@@ -153,12 +153,12 @@ class _Disturbing(Callback):
 
 @dataclass(frozen=True)
 class _Without(Participation):
-    """Everyone but one client in some rounds. absent: round -> that client."""
+    """Everyone but one client in some rounds. left_out: round -> that client."""
 
-    absent: Mapping[int, int] = field(default_factory=dict)
+    left_out: Mapping[int, int] = field(default_factory=dict)
 
     def present(self, federation: Federation, round: int) -> frozenset[int]:
-        return super().present(federation, round) - {self.absent.get(round)}
+        return super().present(federation, round) - {self.left_out.get(round)}
 
 
 def _aggregate_backwards(worker: Worker) -> None:
