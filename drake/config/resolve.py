@@ -123,11 +123,10 @@ def _apply(config: Config | None, values: Mapping[str, Any]) -> Config:
 def _fewer_of_others(config: Config, chosen: Container[str]) -> Config:
     """A number of records for the tasks of others that nobody chose, but a preset, gives way to fewer records of a
     client's own: then they are as many. chosen: full names of the settings that were."""
-    asked = config.evaluation
-    given = asked.records_others is None or "evaluation.records_others" in chosen
-    if given or not asked.records or asked.records_others <= asked.records:
+    records, others = config.evaluation.records, config.evaluation.records_others
+    if others is None or "evaluation.records_others" in chosen or not records or others <= records:
         return config
-    return replace(config, evaluation=replace(asked, records_others=None))
+    return replace(config, evaluation=replace(config.evaluation, records_others=None))
 
 
 def _checked(config: Config) -> Config:
