@@ -148,7 +148,7 @@ EVAL = ("eval", "--method", "sft", "--preset", "quick")
         (("submit", "no-such-run"), "no-such-run"),
         (("build", "--source", "no-such-folder", "--out", "x"), "no-such-folder"),
         (("build", "--seed", "-1"), "--seed is -1; it must be zero or more."),
-        (("build", "--source", "release:a-release", "--train", "5"), "'release' has no options, so leave out 'train'"),
+        (("build", "--source", "release:a-release", "--train", "5"), "option of the source 'release' 'train'"),
         (("build", "--source", "relase:a-release"), "unknown source 'relase'; did you mean 'release'?"),
         (("transfer", "--out", "x", "--seed", "-1"), "--seed is -1; it must be zero or more."),
         (("transfer", "--out", "x", "--threads", "0"), "--threads is 0; it must be more than zero."),
