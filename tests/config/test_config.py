@@ -192,3 +192,12 @@ def test_the_page_lists_every_setting_as_it_is():
     page = (Path(__file__).parents[2] / "docs/configuration.md").read_text()
     assert page.endswith(table() + "\n")
     assert all(known.setting.meaning.endswith((".", "]")) for known in known_settings().values())
+
+
+def test_a_presets_records_for_others_give_way_to_fewer_of_a_clients_own():
+    assert preset("quick").evaluation.records_others == 2
+    assert configure("sft", "quick", eval_records=1).evaluation.records_others is None
+    assert preset("quick").with_(eval_records=1).evaluation.records_others is None
+    assert configure("sft", "quick", eval_records=5).evaluation.records_others == 2
+    with pytest.raises(DrakeError, match="--eval-records-others is 2; it must be at most --eval-records, which is 1"):
+        configure("sft", "quick", eval_records=1, eval_records_others=2)

@@ -90,7 +90,7 @@ def test_a_folder_of_another_job_is_refused(job, tmp_path):
 def test_without_names_it_is_all_tasks_and_the_presets_steps(job):
     found = job(train=None, test=None, steps=None)
     assert len(found.train_tasks) == len(found.test_tasks) == 47
-    assert found.steps == found.config.training.steps * found.config.rounds_per_task == 4
+    assert found.steps == found.config.training.steps * found.config.rounds_per_task == 8
 
 
 @pytest.mark.parametrize(
