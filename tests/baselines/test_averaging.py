@@ -59,6 +59,7 @@ class Run:
             participation,
             evaluate=self.evaluate,
             evaluation_rounds=[1, 2],
+            evaluate_at="aggregated",
         )
 
     def plan(self, records):

@@ -74,10 +74,14 @@ def test_any_source_and_any_dataset_gives_public_records(release, tmp_path, micr
 
 
 def test_a_dataset_is_built_with_public_records_of_another_source(release, tmp_path):
-    folder = drake.build(release.folder, out=tmp_path / "built", public=f"llava-mix:{mix(tmp_path / 'mix')}")
-    benchmark = drake.load(folder)
+    public = f"llava-mix:{mix(tmp_path / 'mix')}"
+    sizes = {"train": 4, "test": 2, "public_per_world": 1, "workers": 1}
+    benchmark = drake.load(drake.build("mini", out=tmp_path / "built", public=public, **sizes))
+    assert len(benchmark.public) == 7  # in the place of the suite's own, one for each of 25 worlds
     assert benchmark.public["answer"][6] == "Pike."
     assert benchmark.manifest.parameters["public_most"] == 5000
+    with pytest.raises(DrakeError, match="built in stages and takes no public records; leave --public out here"):
+        drake.build(release.folder, out=tmp_path / "staged", public=public)
     with pytest.raises(DrakeError, match="'llava-mix' has public records alone; add them to a dataset, with --public"):
         drake.build(f"llava-mix:{tmp_path / 'mix'}", out=tmp_path / "alone")
 

@@ -48,7 +48,8 @@ def test_a_row_is_finished_when_its_run_has_the_seeds_and_shows_these_alone():
     assert one[1:5] == [f"{100 * mean:.2f}" for mean in means]
     assert all(" ± " in cell for cell in both[1:5])
     up = sum(row.bytes for row in run.traffic if row.direction == "up")
-    assert one[5:7] == ["", ""]  # evaluated after the aggregation alone
+    after = run.aggregated.summary["official"]
+    assert one[5:7] == [f"{100 * score:.2f}" for score in (after.self_last, after.others_last)]
     assert one[7] == f"{up / (len(run.train_loss) * 10) / 1000:.0f}"
 
 

@@ -124,7 +124,7 @@ def test_runs_on_other_data_or_presets_are_not_compared(fabricate: Fabricate) ->
 
 @pytest.mark.parametrize(
     ("submission", "models"),
-    [("mini-fedmosaic", "tiny-llama-s,tiny-llama-m"), ("mini-fedmosaic-m", "tiny-llama-m")],
+    [("mini-fedmosaic", "tiny-llama-s,tiny-llama-m"), ("mini-joint", "tiny-llama-s,tiny-llama-m")],
 )
 def test_a_new_run_of_preset_mini_is_compared_with_the_bundled_submissions(
     micro_data: str, submission: str, models: str

@@ -23,8 +23,7 @@ def few():
 @pytest.fixture(scope="module")
 def records(few):
     """All records of these worlds in the suite's default sizes, with decoded pictures."""
-    sizes = suite._Sizes(400, 100, 400)
-    drawn = [suite._world_records(0, sizes, name) for name in few]
+    drawn = [suite.records_of_world(0, suite.Sizes(400, 100, 400), name) for name in few]
     return [record for world in drawn for _, record in (*world.tasks, *world.public)]
 
 

@@ -79,7 +79,7 @@ def test_the_results_keep_the_settings_in_the_form_that_readers_of_schema_1_know
     _, results, _ = run
     config = results.config
     assert config["numbers"]["training"] == {
-        "rank": 8, "alpha": 16, "dropout": 0.1, "learning_rate": 0.004, "shared_learning_rate": 0.01,
+        "rank": 8, "alpha": 16, "dropout": 0.1, "learning_rate": 0.001, "shared_learning_rate": 0.0025,
         "weight_decay": 0.0, "gradient_clip": 1.0, "steps": 1, "micro_batch": 2, "accumulation": 1,
     }  # fmt: skip
     assert json.dumps(config["numbers"]["training"]["alpha"]) == "16"  # the leaderboard tells 16 from 16.0
