@@ -39,6 +39,8 @@ def measured(folder: Path, side: str) -> dict[str, NDArray[np.float64]]:
     for name in published("self"):
         if (folder / name / results.FILE).exists():
             run = results.load(folder / name)
+            if run.status != "complete":
+                continue
             found[name] = np.array([100 * getattr(s.summary["official"], f"{side}_last") for s in run.runs])
     return found
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -99,7 +100,8 @@ def _side(name: str) -> Side:
 
 def of_runs(folder: Path) -> Iterator[Target]:
     """Levels, errors and resolution of the runs of the table of methods."""
-    runs = {p.name: results.load(p) for p in sorted(folder.iterdir()) if (p / results.FILE).exists()}
+    found_runs = {p.name: results.load(p) for p in sorted(folder.iterdir()) if (p / results.FILE).exists()}
+    runs = {name: run for name, run in found_runs.items() if run.status == "complete"}
     sft, joint = runs.get("sft"), runs.get("joint")
     if sft is not None:
         gain = {s: float((last(sft, s) - bare(sft, s)).mean()) for s in SIDES}
@@ -165,7 +167,7 @@ def main() -> None:
     use_threads(1)
     data = open_data(preset("mini"))
     print("| | aim | measured | met |\n|---|---|---|---|")
-    for target in (*of_backbones(data), of_alignment(data), *of_runs(folder), of_relevance(folder)):
+    for target in chain(of_runs(folder), [of_relevance(folder)], [of_alignment(data)], of_backbones(data)):
         met = "" if target.met is None else "yes" if target.met else "no"
         print(f"| {target.name} | {target.aim} | {target.found} | {met} |", flush=True)
 
