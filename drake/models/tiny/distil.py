@@ -20,7 +20,7 @@ from drake.models.prompts import Chat
 from drake.models.tiny.corpus import collate
 from drake.models.tiny.instructions import Questions, batches
 from drake.models.tiny.prune import hidden_states, kept_layers
-from drake.models.tiny.schedule import cosine
+from drake.models.tiny.schedule import full_fine_tuning
 
 
 def distil(
@@ -39,12 +39,7 @@ def distil(
     log: Callable[[str], None] = print,
 ) -> None:
     """Train projector and language model of the student in place. turn: what `prune.cut` returned."""
-    student.requires_grad_(False)
-    trained = [p for m in (student.model.language_model, student.model.multi_modal_projector) for p in m.parameters()]
-    for parameter in trained:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine(steps, warm_up=min(30, steps)))
+    trained, optimizer, schedule = full_fine_tuning(student, learning_rate, steps)
     drawn = batches(questions, chat, student.model.vision_tower, batch=batch, rng=rng)
     depths = [len(teacher.model.language_model.layers), len(student.model.language_model.layers)]
     partners = [0, *(layer + 1 for layer in kept_layers(*depths))]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from random import Random
 
-import torch
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
@@ -15,7 +14,7 @@ from drake.models.prompts import Chat
 from drake.models.tiny.corpus import Corpus
 from drake.models.tiny.instructions import Questions, batches
 from drake.models.tiny.language import answers_of
-from drake.models.tiny.schedule import cosine
+from drake.models.tiny.schedule import full_fine_tuning
 
 RARELY = 0.1
 """Fraction of its turns in which a task that is answered well enough is asked; the others go to public questions."""
@@ -39,12 +38,7 @@ def instruct(
     enough: a task answered this part of the way from chance to all is drawn rarely, so that no task is learned to the
     end and the others get the room.
     """
-    model.requires_grad_(False)
-    trained = [p for m in (model.model.language_model, model.model.multi_modal_projector) for p in m.parameters()]
-    for parameter in trained:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine(steps, warm_up=min(30, steps)))
+    trained, optimizer, schedule = full_fine_tuning(model, learning_rate, steps)
     drawn = batches(questions, chat, model.model.vision_tower, batch=batch, rng=rng)
     chance = {task: found.chance for task, found in read_statistics().items()}
     limits = {task: chance[task] + enough * (1 - chance[task]) for task in questions.weights}
