@@ -40,7 +40,7 @@ def compare(runs: tuple[Path, ...], side: Side, protocol: Protocol, resamples: i
     """
     from rich.console import Console
 
-    from drake.cli.tables import difference_table
+    from drake.cli.statistics_tables import difference_table
     from drake.errors import DrakeError
     from drake.results import load
     from drake.results.comparison import all_pairs, answers_of, groups

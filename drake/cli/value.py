@@ -29,7 +29,7 @@ def value(run: Path, method: str | None, out: Path | None) -> None:
 
     from drake.cli.evaluate import without_foreign_cache
     from drake.cli.live import Live
-    from drake.cli.tables import value_table
+    from drake.cli.statistics_tables import value_table
     from drake.config import Config, resolve
     from drake.results import Results, load
     from drake.results.plots import heatmap
