@@ -32,6 +32,7 @@ COMMANDS = {
     "transfer": "drake.cli.tools:transfer",
     "unseen": "drake.cli.unseen:unseen",
     "value": "drake.cli.value:value",
+    "verify": "drake.cli.dataset:verify",
 }
 """Name -> module:command. Other packages add theirs through the entry points "drake.commands"."""
 

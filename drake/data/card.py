@@ -60,6 +60,11 @@ def configs(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
+def configs_yaml(manifest: Manifest) -> str:
+    """The configs as they stand in the header of the card."""
+    return DatasetCardData(configs=configs(manifest)).to_yaml()
+
+
 def _content_key(manifest: Manifest) -> str:
     """SHA-256, in hexadecimal, over the names and hashes of all files. The fingerprint leaves out the schedules, which
     differ between builds of the same records with other seeds."""

@@ -1,11 +1,22 @@
-"""A built dataset on the Hugging Face Hub -> its local snapshot. `drake.data.benchmark` calls this."""
+"""A built dataset on the Hugging Face Hub -> its local snapshot. What opens a dataset calls this."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from drake.data.manifest import DATA, MANIFEST, SCHEDULES
 from drake.errors import DrakeError
+
+
+def local_folder(path_or_repo: str | Path) -> Path:
+    """A dataset's folder: the path itself, or what `fetch` returns where this is the id of a repository."""
+    return fetch(str(path_or_repo)) if names_repository(path_or_repo) else Path(path_or_repo)
+
+
+def names_repository(path_or_repo: str | Path) -> bool:
+    """Whether this is the id of a repository, "owner/name", and no existing path."""
+    return not Path(path_or_repo).exists() and bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(path_or_repo)))
 
 
 def fetch(repo: str) -> Path:
