@@ -46,6 +46,7 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
 @click.option(
     "--links-to", metavar="FOLDER", help="A folder that links among your own files may lead to, on another disk say."
 )
+@click.option("--commercial-only", is_flag=True, help="Keep only tasks whose licence is known to allow commercial use.")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset folder at --out.")
 def build(**options: Any) -> None:
     """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.

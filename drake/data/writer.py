@@ -3,7 +3,7 @@
     data/<task>/<split>-00000.parquet     one row per record, images with the bytes they came with
     data/public/public-00000.parquet
     schedules/<name>.parquet              rows (client, round, position, task, id)
-    README.md, croissant.json             the dataset card and its metadata (`card.py`)
+    README.md, croissant.json             the dataset card (`card.py`) and its metadata (`croissant.py`)
     manifest.json                         hashes, sizes, clients (`manifest.py`)
 
 The folder is written under a temporary name beside its target and renamed when it is complete. The same records in
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from drake.common.files import writing
 from drake.data import card
+from drake.data.croissant import croissant
 from drake.data.manifest import (
     DATA,
     MANIFEST,
@@ -71,6 +72,7 @@ class Provenance(NamedTuple):
     licence: str
     about: str = ""
     licences: Mapping[str, str] = {}
+    responsible_ai: Mapping[str, str] = {}
 
 
 def schedule_name(split: str, alpha: float | None) -> str:
@@ -150,7 +152,9 @@ def complete(
     )
     described = {
         "README.md": card.readme(manifest, provenance.licence, provenance.about, provenance.licences),
-        "croissant.json": card.croissant(manifest, provenance.licence),
+        "croissant.json": croissant(
+            manifest, provenance.licence, provenance.about, provenance.licences, provenance.responsible_ai
+        ),
         MANIFEST: manifest.model_dump_json(indent=1) + "\n",
     }
     for name, text in described.items():

@@ -51,7 +51,7 @@ def record_rows(path: Path, rows: int, moved: Callable[[float], None]) -> Iterat
 
 
 def picture_counts(path: Path, rows: int) -> tuple[int, int]:
-    """The number of pictures in a file of records, and the bytes that they take there; no picture is read.
+    """The number of pictures in a file of records, and their bytes, with four more for each; no picture is read.
 
     Raises what `record_rows` raises.
     """
@@ -59,8 +59,8 @@ def picture_counts(path: Path, rows: int) -> tuple[int, int]:
         count = stored = 0
         for group in range(file.metadata.num_row_groups):
             for column in _columns(file.metadata.row_group(group)):
-                if column.path_in_schema.startswith("images."):
-                    stored += column.total_compressed_size
+                if column.path_in_schema == "images.list.element.bytes":
+                    stored += column.total_uncompressed_size
         # The paths beside the pictures are all null, so this column holds little but the lengths of the lists.
         for batch in file.iter_batches(SCHEDULE_ROWS_PER_BATCH, columns=["images.list.element.path"]):
             count += pc.sum(pc.list_value_length(batch.column(0))).as_py() or 0
