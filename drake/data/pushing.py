@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ def push(
     if report.broken:
         raise DrakeError(f"{folder} is not sound, so it is not uploaded; `drake verify {folder}` lists what is wrong.")
     api = HfApi()
-    with hub_errors(f"{folder} was not uploaded to {repository}; `hf auth login` or HF_TOKEN gives access to it"):
+    with (
+        _without_bars(),
+        hub_errors(f"{folder} was not uploaded to {repository}; `hf auth login` or HF_TOKEN gives access to it"),
+    ):
         api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
         there = api.list_repo_files(repository, repo_type="dataset")
         if MANIFEST not in there and (strange := sorted(set(there) - {*OWN})):
@@ -95,6 +99,20 @@ def push(
             repo_type="dataset",
         )
     return commit.commit_url
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """A block in which huggingface_hub draws no progress bars; `push` has its own."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 def _check_unchanged(addition: Any, manifest: Manifest) -> None:

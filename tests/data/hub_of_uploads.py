@@ -103,7 +103,7 @@ def taking_uploads(
                     return self.send({"error": "Invalid username or password."}, 401)
                 asked = json.loads(body)
                 if hub.private is not None or hub.files:
-                    return self.send({"error": "You already created this dataset repo"}, 409)
+                    return self.send({"error": "already created", "url": f"{hub.url}/datasets/{repository}"}, 409)
                 assert asked["type"] == "dataset"
                 hub.private = asked.get("private", asked.get("visibility") == "private")
                 return self.send({"url": f"{hub.url}/datasets/{repository}", "name": repository})

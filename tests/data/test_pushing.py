@@ -140,7 +140,8 @@ def test_metadata_of_an_older_version_are_made_new_and_keep_the_licences(folder,
     [
         lambda found: found["recordSet"][0]["field"][0].update(source={"fileSet": {"@id": "nowhere"}}),
         lambda found: found["distribution"][0].pop("encodingFormat"),
-        lambda found: found.update(name=""),
+        lambda found: found["recordSet"][0]["field"][0].update(dataType="sc:Nonsense"),
+        lambda found: found.pop("@type"),
     ],
 )
 def test_metadata_that_mlcroissant_refuses_are_one_sentence(folder, change):
