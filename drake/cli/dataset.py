@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from drake.data.verification import DatasetReport
 
 MOST_MEMORY = 8 << 30
-"""Bytes of memory that `drake verify` may take beyond those of its start: the last resort against a hostile file."""
+"""Bytes of memory that a command may take beyond those of its start: the last resort against a hostile file."""
 
 
 @click.command()
@@ -169,7 +169,8 @@ def info(dataset: str, as_json: bool) -> None:
     """
     from drake.data.information import information
 
-    found = information(dataset)
+    with limited_memory(MOST_MEMORY):
+        found = information(dataset)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
     else:
@@ -234,7 +235,8 @@ def peek(dataset: str, task: str | None, split: str, records: int | None, out: P
     from drake.data.contact_sheet import peek as drawn
 
     path = out or Path("peek.png")
-    count = drawn(dataset, task, split=split, records=records, out=path)
+    with limited_memory(MOST_MEMORY):
+        count = drawn(dataset, task, split=split, records=records, out=path)
     click.echo(f"wrote {path} with {count} record{'s' if count > 1 else ''}")
 
 

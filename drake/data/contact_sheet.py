@@ -9,16 +9,19 @@ from __future__ import annotations
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
 from drake.common.files import replacing
-from drake.data.benchmark import Benchmark, load
-from drake.data.manifest import PUBLIC
-from drake.data.pictures import decoded_images
-from drake.data.record import DatasetRow
+from drake.data.hub import local_folder
+from drake.data.manifest import DATA, PUBLIC, Manifest, check_size, read_manifest
+from drake.data.pictures import decoded
+from drake.data.record import Record
+from drake.data.verification.reading import record_rows
+from drake.data.verification.records import as_record
 from drake.errors import DrakeError, UnknownName
 
 COLUMNS = 12
@@ -32,6 +35,7 @@ MOST_PICTURES = 8
 MOST_LINES = 200
 MOST_CHARACTERS = 700
 """Characters of a prompt that are shown."""
+MOST_TITLE = 100
 LARGEST = 256
 """Pixels to which the longer side of a picture is reduced."""
 
@@ -86,43 +90,48 @@ def peek(
     Raises UnknownName for another task, DrakeError for a split without records, for too many records and for pictures
     that cannot be decoded.
     """
-    benchmark = load(dataset, check="sizes")
-    named = [task] if task is not None else list(benchmark.tasks)
+    folder = local_folder(dataset)
+    manifest = read_manifest(folder)
+    named = [task] if task is not None else list(manifest.tasks)
     each = records or (1 if task is None else 12)
-    lines = [line for name in named for line in _lines(benchmark, name, split, each, missing=task is not None)]
+    lines: list[Line] = []
+    for name in named:
+        lines += [_line(name, record) for record in islice(_records(folder, manifest, name, split), each)]
+        if task is not None and not lines:
+            raise DrakeError(f"task {task} has no {split} records; choose another --split.")
     if not lines:
         raise DrakeError(f"{dataset} has no {split} records to show; choose another --split.")
     if len(lines) > MOST_LINES:
-        raise DrakeError(
-            f"{len(lines)} records do not fit on a sheet of {MOST_LINES}; name a task, or fewer --records."
-        )
-    draw(f"{_shown(benchmark.name)} ({split}), fingerprint {benchmark.fingerprint[:16]}", lines, out)
+        raise DrakeError(f"{len(lines)} records do not fit on a sheet of {MOST_LINES}; name a task or fewer --records.")
+    draw(f"{_shown(manifest.name)} ({split}), fingerprint {manifest.fingerprint[:16]}", lines, out)
     return len(lines)
 
 
-def _lines(benchmark: Benchmark, task: str, split: str, most: int, *, missing: bool) -> Iterator[Line]:
-    """missing: refuse a split without records instead of skipping it."""
-    if task == PUBLIC and benchmark.manifest.public:
-        rows = benchmark.public_rows
-    elif task in benchmark.tasks:
-        rows = benchmark.rows(task, split)
-    else:
-        raise UnknownName("task", task, list(benchmark.tasks))
-    if missing and not len(rows):
-        raise DrakeError(f"task {task} has no {split} records; choose another --split.")
-    for number in range(min(most, len(rows))):
-        yield _line(rows[number])
+def _records(folder: Path, manifest: Manifest, task: str, split: str) -> Iterator[Record]:
+    """The records of a split, in bounded memory."""
+    if task not in manifest.tasks and not (task == PUBLIC and manifest.public):
+        raise UnknownName("task", task, list(manifest.tasks))
+    start = f"{DATA}/{task}/{PUBLIC if task == PUBLIC else split}-"
+    for name in sorted(name for name in manifest.files if name.startswith(start)):
+        check_size(folder, name, manifest.files[name])
+        rows = record_rows(folder / name, manifest.files[name].rows, lambda share: None)
+        for number, row in enumerate(rows):
+            yield as_record(f"{name}, row {number},", row)
 
 
-def _line(row: DatasetRow) -> Line:
-    pictures = []
-    for image in decoded_images(row)[:MOST_PICTURES]:
+def _line(task: str, record: Record) -> Line:
+    pictures: list[tuple[Image.Image, str]] = []
+    for number, encoded in enumerate(record.images[:MOST_PICTURES]):
+        try:
+            image = decoded(encoded)
+        except DrakeError as error:
+            raise DrakeError(f"record {_shown(record.id)!r} of task {task}, picture {number}: {error}") from error
         image.thumbnail((LARGEST, LARGEST))
         pictures.append((image, ""))
-    more = len(row["images"]) - len(pictures)
-    prompt = row["prompt"] if len(row["prompt"]) <= MOST_CHARACTERS else row["prompt"][:MOST_CHARACTERS] + " ..."
-    text = f"{prompt}\n→ {row['answer'][:MOST_CHARACTERS]}" + (f"\n({more} more pictures)" if more > 0 else "")
-    return Line(_shown(row["id"]), pictures, _shown(text))
+    more = len(record.images) - len(pictures)
+    prompt = record.prompt if len(record.prompt) <= MOST_CHARACTERS else record.prompt[:MOST_CHARACTERS] + " ..."
+    text = f"{prompt}\n→ {record.answer[:MOST_CHARACTERS]}" + (f"\n({more} more pictures)" if more > 0 else "")
+    return Line(_shown(record.id[:MOST_TITLE]), pictures, _shown(text))
 
 
 def _shown(text: str) -> str:

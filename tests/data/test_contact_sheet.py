@@ -1,5 +1,6 @@
 """`drake peek`: a picture of records, whatever their texts and pictures are."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from build_samples import png
 from click.testing import CliRunner
 from PIL import Image
-from stored_samples import stored
+from stored_samples import at, column, rewrite, stored
 
 from drake.cli.dataset import peek as command
 from drake.data.contact_sheet import peek
@@ -64,3 +65,18 @@ def test_wrong_input_is_one_sentence(folder, tmp_path, monkeypatch):
 def test_the_command_says_what_it_wrote(folder, tmp_path):
     done = CliRunner().invoke(command, [str(folder), "public", "--records", "2", "--out", str(tmp_path / "p.png")])
     assert (done.exit_code, done.output) == (0, f"wrote {tmp_path / 'p.png'} with 2 records\n")
+
+
+def test_a_hostile_file_is_one_sentence(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    rewrite(
+        copy,
+        "data/Pets-0/train-00000.parquet",
+        lambda table: column(table, "images", lambda rows: [rows[0] * 2000] * len(rows)),
+    )
+    with pytest.raises(DrakeError, match="40,000 values of images in 20 rows"):
+        peek(copy, "Pets-0", out=tmp_path / "p.png")
+    damaged = [{"bytes": b"no picture", "path": None}]
+    rewrite(copy, "data/Cars-0/train-00000.parquet", lambda table: column(table, "images", at(0, damaged)))
+    with pytest.raises(DrakeError, match="'Cars-0/train/000000' of task Cars-0, picture 0: the picture is of no known"):
+        peek(copy, "Cars-0", out=tmp_path / "p.png")

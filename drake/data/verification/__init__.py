@@ -101,7 +101,7 @@ def _add_repeats(tasks: list[TaskReport], index: Index) -> None:
             what = f"repeated within {found.split}" + ("" if found.same_answer else " with another answer")
             broken = False
         report = by_task[found.task]
-        report.findings.append(Finding(what, found.count, found.example, broken))
+        report.findings.append(Finding(what, found.records, found.example, broken))
         report.findings.sort(key=lambda finding: not finding.broken)
 
 

@@ -25,14 +25,15 @@ def digest(text: str | bytes) -> int:
 class Repeats(NamedTuple):
     """Records of one split that repeat earlier ones, by content: the same prompt and the same pictures.
 
-    of: the split with the earlier ones. same_answer: whether the gold answers are the same too. example: two of them.
+    of: the split with the earlier ones. same_answer: whether the gold answers are the same too.
+    records: how many. example: two of them.
     """
 
     task: str
     split: str
     of: str
     same_answer: bool
-    count: int
+    records: int
     example: str
 
 

@@ -63,7 +63,7 @@ def picture_counts(path: Path, rows: int) -> tuple[int, int]:
                     stored += column.total_uncompressed_size
         # The paths beside the pictures are all null, so this column holds little but the lengths of the lists.
         for batch in file.iter_batches(SCHEDULE_ROWS_PER_BATCH, columns=["images.list.element.path"]):
-            count += pc.sum(pc.list_value_length(batch.column(0))).as_py() or 0
+            count += pc.call_function("sum", [batch.column(0).value_lengths()]).as_py() or 0
         return count, stored
 
 
@@ -176,6 +176,6 @@ def _is_picture(kind: pa.DataType) -> bool:
 
 def _check_lengths(path: Path, name: str, column: pa.Array, most: int = MOST_CHARACTERS) -> None:
     values = column.dictionary if isinstance(column, pa.DictionaryArray) else column
-    longest = pc.max(pc.binary_length(values)).as_py() or 0
+    longest = pc.call_function("max", [pc.call_function("binary_length", [values])]).as_py() or 0
     if longest > 4 * most:  # bytes of UTF-8
         raise DrakeError(f"{path} has a text of {longest:,} bytes in its column {name!r}.")

@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from drake.data.checks import FEW, MAJORITY, Faults, TaskReport, check_gold
 from drake.data.manifest import FileEntry, TaskEntry
 from drake.data.oracle import IMAGE_MARK, check_record, gold_wins
@@ -57,7 +60,7 @@ class TaskCheck:
         what = PUBLIC if split == PUBLIC else f"{self.report.task} {split}"
         for name, entry in files.items():
             try:
-                for content in record_rows(self._folder / name, entry.rows, partial(self._read, entry.bytes, what)):
+                for content in record_rows(self._folder / name, entry.rows, partial(self._advance, entry.bytes, what)):
                     self._check(split, row, content)
                     row += 1
             except DrakeError as error:
@@ -92,13 +95,13 @@ class TaskCheck:
         self.report.findings = self.faults.findings()
         return self.report
 
-    def _read(self, size: int, what: str, share: float) -> None:
+    def _advance(self, size: int, what: str, share: float) -> None:
         self._moved(share * size, what)
 
     def _check(self, split: str, row: int, content: Mapping[str, Any]) -> None:
         where = f"{split} row {row}"
         try:
-            record = _record(where, content)
+            record = as_record(where, content)
         except DrakeError as error:
             self.faults.add("rows that are no records", str(error), True)
             self._index.skip(str(content["id"]))
@@ -133,17 +136,17 @@ class TaskCheck:
                 self.faults.add(f"records of another {name}", f"{where} has {found!r:.100}, not {value!r}", True)
 
     def _check_pictures(self, split: str, row: int, record: Record) -> None:
-        thumbnails = []
-        try:
-            for number, image in enumerate(record.images):
+        thumbnails: list[npt.NDArray[np.uint8]] = []
+        for number, image in enumerate(record.images):
+            try:
                 if self._decode:
                     thumbnails.append(thumbnail(decoded(image)))
                 else:
-                    check_whole(f"picture {number}", image)
-        except DrakeError as error:
-            example = f"{split} row {row}, picture {number}: {error}"
-            self.faults.add("pictures that cannot be decoded", example, True)
-            return
+                    check_whole("it", image)
+            except DrakeError as error:
+                example = f"{split} row {row}, picture {number}: {error}"
+                self.faults.add("pictures that cannot be decoded", example, True)
+                return
         if split != PUBLIC:
             self._lookalikes.add(split, row, digest(record.prompt), thumbnails)
 
@@ -171,7 +174,7 @@ class TaskCheck:
             self.faults.add("the gold answer stands at one place of the choices", example, False)
 
 
-def _record(where: str, content: Mapping[str, Any]) -> Record:
+def as_record(where: str, content: Mapping[str, Any]) -> Record:
     """A row as a record; DrakeError for missing values."""
     for name in (*TEXTS, "choices", "images"):
         if content[name] is None:
