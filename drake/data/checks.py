@@ -21,6 +21,8 @@ from drake.errors import DrakeError
 
 MAJORITY = 0.9
 """Fraction of the most frequent answer above which a task is reported."""
+MOST_EXAMPLE = 600
+"""Characters of an example that are kept: texts of a record may be very long."""
 FEW = 10
 """Number of records below which a split is reported."""
 
@@ -82,7 +84,7 @@ class Faults:
     def add(self, what: str, example: str, broken: bool, count: int = 1) -> None:
         """Count a fault. The fields are those of `Finding`."""
         self._count[what, broken] += count
-        self._first.setdefault((what, broken), example)
+        self._first.setdefault((what, broken), example[:MOST_EXAMPLE])
 
     def findings(self) -> list[Finding]:
         """What was counted, broken ones first."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drake.data.manifest import DATA, PUBLIC, SCHEDULES, Manifest
+from drake.data.oracle import METRICS
 from drake.errors import DrakeError, UnknownName
 
 FILE = "croissant.json"
@@ -23,7 +24,7 @@ FIELDS = {
     "prompt": ("sc:Text", "question, with one <image> per picture"),
     "choices": ("sc:Text", "answers to choose from; empty when open-ended"),
     "answer": ("sc:Text", "gold answer"),
-    "metric": ("sc:Text", "accuracy or token-F1"),
+    "metric": ("sc:Text", "how the answer is scored: " + ", ".join(METRICS)),
 }
 """Column of a record file -> (type, meaning)."""
 _SCHEDULE_FIELDS = {

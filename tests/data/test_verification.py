@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 from stored_samples import TRAIN, agree, at, column, rewrite, sample, stored
 
+from drake.cli.dataset import limited_memory
 from drake.cli.dataset import verify as command
 from drake.data.checks import Finding
 from drake.data.manifest import MANIFEST, read_manifest
@@ -424,6 +425,20 @@ def test_flipped_bytes_never_end_in_anything_but_a_sentence(folder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 20
+
+
+def test_an_example_of_a_very_long_text_is_cut(folder):
+    rewrite(folder, PETS, lambda table: column(table, "id", at(0, "i" * 500_000)))
+    rewrite(folder, PETS, lambda table: column(table, "answer", at(0, "Perhaps")))
+    assert len(findings(folder)["gold answer is none of the choices"].example) == 600
+
+
+def test_a_command_takes_a_bounded_amount_of_memory():
+    with limited_memory(256 << 20):
+        with pytest.raises(MemoryError):
+            bytearray(2 << 30)
+        assert len(bytearray(1 << 20)) == 1 << 20
+    assert len(bytearray(512 << 20)) == 512 << 20
 
 
 # ---------------------------------------------------------------------------------------------------------------------
