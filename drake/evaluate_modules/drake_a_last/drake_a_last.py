@@ -41,7 +41,8 @@ class DrakeALast(evaluate.Metric):
             description=DESCRIPTION, citation="", inputs_description=INPUTS, features=datasets.Features(FEATURES)
         )
 
-    def _compute(
+    # `compute` of the library passes the features by name.
+    def _compute(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, scores: list[float], clients: list[int], tasks: list[str], own: list[bool], points: list[int]
     ) -> dict[str, float | None]:
         order = [sorted(set(clients)), sorted(set(tasks)), sorted(set(points))]

@@ -32,7 +32,10 @@ class DrakeStrict(evaluate.Metric):
             description=DESCRIPTION, citation="", inputs_description=INPUTS, features=datasets.Features(FEATURES)
         )
 
-    def _compute(self, predictions: list[str], references: list[str], choices: list[list[str]]) -> dict[str, float]:
+    # `compute` of the library passes the features by name.
+    def _compute(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, predictions: list[str], references: list[str], choices: list[list[str]]
+    ) -> dict[str, float]:
         asked = zip(choices, references, predictions, strict=True)
         right = [score_strict(offered, gold, answer).correct for offered, gold, answer in asked]
         return {"accuracy": sum(right) / len(right)}

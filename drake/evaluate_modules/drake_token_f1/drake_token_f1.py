@@ -27,6 +27,9 @@ class DrakeTokenF1(evaluate.Metric):
             description=DESCRIPTION, citation="", inputs_description=INPUTS, features=datasets.Features(FEATURES)
         )
 
-    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
+    # `compute` of the library passes the features by name.
+    def _compute(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, predictions: list[str], references: list[str]
+    ) -> dict[str, float]:
         scores = [token_f1(answer, gold) for answer, gold in zip(predictions, references, strict=True)]
         return {"f1": sum(scores) / len(scores)}
