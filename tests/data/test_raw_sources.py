@@ -280,6 +280,15 @@ def test_train_records_that_show_a_picture_of_a_test_record_are_left_out(tmp_pat
     assert not any("It leaks." in record.prompt for record in records)
 
 
+def test_a_division_that_would_leave_no_train_record_is_drawn_anew(tmp_path):
+    folder = raw_folder(tmp_path, "VSR")
+    (folder / "VSR/dev.jsonl").unlink()
+    (folder / "VSR/train.jsonl").write_text((folder / "VSR/test.jsonl").read_text())
+    shown = {split: {image for r in found(folder, "VSR-0", split) for image in r.images} for split in ("train", "test")}
+    assert (len(shown["train"]), len(shown["test"])) == (16, 4)
+    assert shown["train"].isdisjoint(shown["test"])
+
+
 def change(path, row, **values):
     """The row of a file of JSON Lines or of a JSON list with other values; None takes one away."""
     text = path.read_text()

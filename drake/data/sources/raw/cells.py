@@ -7,9 +7,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from drake.data.sources.files import check_regular
 from drake.data.sources.raw.dataset import Cell
 from drake.data.sources.tables import Row
 from drake.errors import DrakeError
+
+MOST_BYTES = 64 << 30
+"""Upper limit for a Parquet file, of which one column of one row group is in memory."""
 
 
 class Cells:
@@ -54,6 +58,7 @@ def text_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_regular(path, MOST_BYTES)
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names

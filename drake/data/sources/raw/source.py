@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,15 +191,22 @@ class _Part:
             )
         return found
 
-    @property
-    def bytes(self) -> int:
-        """Size of the pictures of all drafts, each as often as it is shown; cells count as a megabyte."""
-        total = 0
+    def looked_over(self) -> tuple[str, int]:
+        """A hash over names, sizes and times of record files and pictures, and the size of the pictures, each as often
+        as it is shown; cells count as a megabyte."""
+        hashed, total = hashlib.sha256(), 0
+        for path in self.paths:
+            hashed.update(_line(self.below(path), path.stat()))
         for draft in (draft for splits in self.plan.values() for drafts in splits.values() for draft in drafts):
             for picture in draft.pictures:
                 place = None if isinstance(picture, Cell) else self._place(draft, picture)
-                total += 1 << 20 if place is None else (self.dataset.folder / place).stat().st_size
-        return total
+                if place is None:
+                    total += 1 << 20
+                    continue
+                status = (self.dataset.folder / place).stat()
+                hashed.update(_line(place, status))
+                total += status.st_size
+        return hashed.hexdigest(), total
 
     def records(self, task: str, split: Split) -> Iterator[Record]:
         known = catalog_tasks().get(task)
@@ -242,15 +250,18 @@ class _Part:
         return self._places[picture]
 
 
+def _line(name: str, status: os.stat_result) -> bytes:
+    return f"{name} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape")
+
+
 class _RawStage(Stage):
     """The tasks of one data set."""
 
     def __init__(self, source: RawSource, part: _Part) -> None:
-        self._source, self._part = source, part
-        self.name, self.bytes = part.reader.name, part.bytes
-        lines = [f"{part.below(path)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in part.paths]
-        asked = [source.seed, source.options.train, source.options.test, *source.planned(self.name)]
-        self.key = hashlib.sha256("\n".join([*lines, *map(str, asked)]).encode()).hexdigest()
+        self._source, self._part, self.name = source, part, part.reader.name
+        seen, self.bytes = part.looked_over()
+        asked = [seen, source.seed, source.options.train, source.options.test, *source.planned(self.name)]
+        self.key = hashlib.sha256("\n".join(map(str, asked)).encode()).hexdigest()
 
     @contextmanager
     def opened(self, folder: Path, moved: Moved) -> Iterator[Source]:

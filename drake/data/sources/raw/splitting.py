@@ -54,19 +54,19 @@ def divided(dataset: RawDataset, seed: int) -> dict[Split, list[Entry]]:
     """The entries of train and of test. They share no group.
 
     Where the files hold train and test by the data's own division, that is kept, and train entries that share a group
-    with a test entry are left out. Otherwise whole components of entries that share groups are drawn for test, until it
-    has `TEST_SHARE` of the entries.
+    with a test entry are left out. Otherwise, and where no train entry would be left, whole components of entries that
+    share groups are drawn for test, until it has `TEST_SHARE` of the entries.
     """
     by_split: dict[Split, list[Entry]] = {"train": [], "test": []}
     for split, paths in dataset.record_files().items():
         for path in paths:
             for entry in dataset.entries(path):
                 by_split[dataset.own_split(entry, split)].append(entry)
-    if by_split["train"] and by_split["test"]:
-        tested = {group for entry in by_split["test"] for group in entry.groups}
-        by_split["train"] = [entry for entry in by_split["train"] if tested.isdisjoint(entry.groups)]
-        return by_split
-    entries = by_split["train"] or by_split["test"]
+    tested = {group for entry in by_split["test"] for group in entry.groups}
+    apart = [entry for entry in by_split["train"] if tested.isdisjoint(entry.groups)]
+    if tested and apart:
+        return {"train": apart, "test": by_split["test"]}
+    entries = [*by_split["train"], *by_split["test"]]
     test = _drawn_components(dataset, entries, seed)
     return {
         "train": [entry for number, entry in enumerate(entries) if number not in test],
