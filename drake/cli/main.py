@@ -29,6 +29,7 @@ COMMANDS = {
     "info": "drake.cli.dataset:info",
     "methods": "drake.cli.catalog:methods",
     "peek": "drake.cli.dataset:peek",
+    "plan": "drake.cli.plan:plan",
     "plot": "drake.cli.inspect:plot",
     "push": "drake.cli.dataset:push",
     "show": "drake.cli.inspect:show",

@@ -80,7 +80,6 @@ def build(
     """
     from drake.data.commercial import CommercialOnly
     from drake.data.oracle import GoldVerdicts
-    from drake.data.public_pool import public_licence
     from drake.data.publishing import check_target
     from drake.data.staged import write_in_stages
     from drake.data.writer import Provenance, Schedules, write_dataset
@@ -91,11 +90,8 @@ def build(
     chosen = CommercialOnly(opened) if commercial_only else None
     if chosen is not None:
         opened = chosen
-        if public is not None and commercial_use(licence := public_licence(public)) != "allowed":
-            raise DrakeError(
-                f"the licence of the public records of {public} ({licence}) is not known to allow commercial use; "
-                "leave out --public, or --commercial-only."
-            )
+        if public is not None:
+            _check_public_licence(public)
     out = Path("data", opened.default_name) if out is None else Path(out)
     check_target(out, overwrite)
     verdicts, parameters = GoldVerdicts(), {**opened.parameters, "split": split}
@@ -155,6 +151,17 @@ def build(
     return out
 
 
+def _check_public_licence(public: str) -> None:
+    """Raise DrakeError for public records whose licence is not known to allow commercial use."""
+    from drake.data.public_pool import public_licence
+
+    if commercial_use(licence := public_licence(public)) != "allowed":
+        raise DrakeError(
+            f"the licence of the public records of {public} ({licence}) is not known to allow commercial use; "
+            "leave out --public, or --commercial-only."
+        )
+
+
 def cached_mini(
     seed: int = 0,
     *,
@@ -174,7 +181,16 @@ def cached_mini(
     """
     sizes = {"train": train, "test": test, "public_per_world": public_per_world}
     stored = sorted(map(str, _splits(split, alpha)))
-    code = _code("record.py", "writer.py", "parquet_files.py", "manifest.py", "card.py", "croissant.py", "oracle.py")
+    code = _code(
+        "record.py",
+        "writer.py",
+        "parquet_files.py",
+        "columns.py",
+        "manifest.py",
+        "card.py",
+        "croissant.py",
+        "oracle.py",
+    )
     key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), code])
     folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     damaged = folder.exists() and not _is_whole(folder)

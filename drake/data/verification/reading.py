@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from drake.data.columns import RECORD_COLUMNS, SCHEDULE_COLUMNS
 from drake.data.oracle import MOST_CHARACTERS, MOST_PICTURES
-from drake.data.parquet_files import FEATURES, ROWS_PER_BATCH, SCHEDULE_FEATURES
+from drake.data.parquet_files import ROWS_PER_BATCH
 from drake.errors import DrakeError
 
 MOST_FOOTER = 64 << 20
@@ -29,7 +30,7 @@ MOST_CHOICES = 1000
 """Upper limit for the choices of a record, on average over a row group."""
 SCHEDULE_ROWS_PER_BATCH = 1 << 16
 
-TEXTS = [name for name, feature in FEATURES.items() if getattr(feature, "dtype", None) == "string"]
+TEXTS = [field.name for field in RECORD_COLUMNS if pa.types.is_string(field.type)]
 CheckColumns = Callable[[Path, pa.Schema], None]
 NESTED = {"images": MOST_PICTURES, "choices": MOST_CHOICES}
 
@@ -70,7 +71,7 @@ def picture_counts(path: Path, rows: int) -> tuple[int, int]:
 def schedule_batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
     """The rows of a schedule's file; raises what `record_rows` raises."""
     with _opened(path, rows, _check_schedule_columns, ["task", "id"]) as file:
-        for batch in file.iter_batches(SCHEDULE_ROWS_PER_BATCH, columns=list(SCHEDULE_FEATURES)):
+        for batch in file.iter_batches(SCHEDULE_ROWS_PER_BATCH, columns=SCHEDULE_COLUMNS.names):
             for name in ("task", "id"):
                 _check_lengths(path, name, batch.column(name), 1000)
             if any(column.null_count for column in batch.columns):
@@ -140,7 +141,7 @@ def _columns(group: Any) -> Iterator[Any]:
 
 
 def _check_record_columns(path: Path, schema: pa.Schema) -> None:
-    for name in FEATURES:
+    for name in RECORD_COLUMNS.names:
         if name not in schema.names or schema.names.count(name) > 1:
             raise DrakeError(f"{path} has no column {name!r}, or several.")
         kind = schema.field(name).type
@@ -149,11 +150,11 @@ def _check_record_columns(path: Path, schema: pa.Schema) -> None:
 
 
 def _check_schedule_columns(path: Path, schema: pa.Schema) -> None:
-    for name, feature in SCHEDULE_FEATURES.items():
+    for name, expected in zip(SCHEDULE_COLUMNS.names, SCHEDULE_COLUMNS.types, strict=True):
         if name not in schema.names or schema.names.count(name) > 1:
             raise DrakeError(f"{path} has no column {name!r}, or several.")
         kind = schema.field(name).type
-        if not (_is_text(kind) if feature.dtype == "string" else pa.types.is_integer(kind)):
+        if not (_is_text(kind) if pa.types.is_string(expected) else pa.types.is_integer(kind)):
             raise DrakeError(f"{path} has the column {name!r} with the type {str(kind)[:200]}.")
 
 
