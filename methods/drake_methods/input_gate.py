@@ -35,14 +35,16 @@ class Reading:
         self.real: Tensor | None = None
         self.begins = True
 
-    def watch(self, decoder: nn.Module) -> None:
-        """Update the facts before every forward pass of `decoder`."""
-        decoder.register_forward_pre_hook(self._look, with_kwargs=True)
+    def watch(self, model: nn.Module) -> None:
+        """Update the facts before every forward pass of `model`, the part without the head: the language model within
+        it may be given masks of another form."""
+        model.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, _: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
         cache, mask = options.get("past_key_values"), options.get("attention_mask")
         self.begins = cache is None or cache.get_seq_length() == 0
-        tokens = options["inputs_embeds"].shape[1]
+        embeds, ids = options.get("inputs_embeds"), options.get("input_ids")
+        tokens = (ids if embeds is None else embeds).shape[1]
         # Training batches have no mask: they are padded on the right, which a causal mean never reads.
         self.real = mask[:, -tokens:].bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
 
@@ -108,4 +110,4 @@ def watch(model: nn.Module) -> None:
     for layer in adapters.layers(model).values():
         if isinstance(layer, InputGatedLinear):
             layer.reading = reading
-    reading.watch(model.get_submodule("model.language_model"))
+    reading.watch(model.get_submodule("model"))
