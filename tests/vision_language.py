@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from official_replica import Oblong, oblong, question
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForImageTextToText,
@@ -27,6 +28,8 @@ from transformers import (
     Qwen3VLConfig,
     SmolVLMConfig,
 )
+
+from drake.data.record import Record
 
 NAMES = ("onevision", "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "smolvlm", "smolvlm2", "gemma3")
 
@@ -77,7 +80,7 @@ GEMMA = """\
 """
 
 TEXTS = [
-    "user assistant system model User Assistant What is in the picture? Which picture is it, the first or the second?\n\n",
+    "user assistant system model User Assistant What is in the picture? Which picture is it, the first or the second?",
     "Which colour is at the left right top bottom? Choice list:[red, blue, green]. Your answer is: <image>\n\n\n",
 ]
 
@@ -91,7 +94,8 @@ def write_checkpoint(name: str, folder: Path) -> Path:
         torch.manual_seed(0)
         model = AutoModelForImageTextToText.from_config(config)
         for parameter in model.parameters():  # as drawn, all pictures look alike to the language model
-            parameter.data *= 4 if parameter.ndim > 1 else 1
+            if parameter.ndim > 1:
+                parameter.data = 4 * parameter.data if parameter.any() else torch.randn_like(parameter) / 5
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -223,6 +227,20 @@ def _processing(name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
                 "temporal_patch_size": 2, "min_pixels": 28 * 28, "max_pixels": 84 * 84,
                 "processor_class": kind}  # fmt: skip
     return CHATML.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"), pictures, {}
+
+
+class Pairs(Oblong):
+    """Every other question shows two pictures, the coloured one in the second place."""
+
+    kind, name = "pairs", "Oblong pictures and pairs of them"
+
+    def _record(self, id: str, task: str, side: str, number: int) -> Record:
+        record = super()._record(id, task, side, number)
+        if number % 2:
+            return record
+        other = oblong(side, "green", number + 50)
+        prompt = f"Look at <image> and <image>\nThe second one. {question(side)}"
+        return record._replace(images=(other, *record.images), prompt=prompt)
 
 
 if __name__ == "__main__":

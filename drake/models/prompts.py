@@ -105,7 +105,8 @@ class Chat:
         self._template = self._compiled(processor.chat_template or self.tokenizer.chat_template)
         self._content = self._user_form()
         self._answer_content = self._answer_form()
-        self._user_start = self._render(self._turns("alpha" + PROBE)).find("alpha" + PROBE)
+        marked = f"alpha{PROBE}omega"  # no space at its ends, which some templates trim
+        self._user_start = self._render(self._turns(marked)).find(marked)
         self._glue, self.end_of_turn = self._answer_frame()
 
     def messages(self, record: DatasetRow) -> list[Message]:

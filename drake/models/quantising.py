@@ -35,7 +35,7 @@ def check(name: str, folder: Path, load_in: LoadIn, device: torch.device) -> boo
         raise DrakeError(f"{what} needs the package {PACKAGE}; install it: pip install drake-bench[quantised].")
     if device.type != "cuda":
         raise DrakeError(
-            f"{what} needs a CUDA GPU, and the device is {device.type}; choose --device cuda or leave it out."
+            f"{what} needs a CUDA GPU, and the device is {device.type}; choose --device cuda, or other weights."
         )
     return True
 

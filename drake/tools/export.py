@@ -200,8 +200,8 @@ def _base(name: str) -> str:
 
 
 def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], folder: Path) -> None:
-    """A checkpoint with its processor and the prompt that the client was asked with; sums are made in float32, stored is
-    the backbone's dtype. A LLaVA is written as transformers 4.47 reads it, another architecture as transformers 5
+    """A checkpoint with its processor and the prompt that the client was asked with; sums are made in float32, stored
+    is the backbone's dtype. A LLaVA is written as transformers 4.47 reads it, another architecture as transformers 5
     does, its processor as it was."""
     config = deepcopy(backbone.model.config)
     if hasattr(config, "quantization_config"):

@@ -251,7 +251,7 @@ def test_a_tokenizer_without_a_token_for_pictures_is_blamed_itself(folder):
          "reason": "whose way of reading pictures is not known here"},
         {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "reason": "which has no vision tower"},
         {"model_type": "florence2", "architectures": ["Florence2ForConditionalGeneration"], "vision_config": {},
-         "is_encoder_decoder": True, "reason": "which is an encoder-decoder, while adapters and loss here are those of"},
+         "is_encoder_decoder": True, "reason": "which is an encoder-decoder, while adapters and loss here are those"},
         {"model_type": "gemma3n", "architectures": ["Gemma3nForConditionalGeneration"], "vision_config": {},
          "audio_config": {}, "reason": "which reads sound, and records hold pictures and text"},
     ],
