@@ -141,10 +141,8 @@ def test_adapters_are_on_the_language_models_linear_layers_alone(folders, name):
     assert len(everywhere) == 7 * LAYERS[name]
     assert (backbone.num_layers, backbone.family) == (LAYERS[name], FAMILIES.get(name, "qwen"))
     assert checkpoints.architecture(folders[name]) == (backbone.family, LAYERS[name])
-    assert {part for part, _ in backbone.model.model.named_children()} == {
-        backbone.layout.decoder,
-        *backbone.layout.towers,
-    }
+    parts = {backbone.layout.decoder, *backbone.layout.towers}
+    assert {part for part, _ in backbone.model.model.named_children()} == parts
     assert {int(place.split(".")[0]) for place in adapters.layers(backbone.model)} == set(range(LAYERS[name]))
     outline = backbones.outline(folders[name])
     adapters.add(outline.model, ["local"], preset("quick").training)
@@ -247,7 +245,7 @@ def test_fedmosaic_aligns_and_trains_across_three_architectures(folders, data, t
     monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
     models = [str(folders[name]) for name in ("qwen3-vl", "smolvlm", "gemma3")]
     run("eval", "--method", "fedmosaic", "--models", ",".join(models), "--clients", 3, "--data", data, "--out",
-        tmp_path / "run", *CUT, "--rounds", 2)  # fmt: skip
+        tmp_path / "run", *CUT)  # fmt: skip
     found = load_results(tmp_path / "run")
     assert found.status == "complete"
     assert sorted(found.models.per_client) == sorted(models)
