@@ -43,8 +43,8 @@ class Reading:
     def _look(self, _: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
         cache, mask = options.get("past_key_values"), options.get("attention_mask")
         self.begins = cache is None or cache.get_seq_length() == 0
-        embeds, ids = options.get("inputs_embeds"), options.get("input_ids")
-        tokens = (ids if embeds is None else embeds).shape[1]
+        embeds = options.get("inputs_embeds")
+        tokens = (options["input_ids"] if embeds is None else embeds).shape[1]
         # Training batches have no mask: they are padded on the right, which a causal mean never reads.
         self.real = mask[:, -tokens:].bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
 
