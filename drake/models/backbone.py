@@ -198,9 +198,7 @@ class Backbone:
 
     @property
     def _feature_token(self) -> int:
-        """The id in whose places the features of pictures stand; in some vocabularies not that of `Chat.image_token`,
-        which stands for a whole picture."""
-        return self.processor.image_token_ids[0]
+        return self.layout.feature_token(self.processor, self.chat.image_token_id)
 
     def _prompt_ids(self, record: DatasetRow, pictures: Sequence[Picture]) -> list[int]:
         texts = tuple(picture.text for picture in pictures)

@@ -81,6 +81,10 @@ class Layout:
         """What a chat template writes for a picture."""
         return processor.image_token
 
+    def feature_token(self, processor: Any, image_token: int) -> int:
+        """The id in whose places features stand. image_token: the id that stands for a whole picture."""
+        return image_token
+
     def prepare(self, processor: Any, pictures: Sequence[Image.Image], several: bool, padded: bool) -> dict[str, Any]:
         """What the vision tower reads of pictures; of a single one where `one_length` is False. several: whether there
         are others in its record. padded: whether they were padded to a square."""
@@ -269,6 +273,9 @@ class Gemma3(_PictureByPicture):
 
     processor = Gemma3Processor
     norm_offset = 1.0
+
+    def feature_token(self, processor: Any, image_token: int) -> int:
+        return processor.image_token_ids[0]
 
     def encode(self, model: Any, prepared: dict[str, Any], placed: Placed, fill: int) -> list[Tensor]:
         output = model.get_image_features(pixel_values=placed(prepared["pixel_values"]), return_dict=True)
