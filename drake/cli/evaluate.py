@@ -20,8 +20,8 @@ RUN, DATA, TRAINING, EVALUATION = "What to run", "Data and rounds", "Training", 
 PARTICIPATION, EXECUTION, OUTPUT = "Participation", "Execution", "Output"
 
 ZERO_SHOT_OPTIONS = (
-    "zero_shot", "config_file", "pairs", "preset", "models", "prompts", "pictures", "data", "out", "overwrite",
-    "eval_records", "device", "dtype", "threads",
+    "zero_shot", "config_file", "pairs", "preset", "models", "prompts", "pictures", "load_in", "data", "out",
+    "overwrite", "eval_records", "device", "dtype", "threads",
 )  # fmt: skip
 RESUME_OPTIONS = ("resume", "method", "feature_cache", "feature_cache_gb", "callbacks", "wandb", "trackio")
 
@@ -36,6 +36,7 @@ class _Evaluate(GroupedCommand, Resumable):
 @setting("models", RUN)
 @setting("prompts", RUN)
 @setting("pictures", RUN)
+@setting("load_in", RUN)
 @setting("seeds", RUN)
 @option(RUN)(
     "--config",

@@ -1,4 +1,4 @@
-"""Name or path -> the folder of a LLaVA checkpoint and its config, without loading the weights.
+"""Name or path -> the folder of a checkpoint and its config, without loading the weights.
 
 `drake.models.loading` and code that needs only shapes call this. Only configuration, tokenizer and safetensors are
 fetched from a hub: no code, no pickles. No file outside the folder is opened because a file in it names one, and no
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from drake.errors import DrakeError, UnknownName
 from drake.models.checkpoint_files import FAMILIES, HUB_FILES, Family, check_config
 
 if TYPE_CHECKING:
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PretrainedConfig, Qwen2Config
 
     from drake.catalog import Model, TextShape
 
@@ -39,14 +39,14 @@ def catalogued(name: str) -> Model | None:
     return known.get(name) or next((model for model in known.values() if model.hub_id == name), None)
 
 
-def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig:
+def config(name_or_path: str | Path, revision: str | None = None) -> PretrainedConfig:
     """The config of a backbone. A name of the catalog gets the language model's shape from there, with a small
     placeholder for the vision tower; for everything else config.json is read, the only file that is fetched.
 
     Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached and for a
-    folder that holds no LLaVA checkpoint.
+    folder that holds no checkpoint of a supported architecture.
     """
-    from transformers import LlavaConfig
+    from transformers import AutoConfig
 
     from drake import catalog
 
@@ -56,7 +56,7 @@ def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig
         return _from_shape(known.shape, known.family)
     folder, _ = locate(name, revision, ("config.json",))
     check_config(folder)
-    found = LlavaConfig.from_pretrained(folder, local_files_only=True)
+    found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     found._attn_implementation = ATTENTION
     return found
 
@@ -87,20 +87,20 @@ def _from_shape(shape: TextShape, family: str) -> LlavaConfig:
     return LlavaConfig(text_config=text, vision_config=vision)
 
 
-def family(found: LlavaConfig) -> Family:
+def family(found: PretrainedConfig) -> Family:
     """The family of the language model."""
     return FAMILIES[text_config(found).model_type]
 
 
-def text_config(found: LlavaConfig) -> LlamaConfig | Qwen2Config:
-    """The config of the language model. LlavaConfig is annotated with the dict it may be constructed from, but holds a
-    config of the model's own class; all in `FAMILIES` have the fields of these two."""
-    return cast("LlamaConfig | Qwen2Config", found.text_config)
+def text_config(found: PretrainedConfig) -> LlamaConfig | Qwen2Config:
+    """The config of the language model: of the model's own class, but all in `FAMILIES` have the fields of these
+    two."""
+    return cast("Any", found).text_config
 
 
-def vision_config(found: LlavaConfig) -> CLIPVisionConfig:
+def vision_config(found: PretrainedConfig) -> CLIPVisionConfig:
     """The config of the vision tower, typed as `text_config` is."""
-    return cast("CLIPVisionConfig", found.vision_config)
+    return cast("Any", found).vision_config
 
 
 def locate(name: str, revision: str | None, files: Sequence[str] = HUB_FILES) -> tuple[Path, str | None]:

@@ -71,7 +71,7 @@ def check_finite(where: str, model: nn.Module) -> None:
 
 def check_tokenizer(where: str, processor: Any, rows: int) -> None:
     """Refuse a tokenizer without a token for pictures, and one whose ids go beyond the model's embeddings. rows: of the
-    embedding table; only the picture's own token may lie beyond it."""
+    embedding table; only the tokens of pictures may lie beyond it."""
     tokenizer, token = processor.tokenizer, processor.image_token
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     ids = tokenizer(f"a{token}b", add_special_tokens=False)["input_ids"]
@@ -80,7 +80,8 @@ def check_tokenizer(where: str, processor: Any, rows: int) -> None:
             f"the tokenizer of {where} has no token {token}, so it cannot say where a picture stands; add it as a "
             "special token, or copy the tokenizer of the checkpoint that this one was made of."
         )
-    largest = max((number for name, number in vocabulary.items() if name != token), default=0)
+    of_pictures = {vocabulary[token], *processor.image_token_ids}
+    largest = max((number for number in vocabulary.values() if number not in of_pictures), default=0)
     if largest >= rows:
         raise DrakeError(
             f"the tokenizer of {where} has ids up to {largest}, the model embeddings for {rows} tokens; copy the "
@@ -91,7 +92,7 @@ def check_tokenizer(where: str, processor: Any, rows: int) -> None:
 def check_picture(where: str, backbone: Backbone) -> None:
     """Encode one blank picture; refuse a checkpoint that cannot, or whose features do not fit its language model."""
     try:
-        (features,) = backbone.encode_alone(Image.new("RGB", SAMPLE))
+        features = backbone.encoder.alone(Image.new("RGB", SAMPLE))
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # what fails here fails in transformers, with errors of many kinds
@@ -99,7 +100,7 @@ def check_picture(where: str, backbone: Backbone) -> None:
             f"{where} cannot encode a picture: its processor, vision tower and projector do not fit one another "
             f"({reason(error)}); restore its preprocessor_config.json and config.json."
         ) from error
-    if features.ndim != 2 or features.shape[1] != backbone.hidden_size or not features.isfinite().all():
+    if features.ndim != 2 or features.shape[1] % backbone.hidden_size or not features.isfinite().all():
         raise DrakeError(
             f"{where} encodes a picture as {_shape(features.shape)} numbers where rows of {backbone.hidden_size} "
             "finite ones belong; restore its weights."

@@ -98,8 +98,7 @@ class Setup:
             compiled=self.compiled,
             feature_folder=None if features is None else Path(features),
             feature_bytes=int(execution.feature_cache_gb * 1e9),
-            prompts=self.config.prompts,
-            pictures=self.config.pictures,
+            **self.config.of_backbones,
         )
 
     def worker(self, seed: int) -> Worker:
@@ -222,8 +221,7 @@ class Setup:
             "also_aggregated": config.evaluation.also_aggregated,
             "assignment": [client.backbone for client in self.clients],
             "revisions": {name: found.revision for name, found in self.backbones.items()},
-            # Only where they are not what runs had before there was a choice.
-            **{key: value for key in ("prompts", "pictures") if (value := getattr(config, key)) != "auto"},
+            **config.unusual_of_backbones,
             "data": {
                 "fingerprint": self.benchmark.fingerprint,
                 "seed": DATA_SEED,

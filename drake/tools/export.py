@@ -24,7 +24,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlavaForConditionalGeneration, PretrainedConfig
+from transformers import AutoModelForImageTextToText, LlamaConfig, PretrainedConfig
 
 from drake import catalog
 from drake.common.files import writing
@@ -36,7 +36,7 @@ from drake.federation.adapters import AdaptedLinear
 from drake.federation.checkpoint import Checkpoints
 from drake.federation.messages import split_moments
 from drake.federation.method import Architecture, Client, ClientRound, Federation, Method
-from drake.models import backbones, checkpoints
+from drake.models import backbones, checkpoint_files, checkpoints
 from drake.models.backbones import Backbone
 from drake.runs.device import DTYPES
 from drake.runs.folder import checkpoint_folder
@@ -101,8 +101,7 @@ def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
         )
     name = config.assignment[client]
     revision = config.revisions[name]
-    asked: dict[str, Any] = {"prompts": config.prompts, "pictures": config.pictures}
-    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision, **asked)
+    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision, **config.of_backbones)
     if backbone.revision != revision:
         raise DrakeError(f"{name} has other files than those the run was made with; restore them.")
     training = config.numbers.training
@@ -136,7 +135,7 @@ def _federation(config: StoredRun, seed: int, training: Training, backbone: Back
     def resident(name: str) -> Backbone:
         if name == backbone.name:
             return backbone
-        return backbones.load(name, dtype=backbone.dtype, prompts=config.prompts, pictures=config.pictures)
+        return backbones.load(name, dtype=backbone.dtype, **config.of_backbones)
 
     def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
         raise DrakeError(f"the method wants public data ({purpose}) to answer as a client; it cannot be exported.")
@@ -201,13 +200,16 @@ def _base(name: str) -> str:
 
 
 def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], folder: Path) -> None:
-    """A LLaVA checkpoint with its processor and the prompt that the client was asked with; sums are made in float32,
-    stored is the backbone's dtype."""
+    """A checkpoint with its processor and the prompt that the client was asked with; sums are made in float32, stored
+    is the backbone's dtype. A LLaVA is written as transformers 4.47 reads it, another architecture as transformers 5
+    does, its processor as it was."""
     config = deepcopy(backbone.model.config)
+    if hasattr(config, "quantization_config"):
+        raise DrakeError(f"{backbone.name} is quantised, so that nothing can be merged into it; leave --merge out.")
     if any(layer.bias is not None for layer in factors.values()):
         config.text_config = _with_biases(cast("PretrainedConfig", config.text_config), backbone.name)
     with torch.device("meta"):
-        whole = LlavaForConditionalGeneration(config)
+        whole = AutoModelForImageTextToText.from_config(config)
     have = {name.replace(".base_layer.", "."): tensor for name, tensor in backbone.model.state_dict().items()}
     merged = {}
     for name in whole.state_dict():
@@ -224,7 +226,23 @@ def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], f
     whole.generation_config = deepcopy(backbone.model.generation_config)
     whole.generation_config.eos_token_id = backbone.stop_ids  # where drake ends an answer
     whole.config.dtype = backbone.dtype
-    stock_checkpoint.write(whole, backbone.processor, folder, pad_pictures=backbone.pad_colour is not None)
+    padded = backbone.pad_colour is not None
+    if config.model_type == "llava":
+        stock_checkpoint.write(whole, backbone.processor, folder, pad_pictures=padded)
+        return
+    if padded:
+        raise DrakeError(
+            f"a {config.model_type} checkpoint cannot say that its pictures are padded to a square; leave --merge out."
+        )
+    whole.save_pretrained(folder)
+    original, _ = checkpoints.locate(backbone.name, backbone.revision)
+    for file in checkpoint_files.loaded_files(original):
+        if file.name not in (checkpoint_files.INDEX, "config.json", "generation_config.json") and (
+            file.suffix != ".safetensors"
+        ):
+            (folder / file.relative_to(original)).parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, folder / file.relative_to(original))
+    (folder / "chat_template.jinja").write_text(backbone.processor.chat_template)
 
 
 def _with_biases(text: PretrainedConfig, name: str) -> PretrainedConfig:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from drake.config.schema import OF_BACKBONES
 from drake.data.fingerprints import current_fingerprint
 from drake.federation.participation import EVERYONE
 from drake.results import Estimate, Results
@@ -158,7 +159,7 @@ def _digest(config: Mapping[str, Any]) -> str:
     """
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
     # What files that do not mention them stand for.
-    unnamed = {"eval_records_others": None, "eval_sample": "first", "prompts": "auto", "pictures": "auto"}
+    unnamed = {"eval_records_others": None, "eval_sample": "first", **OF_BACKBONES}
     decisive |= {key: config[key] for key, usual in unnamed.items() if config.get(key, usual) != usual}
     everyone = asdict(EVERYONE)
     for name in ("absent", "late"):  # a run names such clients only where there are any
