@@ -1,7 +1,7 @@
 """The one reader of files that come from outside: run folders, submissions, manifests, events, checkpoints' settings.
 
-    read_bytes(path, most)       regular files only: no link, pipe, device or folder; the size is checked before reading
-    read_json(path)              the same as JSON: depth limited before parsing, no key twice, no NaN, no half characters
+    read_bytes(path, most)       regular files only: no link, pipe, device or folder; size checked before reading
+    read_json(path)              the same as JSON: depth limited before parsing, no key twice, no NaN
     json_lines(path)             a file of JSON Lines, such as events.jsonl, line by line
     checked_text(text, what)     printable text of bounded length, without control and bidirectional characters
     shown(text)                  any text made fit for a terminal: what is not printable becomes visible escapes
@@ -191,7 +191,8 @@ _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def checked_text(text: object, what: str, most: int = MOST_TEXT, *, empty: bool = False) -> str:
-    """The text, if it is printable and of 1 to `most` characters. what: its name for errors. empty: whether it may be empty or blank. Raises DrakeError otherwise."""
+    """The text, if it is printable and of 1 to `most` characters. what: its name for errors. empty: whether it may be
+    empty or blank. Raises DrakeError otherwise."""
     if not isinstance(text, str):
         raise DrakeError(f"{what} is a {type(text).__name__}, not a text; correct it.")
     if not text.strip() and not empty:
@@ -221,6 +222,23 @@ def shown(text: object, most: int = 300) -> str:
         letter if unicodedata.category(letter) not in _UNPRINTABLE else letter.encode("unicode_escape").decode()
         for letter in cut
     )
+
+
+def checked_texts(value: Any, what: str, most: int = MOST_TEXT) -> None:
+    """DrakeError for a text or a key anywhere in a JSON value that is not printable or longer than `most`."""
+    texts: set[str] = set()
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, str):
+            texts.add(part)
+        elif isinstance(part, dict):
+            texts.update(cast("dict[str, Any]", part))
+            pending.extend(cast("dict[str, Any]", part).values())
+        elif isinstance(part, list):
+            pending.extend(cast("list[Any]", part))
+    for text in sorted(texts):
+        checked_text(text, f"a text in {what} ({shown(text, 40)!r})", most, empty=True)
 
 
 def file_names(folder: Path, most: int = MOST_FILES) -> set[str]:

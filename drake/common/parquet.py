@@ -30,12 +30,13 @@ MOST_THRIFT = 1 << 24
 @dataclass(frozen=True)
 class Limits:
     """What a file may hold. file: bytes on disk. rows: of the table. bytes: of all pages uncompressed, and of all texts
-    of the decoded table. values: of one column, which for lists is more than its rows."""
+    of the decoded table. values: of one column, which for lists is more than its rows. text: bytes of one text."""
 
     file: int = 256 << 20
     rows: int = 2_000_000
     bytes: int = 1 << 30
     values: int = 50_000_000
+    text: int = 1 << 30
 
 
 def read_table(path: Path, schema: pa.Schema, limits: Limits, again: str) -> pa.Table:
@@ -102,7 +103,7 @@ def check_pages(content: pa.Buffer, footer: pq.FileMetaData, limits: Limits, wha
             if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
                 start = column.dictionary_page_offset
             end = start + column.total_compressed_size
-            if not 0 < start <= end <= content.size or column.is_stats_set and column.num_values < 0:
+            if not 0 < start <= end <= content.size:
                 raise refuse("names pages outside of the file")
             while start < end:
                 page = _page_header(content, start, end)
@@ -221,6 +222,10 @@ def _check_texts(table: pa.Table, names: list[str], limits: Limits, what: str, a
     for name in names:
         for chunk in table[name].chunks:
             lengths = pc.binary_length(chunk.dictionary).cast(pa.int64())
-            total += pc.sum(lengths.take(chunk.indices)).as_py() or 0
+            written = lengths.take(chunk.indices)
+            total += pc.sum(written).as_py() or 0
+            longest = pc.max(written).as_py() or 0
+            if longest > limits.text:
+                raise DrakeError(f"{what} has a text of {longest:,} bytes, more than {limits.text:,}; {again}.")
             if total > limits.bytes:
                 raise DrakeError(f"{what} has more than {limits.bytes:,} bytes of text; {again}.")

@@ -100,7 +100,7 @@ def test_the_last_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> Non
     (tmp_path / "events.jsonl").write_text('{"a": 1}\n{"a": 2}\n{"a"')
     assert list(json_lines(tmp_path / "events.jsonl")) == [{"a": 1}, {"a": 2}]
     (tmp_path / "events.jsonl").write_text('{"a": 1}\n[2]\n{"a": 3}\n')
-    with pytest.raises(DrakeError, match="line 2 of .* is no JSON object"):
+    with pytest.raises(DrakeError, match=r"line 2 of .* is no JSON object"):
         list(json_lines(tmp_path / "events.jsonl"))
 
 
