@@ -8,7 +8,7 @@ the order in which drake writes them, so that answers to the same questions stan
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -32,14 +32,18 @@ class Answers:
 
     folder: Path
     results: Results
+    _read: dict[tuple[int, int], pa.Table] = field(default_factory=dict[tuple[int, int], pa.Table])
 
     @cached_property
     def points(self) -> int:
         return len(self.results.runs[0].rounds)
 
     def table(self, seed: int, point: int) -> pa.Table:
-        """The questions and texts of one file, in its order."""
-        return predictions_table(prediction_path(self.folder, seed, point)).select([*QUESTION, "text"])
+        """The questions and texts of one file, in its order; read once."""
+        if (seed, point) not in self._read:
+            whole = predictions_table(prediction_path(self.folder, seed, point))
+            self._read[seed, point] = whole.select([*QUESTION, "text"])
+        return self._read[seed, point]
 
     def contradictions(self) -> Iterator[str]:
         """One sentence for each."""

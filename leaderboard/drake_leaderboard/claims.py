@@ -62,7 +62,9 @@ class Claims:
             return
         if extra := sorted(config.keys() - {*ALWAYS, *SOMETIMES}):
             yield f"config has the key {extra[0]!r}, which no run records"
-        yield from self._types()
+        if wrong := list(self._types()):
+            yield from wrong
+            return
         yield from _unequal(
             ("config.method", config["method"], "method.name", results.method.name),
             ("config.options", config["options"], "method.options", results.method.options),
@@ -123,6 +125,7 @@ class Claims:
 
     def _method(self) -> Iterator[str]:
         found, training = self.results.method, self.training
+        registry.check(found.name)
         if self.method is not None:
             due = asdict(options_of(self.method, found.options))
             yield from _unequal(

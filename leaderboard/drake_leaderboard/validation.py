@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -30,7 +30,7 @@ from drake.results.dataset import NoDataset, dataset_of
 from . import costs
 from .answers import Answers
 from .claims import Claims
-from .reviewed import entry
+from .reviewed import entry, ticket_digest
 from .tickets import MOST_BYTES, MOST_FILE, TICKET, check_facts, read_ticket
 
 
@@ -68,6 +68,9 @@ def _check(found: Verdict, data: Path | str | None) -> None:
     found.results = load(folder)
     if found.results.status != "complete":
         raise DrakeError(f"the run {folder} is {found.results.status}, not complete; submit it when it is.")
+    source, path = found.results.data.source, found.results.data.path
+    if path is None and source != "mini":
+        raise DrakeError(f"{folder}: data.source is {source!r}, but without a data.path the data are the mini suite.")
     dataset_of(found.results, data)  # NoDataset before anything is scored
     _, answers, unchecked = verify(folder, data, named_folders=False)  # so the scores in `results` are right
     results, found.checked = found.results, True
@@ -105,11 +108,17 @@ def _compare(found: Verdict, others: Iterable[Path]) -> None:
         if other.resolve() == found.folder.resolve():
             continue
         try:
-            theirs = Answers(other, load(other))
+            theirs = _answers(other, ticket_digest(other))
             said = [*mine.copied_from(theirs), *mine.other_start(theirs)]
         except (DrakeError, IndexError):  # a broken one is another's finding
             continue
         found.said += [f"{found.folder}: {sentence}." for sentence in said]
+
+
+@lru_cache(maxsize=1000)
+def _answers(folder: Path, digest: str) -> Answers:
+    """Of a submission whose ticket has this digest; read once in a command."""
+    return Answers(folder, load(folder))
 
 
 def submissions(root: Path) -> list[Path]:
