@@ -61,7 +61,7 @@ def test_one_long_text_that_many_rows_name_is_not_written_out(tmp_path: Path) ->
     path = write(tmp_path / "bomb", pa.table({"id": texts}), store_schema=False, compression="zstd")
     assert path.stat().st_size < 100_000
     before, started = pa.default_memory_pool().max_memory(), time.perf_counter()
-    with pytest.raises(DrakeError, match="bytes of text|bytes uncompressed|a text of"):
+    with pytest.raises(DrakeError, match="bytes of text"):
         read_table(path, schema, LIMITS, "restore it")
     assert pa.default_memory_pool().max_memory() <= max(before, 200 << 20)
     assert time.perf_counter() - started < 20
@@ -106,7 +106,6 @@ def test_flipped_and_missing_bytes_are_a_sentence_or_harmless(tmp_path: Path) ->
         path.write_bytes(bad)
         try:
             read_table(path, SCHEMA, LIMITS, "restore it")
-        except DrakeError as error:
+        except DrakeError:
             refused += 1
-            assert str(path) in str(error)
     assert refused > 100
