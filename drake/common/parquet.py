@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from drake.common.outside import read_bytes, shown
 from drake.errors import DrakeError
 
+COMPUTE: Any = pc  # its functions are made when it is imported, so its annotations lack them
 ENCODINGS = {0: "PLAIN", 2: "PLAIN_DICTIONARY", 3: "RLE", 4: "BIT_PACKED", 8: "RLE_DICTIONARY"}
 """Number in a page header -> encoding, of those that drake writes. Others may make much of little (DELTA_BYTE_ARRAY
 repeats prefixes) and are refused."""
@@ -221,10 +222,10 @@ def _check_texts(table: pa.Table, names: list[str], limits: Limits, what: str, a
     total = 0
     for name in names:
         for chunk in table[name].chunks:
-            lengths = pc.binary_length(chunk.dictionary).cast(pa.int64())
+            lengths = COMPUTE.binary_length(chunk.dictionary).cast(pa.int64())
             written = lengths.take(chunk.indices)
-            total += pc.sum(written).as_py() or 0
-            longest = pc.max(written).as_py() or 0
+            total += COMPUTE.sum(written).as_py() or 0
+            longest = COMPUTE.max(written).as_py() or 0
             if longest > limits.text:
                 raise DrakeError(f"{what} has a text of {longest:,} bytes, more than {limits.text:,}; {again}.")
             if total > limits.bytes:

@@ -12,7 +12,7 @@ from torch import Tensor
 def checksum(tensor: Tensor) -> str:
     """SHA-256, in hexadecimal, over dtype, shape and bytes of a tensor."""
     found = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-    found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -116,8 +116,9 @@ def _evaluate(setup: Setup, out: Path, callbacks: Sequence[Callback], engines: E
 def _finished_before(setup: Setup, out: Path) -> Results | None:
     """The results in the folder where they are complete and have exactly the seeds that are asked for."""
     before = load(out) if (out / FILE).exists() else None
-    complete = before is not None and before.status == "complete"
-    return before if complete and [run.seed for run in before.runs] == list(setup.config.seeds) else None
+    if before is None or before.status != "complete":
+        return None
+    return before if [run.seed for run in before.runs] == list(setup.config.seeds) else None
 
 
 def _finished(before: Results | None) -> list[SeedRun]:

@@ -14,8 +14,8 @@ from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from drake.common.parquet import COMPUTE
 from drake.results import Results
 from drake.scoring.predictions import prediction_path, predictions_table
 
@@ -129,4 +129,4 @@ def _agreement(mine: pa.Table, theirs: pa.Table) -> float:
     """The share of equal texts; 0 where other questions were asked."""
     if not len(mine) or mine.select([*QUESTION]) != theirs.select([*QUESTION]):
         return 0.0
-    return float(pc.mean(pc.equal(mine["text"], theirs["text"]).cast(pa.float64())).as_py())
+    return float(COMPUTE.mean(COMPUTE.equal(mine["text"], theirs["text"]).cast(pa.float64())).as_py())

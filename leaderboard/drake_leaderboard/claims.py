@@ -121,7 +121,11 @@ class Claims:
         for name, value in recorded.items():
             if name != "optimizer_state" and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise DrakeError(f"config.numbers.training.{name} is {value!r}, which is no number.")
-        return Training(**({"optimizer_state": "fresh"} | recorded))
+        state = recorded.get("optimizer_state", "fresh")
+        if state not in ("fresh", "kept"):
+            raise DrakeError(f"config.numbers.training.optimizer_state is {state!r}; it must be fresh or kept.")
+        numbers: dict[str, Any] = {**recorded, "optimizer_state": state}
+        return Training(**numbers)
 
     def _method(self) -> Iterator[str]:
         found, training = self.results.method, self.training

@@ -53,8 +53,10 @@ def _cost(
     training: tuple[tuple[str, Any], ...],
     options: tuple[tuple[str, Any], ...],
 ) -> Cost | None:
-    own = {method: dict(options)} if options else {}
-    config = configure(method, preset, models=list(models), training=dict(training), **own)
+    settings: dict[str, Any] = {"models": list(models), "training": dict(training)}
+    if options:
+        settings[method] = dict(options)
+    config = configure(method, preset, **settings)
     return costs([config])[method]
 
 

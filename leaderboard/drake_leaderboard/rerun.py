@@ -72,7 +72,8 @@ def recorded_config(results: Results, seed: int, data: Path | str | None = None)
     if len(set(tokens.values())) != 1:
         raise DrakeError("the backbones were asked in batches of different sizes, which cannot be repeated.")
     name = results.method.name
-    base = configure(name, results.preset, **({name: results.method.options} if results.method.options else {}))
+    own: dict[str, Any] = {name: results.method.options} if results.method.options else {}
+    base = configure(name, results.preset, **own)
     there = claims.participation
     chosen = replace(
         base,
