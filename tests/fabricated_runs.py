@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datasets import Dataset
 
+from drake.config import preset
+from drake.federation import registry
 from drake.results import (
     ClientInfo,
     DataInfo,
@@ -42,6 +45,7 @@ class HandMadeBenchmark:
 
     fingerprint = "f1" * 32
     clients = CLIENTS
+    name, source, seed, unseen = "DRAKE mini", "mini", 0, ()
 
     def records(self, task: str, split: str) -> Dataset:
         assert split == "test"
@@ -92,15 +96,16 @@ def fabricate(tmp_path: Path, benchmark: HandMadeBenchmark) -> Fabricate:
     ) -> Path:
         folder = tmp_path / "runs" / name
         clients = [ClientInfo(id=i, model="model", tasks=list(tasks)) for i, tasks in enumerate(CLIENTS)]
+        options = dict(_options(method))
         runs = [_seed_run(folder, benchmark, clients, seed, right, sent) for seed in seeds]
         values: dict[str, Any] = {
             "status": "complete",
             "method": MethodInfo(
-                name=method, reference="A paper", options={}, relative_cost=1.0, local_steps=8, batch=16
+                name=method, reference=_reference(method), options=options, relative_cost=1.0, local_steps=8, batch=8
             ),
             "evaluate_at": "aggregated",
             "preset": "mini",
-            "config": {"eval_records": RECORDS, "data": {"train": 1, "test": 1, "public_per_world": 1}},
+            "config": _config(method, options, seeds),
             "data": DataInfo(
                 name="DRAKE mini",
                 source="mini",
@@ -134,6 +139,65 @@ def fabricate(tmp_path: Path, benchmark: HandMadeBenchmark) -> Fabricate:
     return make
 
 
+def _class(method: str) -> Any:
+    return registry.find(method) if method in registry.names() else None
+
+
+def _reference(method: str) -> str:
+    return _class(method).reference if _class(method) else "A paper"
+
+
+def _options(method: str) -> dict[str, Any]:
+    return asdict(_class(method).Options()) if _class(method) else {}
+
+
+def _config(method: str, options: dict[str, Any], seeds: tuple[int, ...]) -> dict[str, Any]:
+    """What a run of the preset mini records, with two rounds for every task and four records."""
+    standard = preset("mini")
+    training = asdict(standard.training)
+    del training["optimizer_state"]
+    data = {"train": standard.data.train, "test": standard.data.test, "public": standard.data.public}
+    return {
+        "method": method,
+        "options": options,
+        "preset": "mini",
+        "numbers": {
+            "rounds_per_task": ROUNDS[0],
+            **data,
+            "eval_records": RECORDS,
+            "max_new_tokens": standard.evaluation.max_new_tokens,
+            "eval_tokens": standard.evaluation.tokens,
+            "dtype": "float32",
+            "models": ["model"],
+            "training": training,
+        },
+        "eval_records": RECORDS,
+        "eval_records_others": None,
+        "eval_sample": "first",
+        "evaluate_at": "aggregated",
+        "also_aggregated": False,
+        "assignment": ["model"] * len(CLIENTS),
+        "revisions": {"model": "1"},
+        "data": {
+            "fingerprint": HandMadeBenchmark.fingerprint,
+            "seed": 0,
+            "train": data["train"],
+            "test": data["test"],
+            "public_per_world": data["public"],
+        },
+        "split": "dynamic",
+        "alpha": 0.5,
+        "attendance": {"participation": 1.0, "dropout": 0.0, "deadline": None},
+        "seeds": list(seeds),
+        "device": "cpu",
+        "dtype": "float32",
+        "eval_tokens": {"model": 2048},
+        "compile": False,
+        "evaluation_rounds": list(ROUNDS),
+        "versions": {"numpy": "2.0"},
+    }
+
+
 def _seed_run(
     folder: Path,
     benchmark: HandMadeBenchmark,
@@ -146,16 +210,16 @@ def _seed_run(
     by_id = {id: question for of_task in questions.values() for id, question in of_task.items()}
     scored = []
     for point, (after, begun) in enumerate(((0, TASKS), *zip(ROUNDS, BEGUN, strict=True))):
-        hits = right[point - 1] if point else 0
+        hits = right[point - 1] + seed if point else 0  # before training all seeds are the same
         rows = [
             answer_row(
                 point,
                 after,
                 client,
                 id,
-                question.answer if number < hits + seed else "cloud",
+                question.answer if number < hits else "cloud",
                 question,
-                [VOCABULARY[question.answer] if number < hits + seed else 9] if question.open_ended else None,
+                [VOCABULARY[question.answer] if number < hits else 9] if question.open_ended else None,
                 [VOCABULARY[question.answer]] if question.open_ended else None,
             )
             for client in range(len(CLIENTS))
@@ -184,7 +248,7 @@ def _seed_run(
         seconds_aggregation=None,
         seconds_eval=30.0,
         flops=1.5e12 + seed * 1e12,
-        train_loss=[[1.0, None]] * ROUNDS[-1],
+        train_loss=[[1.0 + seed / 8, 2.0 - seed / 8]] * ROUNDS[-1],
         relevance=None,
     )
     return run.model_copy(update={"summary": {p: seed_summary(score_table(run, p, clients)) for p in PROTOCOLS}})

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from drake.cli.tables import percent
+from drake.common.outside import shown
 from drake.results.comparison import LEVEL, Difference
 from drake.tools.value import Interval, Value, interval
 
@@ -22,7 +24,7 @@ def value_table(found: Value, clients: Sequence[str]) -> Table:
     table.add_column("gains from the others", justify="right")
     for number, client in enumerate(clients):
         cells = [interval(found.given[:, number]), interval(found.gained[:, number])]
-        table.add_row(client, *map(_points, cells))
+        table.add_row(escape(shown(client)), *map(_points, cells))
     table.add_section()
     table.add_row("mean", *(_points(interval(values.mean(1))) for values in (found.given, found.gained)))
     if seeds < 3:
@@ -43,7 +45,7 @@ def difference_table(
     runs.add_column("score", justify="right")
     runs.add_column("group")
     for (name, mean), group in zip(means.items(), letters, strict=True):
-        runs.add_row(name, percent(mean), group)
+        runs.add_row(escape(shown(name)), percent(mean), group)
     runs.caption = "Runs with a letter in common cannot be told apart."
     pairs = Table(title="differences in points, paired, 95% intervals", title_justify="left")
     for title in ("better", "than"):
@@ -58,7 +60,7 @@ def difference_table(
 
 def _difference_cells(found: Difference) -> list[str]:
     better, than, sign = (found.a, found.b, 1) if found.mean >= 0 else (found.b, found.a, -1)
-    cells = [better, than, f"{100 * abs(found.mean):.2f}"]
+    cells = [escape(shown(better)), escape(shown(than)), f"{100 * abs(found.mean):.2f}"]
     if found.low is None or found.high is None or found.p is None or found.probability is None:
         return [*cells, "", "", "", f"none: {len(found.by_seed)} seeds"]
     low, high = sorted((sign * found.low, sign * found.high))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
+from drake.common.outside import shown
 from drake.results import Results
 from drake.tools.traffic import Cost, relative
 
@@ -29,12 +31,13 @@ def percent(score: float | None) -> str:
 
 def summary_table(results: Results) -> Table:
     """The four figures of a run by both protocols, mean over seeds with the standard error."""
-    table = Table(title=f"{results.method.name}, preset {results.preset}", title_justify="left")
+    title = escape(shown(f"{results.method.name}, preset {results.preset}"))  # as a results file names them
+    table = Table(title=title, title_justify="left")
     table.add_column("protocol")
     columns = {"self_last": "Self A_last", "self_auc": "Self A_AUC", "others_last": "Others A_last"}
     columns["others_auc"] = "Others A_AUC"
-    for title in columns.values():
-        table.add_column(title, justify="right")
+    for heading in columns.values():
+        table.add_column(heading, justify="right")
     for protocol, found in results.summary.items():
         cells = []
         for name in columns:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from drake.common.outside import MOST_JSON, read_json, read_text
 from drake.errors import DrakeError
 
-MOST_JSON = 16 << 20
-"""Bytes of the largest JSON or TOML file that is read whole, of a run's settings for instance."""
+MOST_BRACKETS = 2000
+"""In a configuration file: brackets within brackets take long to read."""
 
 
 @contextmanager
@@ -59,41 +59,21 @@ def check_folder(folder: Path) -> None:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a small regular file; DrakeError for anything else."""
-    try:
-        text = _small_text(path)
-        if text.startswith("\ufeff"):
-            raise DrakeError(f"{path} begins with a byte order mark (BOM), which JSON has not; save it without one.")
-        found = json.loads(text)
-        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text that can be written
-    except FileNotFoundError as error:
-        raise DrakeError(f"{path} is no file; restore it.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DrakeError(f"{path} cannot be read as JSON ({error}); restore it.") from error
-    if not isinstance(found, dict):
-        raise DrakeError(f"{path} holds a JSON {type(found).__name__} where an object belongs; restore it.")
-    return found
+    """The JSON object in a small regular file, links followed, as in the Hub's cache; DrakeError for anything else."""
+    return read_json(path, MOST_JSON, links=True)
 
 
 def read_toml_table(path: Path) -> dict[str, Any]:
     """The table in a small regular TOML file; DrakeError for everything else, in one sentence."""
     import tomllib  # here: `drake --help` reads no file
 
+    text = read_text(path, MOST_JSON, links=True, refused="is no valid TOML file ({}); correct it")
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise DrakeError(f"{path} is no valid TOML file (it has more than {MOST_BRACKETS} brackets); correct it.")
     try:
-        return tomllib.loads(_small_text(path))
-    except OSError as error:
-        raise DrakeError(f"{path} cannot be read ({error.strerror}); name a configuration file.") from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise DrakeError(f"{path} is no valid TOML file ({error}); correct it.") from error
-
-
-def _small_text(path: Path) -> str:
-    """The text of a regular file of at most MOST_JSON bytes. OSError or UnicodeDecodeError where it cannot be read."""
-    if path.exists() and not path.is_file():  # a folder; and reading a pipe or a device may never end
-        raise DrakeError(f"{path} is no file; restore it.")
-    if path.stat().st_size > MOST_JSON:
-        raise DrakeError(f"{path} is larger than {MOST_JSON >> 20} MiB, so it is not what it should be.")
-    return path.read_text(encoding="utf-8")
 
 
 def cache_folder() -> Path:

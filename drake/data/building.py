@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -194,6 +195,9 @@ def cached_mini(
     key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), code])
     folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     damaged = folder.exists() and not _is_whole(folder)
+    if damaged and not (folder / "manifest.json").is_file():  # no dataset any more, which a build would not replace
+        shutil.rmtree(folder, ignore_errors=True)
+        damaged = False
     if damaged or not folder.exists():
         try:
             build(

@@ -1,7 +1,7 @@
 """Named groups of tensors with a note about them in one safetensors file, which is whole or absent.
 
 safetensors keeps neither the order of names nor that two names share a tensor; both stand in the header of the file,
-since a method's draws may depend on the order.
+since a method's draws may depend on the order. So do the SHA-256 of tensors and header, which are checked when read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from drake.common.files import replacing
 from drake.errors import DrakeError
+from drake.federation.checksums import check, checksums, of_text
 from drake.federation.messages import State
 
 
@@ -37,7 +38,8 @@ def write_groups(path: Path, groups: Mapping[str, Mapping[str, Tensor]], about: 
         return number
 
     names = {group: {name: number_of(tensor) for name, tensor in tensors.items()} for group, tensors in groups.items()}
-    header = {"run": json.dumps({"names": names, "about": about})}
+    run = json.dumps({"names": names, "about": about, "sha256": checksums(stored)})
+    header = {"run": run, "sha256": of_text(run)}
     with replacing(path) as temporary:
         try:
             save_file(stored, temporary, header)
@@ -58,9 +60,14 @@ def read_groups(
     """The groups of a file, or only those wanted, and the note about them. DrakeError for a damaged or foreign file."""
     try:
         with safe_open(path, framework="pt", device=device) as file:
-            header = json.loads((file.metadata() or {})["run"])
+            metadata = file.metadata() or {}
+            if metadata.get("sha256", of_text(metadata["run"])) != of_text(metadata["run"]):
+                raise ValueError("its header is not the one that was written")
+            header = json.loads(metadata["run"])
             names = {group: named for group, named in header["names"].items() if wanted is None or group in wanted}
             stored = {key: file.get_tensor(key) for key in {key for named in names.values() for key in named.values()}}
+            if "sha256" in header:  # files of earlier versions have none
+                check(stored, header["sha256"])
             groups = {group: {name: stored[key] for name, key in named.items()} for group, named in names.items()}
             return groups, header["about"]
     except (SafetensorError, KeyError, ValueError, OSError) as error:

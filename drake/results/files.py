@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -10,11 +11,14 @@ from typing import cast
 from pydantic import ValidationError
 
 from drake.common.files import replacing
+from drake.common.outside import checked_texts, read_json
 from drake.errors import DrakeError
 from drake.results.migrations import migrated
 from drake.results.schema import SCHEMA_VERSION, Results
 
 FILE = "results.json"
+MOST_BYTES = 64 << 20
+"""Upper limit for the size of the file; a run of 1,000 clients and three seeds has about 45 MB."""
 LINE_WIDTH = 110
 """Characters that a line of the file may have before its value is spread over several lines."""
 
@@ -39,13 +43,10 @@ def load(folder: Path | str) -> Results:
     Raises DrakeError where the file is missing, no results file, invalid, or of a newer schema.
     """
     path = Path(folder) / FILE
-    try:
-        content: object = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise DrakeError(f"{folder} holds no {FILE}; name the folder that `drake eval` wrote.") from None
-    except (OSError, ValueError) as error:
-        raise DrakeError(f"{path} cannot be read as JSON ({error}); restore it or run again.") from error
-    keys = cast("dict[str, object]", content) if isinstance(content, dict) else {}
+    if not os.path.lexists(path):
+        raise DrakeError(f"{folder} holds no {FILE}; name the folder that `drake eval` wrote.")
+    keys: dict[str, object] = read_json(path, MOST_BYTES)
+    checked_texts(keys, str(path))
     found = keys.get("schema_version")
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise DrakeError(f"{path} is not a results file: it has no schema_version; name a folder of `drake eval`.")
@@ -66,7 +67,7 @@ def run_folders(paths: Iterable[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.is_dir():
             raise DrakeError(f"{path} is no folder; name the folder of a run, or one that holds runs.")
-        here = sorted(file.parent for file in path.rglob(FILE))
+        here = sorted(file.parent for file in path.rglob(FILE))  # follows no links to folders
         if not here:
             raise DrakeError(f"{path} holds no {FILE}; name the folder of a run, or one that holds runs.")
         for folder in here:
@@ -76,7 +77,7 @@ def run_folders(paths: Iterable[Path | str]) -> list[Path]:
 
 def _validated(content: dict[str, object], path: Path) -> Results:
     try:
-        return Results.model_validate(content)
+        return Results.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from drake.common.outside import file_names
 from drake.data.fingerprints import current_fingerprint
 from drake.errors import DrakeError
 from drake.results.asked import Asked, clients_of
@@ -28,7 +29,6 @@ from drake.scoring.predictions import Prediction, point_numbers, prediction_path
 from drake.scoring.scores import (
     Mark,
     Question,
-    StoredScores,
     TaskScore,
     mark,
     score_matrix,
@@ -63,13 +63,15 @@ def score(folder: Path | str, data: Path | str | None = None) -> Results:
     return rescore(folder, data).results
 
 
-def verify(folder: Path | str, data: Path | str | None = None) -> Rescored:
+def verify(folder: Path | str, data: Path | str | None = None, named_folders: bool = True) -> Rescored:
     """Score the stored answers of a run or submission folder again and compare all numbers of its results.
+
+    named_folders: see `rescore`.
 
     Raises DrakeError, naming seed, point, client and task, as `rescore` does, and where the marks of a
     stored answer, a score or an average of the results are not those computed again.
     """
-    found = rescore(folder, data, marks=True)
+    found = rescore(folder, data, marks=True, named_folders=named_folders)
     claimed = load(folder)
     for claim, run in zip(claimed.runs, found.results.runs, strict=True):
         _compare_seed(claim, run, f"seed {run.seed} of {folder}")
@@ -84,10 +86,13 @@ def verify(folder: Path | str, data: Path | str | None = None) -> Rescored:
     return found
 
 
-def rescore(folder: Path | str, data: Path | str | None = None, marks: bool = False) -> Rescored:
+def rescore(
+    folder: Path | str, data: Path | str | None = None, marks: bool = False, named_folders: bool = True
+) -> Rescored:
     """Score the stored answers of a run or submission folder again.
 
-    marks: also check the marks of every stored answer. Raises DrakeError, naming seed, point,
+    marks: also check the marks of every stored answer. named_folders: whether tokenizers are read of folders that the
+    results name; not for a run of somebody else. Raises DrakeError, naming seed, point,
     client and task, when the run is not complete, the data differ, or an answer is missing, extra or there twice.
     """
     folder = Path(folder)
@@ -105,11 +110,11 @@ def rescore(folder: Path | str, data: Path | str | None = None, marks: bool = Fa
     if tuple(tuple(client.tasks) for client in results.clients) != clients_of(results, benchmark):
         raise DrakeError(f"the clients of {folder} have other tasks than those of the dataset; run it on this dataset.")
     _same_names(
-        {file.relative_to(folder).as_posix() for file in (folder / "predictions").rglob("*") if file.is_file()},
+        {f"predictions/{name}" for name in file_names(folder / "predictions")},
         {file.as_posix() for file in prediction_files(results)},
         f"prediction files of {folder}",
     )
-    scorer = _Scorer(folder, results, benchmark, marks)
+    scorer = _Scorer(folder, results, benchmark, marks, named_folders)
     runs = [scorer.seed(run) for run in results.runs]
     found = results.model_copy(update={"runs": runs, "summary": aggregate(runs)})
     return Rescored(found, scorer.answers, sorted(scorer.tokens.unchecked))
@@ -127,12 +132,12 @@ def prediction_files(results: Results) -> list[Path]:
 class _Scorer:
     """Scores one run's answers. answers: number scored so far. marks: whether the stored marks are checked too."""
 
-    def __init__(self, folder: Path, results: Results, benchmark: Benchmark, marks: bool) -> None:
+    def __init__(self, folder: Path, results: Results, benchmark: Benchmark, marks: bool, named_folders: bool) -> None:
         self.folder, self.results, self.marks = folder, results, marks
         self.asked = Asked(results, benchmark)
         self.questions = self.asked.questions
         self.by_id = {id: question for of_task in self.questions.values() for id, question in of_task.items()}
-        self.tokens = TokenCheck(results.models.revisions)
+        self.tokens = TokenCheck(results.models.revisions, named_folders)
         self.answers = 0
 
     def seed(self, run: SeedRun) -> SeedRun:
@@ -166,8 +171,7 @@ class _Scorer:
         root, clients = self.folder / "aggregated", self.results.clients
         if run.aggregated is None or not (root / "predictions").is_dir():
             return None
-        stored = StoredScores(root, run.seed, self.by_id)
-        matrices = [self._matrices(run, stored.point(point)) for point in range(1, len(run.rounds) + 1)]
+        matrices = [self._matrices(run, self._point(run, point, root)) for point in range(1, len(run.rounds) + 1)]
         scores: dict[Protocol, list[ScoreMatrix]] = {p: [matrix[p] for matrix in matrices] for p in PROTOCOLS}
         again = run.model_copy(update={"scores": scores})
         summary: dict[Protocol, SeedSummary] = {p: seed_summary(score_table(again, p, clients)) for p in PROTOCOLS}
@@ -187,9 +191,10 @@ class _Scorer:
         if late := owned - set(run.begun[-1]):
             raise DrakeError(f"{who}: task {sorted(late)[0]} has not begun by the last point, so the run is not over.")
 
-    def _point(self, run: SeedRun, point: int) -> dict[tuple[int, str], TaskScore]:
+    def _point(self, run: SeedRun, point: int, root: Path | None = None) -> dict[tuple[int, str], TaskScore]:
         """The scores of one evaluation point. Raises DrakeError where an answer is missing, extra or misplaced."""
-        rows = read_predictions(prediction_path(self.folder, run.seed, point))
+        most = sum(len(self.asked.of(client.id, task)) for client in self.results.clients for task in run.tasks)
+        rows = read_predictions(prediction_path(root or self.folder, run.seed, point), 2 * most + 1000)
         self._check_rows(rows, point, run.rounds[point - 1] if point else 0, f"seed {run.seed}, point {point}")
         self.answers += len(rows)
         return score_rows(rows, self.by_id)
@@ -242,10 +247,22 @@ def _compare_seed(claimed: SeedRun, found: SeedRun, who: str) -> None:
             scores = claimed.scores[protocol][point], found.scores[protocol][point]
             _compare_scores(claimed, *scores, protocol, point + 1)
     _equal(claimed.unparsed, found.unparsed, f"unparsed of {who}")
+    _compare_averages(claimed.summary, found.summary, "summary", who)
+    if claimed.aggregated is not None and found.aggregated is not None:
+        for point in range(len(found.rounds)):
+            for protocol in PROTOCOLS:
+                scores = claimed.aggregated.scores[protocol][point], found.aggregated.scores[protocol][point]
+                _compare_scores(claimed, *scores, protocol, point + 1)
+        _compare_averages(claimed.aggregated.summary, found.aggregated.summary, "aggregated.summary", who)
+
+
+def _compare_averages(
+    claimed: Mapping[Protocol, SeedSummary], found: Mapping[Protocol, SeedSummary], where: str, who: str
+) -> None:
     for protocol in PROTOCOLS:
         for name in SeedSummary.model_fields:
-            what = f"summary.{protocol}.{name} of {who}"
-            claims, values = _numbers(claimed.summary[protocol], name), _numbers(found.summary[protocol], name)
+            what = f"{where}.{protocol}.{name} of {who}"
+            claims, values = _numbers(claimed[protocol], name), _numbers(found[protocol], name)
             _equal(len(claims), len(values), f"the length of {what}")
             for claim, value in zip(claims, values, strict=True):
                 _equal(claim, value, what)

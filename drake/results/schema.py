@@ -237,6 +237,11 @@ class SeedRun(Part):
                 raise ValueError(f"scores.{protocol} has {len(points)} points, rounds has {len(self.rounds)}")
         if self.zero_shot is not None:
             _need_both(self.zero_shot, "zero_shot")
+        if self.aggregated is not None:
+            _need_both(self.aggregated.scores, "aggregated.scores")
+            _need_both(self.aggregated.summary, "aggregated.summary")
+            if {len(points) for points in self.aggregated.scores.values()} != {len(self.rounds)}:
+                raise ValueError("aggregated.scores has other points than rounds")
         return self
 
 

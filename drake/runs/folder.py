@@ -167,7 +167,11 @@ def refuse_links(folder: Path) -> None:
 def working(folder: Path) -> Iterator[None]:
     """A block in which this process alone works on the run. DrakeError when another process does: two would overwrite
     each other's files. The lock ends with the process, however that ends."""
-    with (folder / OWNED).open("r+") as held:
+    try:
+        held = (folder / OWNED).open("r+")
+    except OSError as error:
+        raise DrakeError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from error
+    with held:
         if fcntl is not None:
             try:
                 fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process: its forks do not hold it

@@ -71,16 +71,20 @@ def evaluate(
     Raises DrakeError for a folder that holds something else.
     """
     claim(out, setup.identity(), overwrite, setup.config)
+    finished = _finished_before(setup, out)
+    if finished is not None:  # nothing is written, so that a read-only folder opens
+        return finished
     with working(out):
         store_settings(out, setup.config, setup.identity())
         return _evaluate(setup, out, tuple(callbacks), engines or serial(setup))
 
 
 def _evaluate(setup: Setup, out: Path, callbacks: Sequence[Callback], engines: Engines) -> Results:
+    finished = _finished_before(setup, out)  # perhaps another process has just ended it
+    if finished is not None:
+        return finished
     before = load(out) if (out / FILE).exists() else None
     seeds = list(setup.config.seeds)
-    if before is not None and before.status == "complete" and [run.seed for run in before.runs] == seeds:
-        return before
     clock = _Clock(before.seconds if before else 0.0, before.started if before else _now())
     where = environment(setup.device, setup.config.execution.dtype, engines.processes)
     all_callbacks = [ObservedMatrices(), Events(out / EVENTS), *callbacks]
@@ -107,6 +111,14 @@ def _evaluate(setup: Setup, out: Path, callbacks: Sequence[Callback], engines: E
     curves([results], out / "curves.png")
     save_results(results, out)  # last: whoever reads "complete" finds everything
     return results
+
+
+def _finished_before(setup: Setup, out: Path) -> Results | None:
+    """The results in the folder where they are complete and have exactly the seeds that are asked for."""
+    before = load(out) if (out / FILE).exists() else None
+    if before is None or before.status != "complete":
+        return None
+    return before if [run.seed for run in before.runs] == list(setup.config.seeds) else None
 
 
 def _finished(before: Results | None) -> list[SeedRun]:

@@ -7,7 +7,9 @@ A run writes them; scores are computed from them, by the run and when stored ans
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from drake.common.files import replacing
+from drake.common.parquet import Limits, read_table
 from drake.errors import DrakeError
+
+LIMITS = Limits(bytes=256 << 20, text=20_000)
+"""What a file of predictions may hold. An answer has at most some hundred tokens."""
 
 
 class Prediction(NamedTuple):
@@ -90,15 +96,17 @@ def write_predictions(path: Path | str, rows: Iterable[Prediction]) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_predictions(path: Path | str) -> list[Prediction]:
-    """The rows of a prediction file. DrakeError when missing, not Parquet or of another schema."""
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except FileNotFoundError:
-        raise DrakeError(f"the predictions {path} are missing; restore them or run again.") from None
-    except (OSError, pa.ArrowException) as error:
-        raise DrakeError(f"{path} is no Parquet file ({error}); restore it or run again.") from error
-    if not table.schema.equals(prediction_schema, check_metadata=False):
-        raise DrakeError(f"{path} does not have the columns of predictions; let `drake eval` write it.")
+def read_predictions(path: Path | str, rows: int = LIMITS.rows) -> list[Prediction]:
+    """The rows of a prediction file, in its order; at most `rows`. DrakeError when missing, no regular file, not
+    Parquet, of another schema, or larger than `LIMITS`."""
+    table = predictions_table(path, rows)
     return [Prediction(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+
+
+def predictions_table(path: Path | str, rows: int = LIMITS.rows) -> pa.Table:
+    """The same as a table."""
+    path = Path(path)
+    if not os.path.lexists(path):
+        raise DrakeError(f"the predictions {path} are missing; restore them or run again.")
+    limits = replace(LIMITS, rows=min(rows, LIMITS.rows))
+    return read_table(path, prediction_schema, limits, "restore it or run again")

@@ -15,6 +15,9 @@ from drake.errors import DrakeError
 from drake.models.prompts import gold_ids
 from drake.scoring.predictions import Prediction
 
+MOST_ID = 10_000_000
+"""Above the ids of any vocabulary."""
+
 
 class TokenCheck:
     """Compares ids with texts, by the tokenizers that are on this machine; nothing is downloaded.
@@ -23,7 +26,10 @@ class TokenCheck:
     that the same ids always stand for the same text, and the same gold answer for the same ids.
     """
 
-    def __init__(self, revisions: dict[str, str]) -> None:
+    def __init__(self, revisions: dict[str, str], folders: bool = True) -> None:
+        """revisions: of the models, by name. folders: whether a model may be a folder of this machine; not where only
+        a file from outside names it."""
+        self._folders = folders
         self.unchecked: set[str] = set()
         self._revisions = revisions
         self._texts: dict[tuple[str, tuple[int, ...]], str] = {}
@@ -38,7 +44,9 @@ class TokenCheck:
             self._texts.setdefault((model, predicted), row.text),
             self._golds.setdefault((model, row.gold), gold),
         )
-        tokenizer = _tokenizer(model, self._revisions.get(model))
+        tokenizer = _tokenizer(model, self._revisions.get(model), self._folders)
+        if any(not 0 <= one < MOST_ID for one in (*predicted, *gold)):
+            raise DrakeError(f"{where}: a token id is no id of a vocabulary; restore what the run wrote.")
         if tokenizer is None:
             self.unchecked.add(model)
         else:
@@ -51,7 +59,7 @@ class TokenCheck:
 
 
 @cache
-def _tokenizer(model: str, revision: str | None) -> Any | None:
+def _tokenizer(model: str, revision: str | None, folders: bool) -> Any | None:
     """The tokenizer of an embedded model, a checkpoint folder or a repository in the local hub cache, or None."""
     from transformers import AutoTokenizer
 
@@ -61,6 +69,8 @@ def _tokenizer(model: str, revision: str | None) -> Any | None:
     if model in embedded():
         source, revision = str(WEIGHTS_FOLDER / model), None
     elif Path(model).expanduser().is_dir():
+        if not folders:
+            return None
         source, revision = str(Path(model).expanduser()), None
     else:
         source = (known[model].hub_id if model in known else None) or model
@@ -68,5 +78,5 @@ def _tokenizer(model: str, revision: str | None) -> Any | None:
         return AutoTokenizer.from_pretrained(
             source, revision=revision or "main", local_files_only=True, trust_remote_code=False
         )
-    except OSError:  # what transformers raises for files that are not on this machine
+    except (OSError, ValueError):  # what transformers raises for files that are not on this machine
         return None

@@ -69,11 +69,12 @@ COLUMNS = (
     _plain("Sent/client/round", "bytes_up_per_client_and_round", lambda _, entry: entry.upload, readable_bytes),
     _plain("Minutes", "minutes_per_seed", lambda _, entry: entry.minutes, lambda m: "" if m is None else f"{m:.1f}"),
     _plain("TFLOP", "flops_per_seed", lambda _, entry: entry.flops, lambda n: "" if n is None else f"{n / 1e12:.3g}"),
+    _plain("Checked", "checked", lambda _, entry: entry.checked),
     _plain("Origin", "origin", lambda _, entry: entry.origin),
 )
 
 
-NAMES = ("Method", "Origin")
+NAMES = ("Method", "Checked", "Origin")
 """Headings of the columns that hold names instead of numbers."""
 
 

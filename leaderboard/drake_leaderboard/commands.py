@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from drake.cli.params import SEEDS
+
 FORMATS = ("table", "markdown", "csv", "html")
 
 
@@ -62,19 +64,28 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
     help="Folder to write; must not exist.  [default: submissions/<RUN's name>]",
 )
 @click.option("--data", help="Dataset folder or repository of the run.  [default: the embedded mini suite]")
-def submit(run: Path, out: Path | None, data: str | None) -> None:
+@click.option("--name", default="", help="Name of the entry.  [default: the method's]")
+@click.option("--authors", default="", help="Who submits it, separated by semicolons.")
+@click.option("--link", default="", help="An https page about it: a paper, code.")
+@click.option(
+    "--repo-id", default="", metavar="OWNER/NAME", help="Repository on the Hugging Face Hub with the weights."
+)
+def submit(run: Path, out: Path | None, data: str | None, name: str, authors: str, link: str, repo_id: str) -> None:
     """Check a run and make a submission of it.
 
-    All answers of RUN are scored again with the gold answers of the dataset. If any number of its results.json
-    disagrees, or an answer is missing or extra, nothing is written.
+    All answers of RUN are scored again with the gold answers of the dataset, and every other number is derived from the
+    settings and the method. If any number of its results.json disagrees, or an answer is missing or extra, nothing is
+    written.
 
     \b
     Example:
-      drake submit runs/fedmosaic --out submissions/fedmosaic
+      drake submit runs/fedmosaic --name "FedMosaic, rank 16" --authors "A. Author; B. Author" --out submissions/mine
     """
     from .submission import submit as write_submission
+    from .tickets import about
 
-    written = write_submission(run, out or Path("submissions") / run.resolve().name, data)
+    said = about(name, [author for author in authors.split(";") if author.strip()], link, repo_id)
+    written = write_submission(run, out or Path("submissions") / run.resolve().name, data, said)
     click.echo(f"every score follows from the answers; wrote {written}")
 
 
@@ -119,3 +130,36 @@ def score(path: Path, data: str | None, write: bool) -> None:
 
 def _percent(value: float | None) -> str:
     return "none" if value is None else f"{100 * value:.2f}"
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data", help="Dataset folder or repository of the runs.  [default: the embedded mini suite]")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="The folder of submissions before a pull request; only folders that differ from it are checked.",
+)
+@click.option("--rerun", is_flag=True, help="Also train seeds again and compare the answers bit for bit (CPU tracks).")
+@click.option("--seeds", type=SEEDS, help="Seeds to train again.  [default: the first of each submission]")
+def validate(
+    paths: tuple[Path, ...], data: str | None, against: Path | None, rerun: bool, seeds: tuple[int, ...] | None
+) -> None:
+    """Check submissions; exit 1 if one is refused.
+
+    PATHS are submission folders, or folders that hold some. Scores, costs, rounds, seeds and settings are derived and
+    compared, and what a submission cannot prove is said, a sentence each. Nothing that a folder names is opened or run.
+
+    \b
+    Example:
+      drake validate submissions/mine
+      drake validate submissions/mine --rerun --seeds 1
+    """
+    from .validation import report
+
+    refused = False
+    for line in report(paths, data, against, (seeds or ()) if rerun else None):
+        refused = refused or line.startswith("refused: ")
+        click.echo(line)
+    if refused:
+        raise click.exceptions.Exit(1)

@@ -20,6 +20,8 @@ from drake.data.fingerprints import current_fingerprint
 from drake.federation.participation import EVERYONE
 from drake.results import Estimate, Results
 
+from .reviewed import PUBLISHED, UNCHECKED
+
 UNKNOWN = Estimate(mean=None, stderr=None, n=0)
 SCORES = {
     "self_last": "Self A_last",
@@ -67,7 +69,8 @@ class Row:
     scores: field of SeedSummary -> official score, a fraction. by_seed: the same, seed by seed; empty for published
     results. upload: bytes a client sends per round.
     minutes: wall-clock of one seed, training and evaluation. flops: operations of one seed's training, None where a
-    seed has no count. origin: folder name; "published" for published results.
+    seed has no count. origin: folder name; "published" for published results. checked: how
+    far it was checked (`reviewed.py`). name, authors, link: what a submission says of itself; empty for runs.
     """
 
     track: Track
@@ -81,6 +84,10 @@ class Row:
     flops: float | None
     origin: str
     by_seed: Mapping[str, Mapping[int, float]] = field(default_factory=dict[str, Mapping[int, float]])
+    checked: str = UNCHECKED
+    name: str = ""
+    authors: tuple[str, ...] = ()
+    link: str = ""
 
 
 def row(results: Results, origin: str) -> Row:
@@ -139,7 +146,8 @@ def published_rows() -> list[Row]:
                 f"{side}_last": _published(line.get(side), line.get(f"{side}_standard_error"))
                 for side in ("self", "others")
             }
-            rows.append(Row(track, line["method"], data["source"], scores, UNKNOWN, 0, None, None, None, "published"))
+            unknown = (UNKNOWN, 0, None, None, None)
+            rows.append(Row(track, line["method"], data["source"], scores, *unknown, PUBLISHED, checked=PUBLISHED))
     return rows
 
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 from importlib.resources import files
 
+from . import escaping
 from .columns import COLUMNS, NAMES, cells
 from .entries import Track
 from .ranking import Board
@@ -17,21 +18,17 @@ def as_markdown(board: Board) -> str:
     """One section with a table per track."""
     lines: list[str] = []
     for track, rows in board.tables.items():
-        lines += [f"## {_escaped(track.title)}", "", _markdown_line([column.heading for column in COLUMNS])]
+        lines += [f"## {escaping.markdown(track.title)}", "", _markdown_line([column.heading for column in COLUMNS])]
         lines.append("|" + "|".join(":--" if c.heading in NAMES else "--:" for c in COLUMNS) + "|")
         lines += [_markdown_line(line) for line in cells(rows)]
         lines.append("")
         if floor := resolution(rows):
-            lines += [_escaped(floor), ""]
+            lines += [escaping.markdown(floor), ""]
     return "\n".join(lines)
 
 
 def _markdown_line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(map(_escaped, cells)) + " |"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("_", "\\_")
+    return "| " + " | ".join(map(escaping.markdown, cells)) + " |"
 
 
 def as_csv(board: Board) -> str:
@@ -41,7 +38,8 @@ def as_csv(board: Board) -> str:
     for track, rows in board.tables.items():
         for place, entry in enumerate(rows, start=1):
             values = [column.raw(place, entry) for column in COLUMNS]
-            records.append(track._asdict() | {key: value for part in values for key, value in part.items()})
+            record = track._asdict() | {key: value for part in values for key, value in part.items()}
+            records.append({key: escaping.csv(value) for key, value in record.items()})
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(records[0]) if records else [*Track._fields], lineterminator="\n")
     writer.writeheader()

@@ -6,14 +6,21 @@ board are in `terminal.py` and `formats.py`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from drake.common.outside import shown
+from drake.errors import DrakeError
 from drake.results import FILE, load, run_folders
 
 from .entries import Row, Track, published_rows, row
+from .reviewed import UNCHECKED, mark
+from .tickets import TICKET, read_ticket
+from .validation import verdict_for_board
 
 
 class Board(NamedTuple):
@@ -27,19 +34,38 @@ def collect(paths: Iterable[Path | str], published: bool = True) -> Board:
     """The tables of all results at or under the paths, and of the published results.
 
     A path is a run or submission folder, or a folder of such folders at any depth. Runs that are not complete are left
-    out, with a note. Raises DrakeError for a path that does not exist or holds no results, and for a broken file.
+    out with a note, and so are submissions that fail their check (`validation.py`) and folders that cannot be read.
+    Raises DrakeError for a path that does not exist or holds no results.
     """
     rows: list[Row] = []
     left_out: list[str] = []
     for folder in run_folders(paths):
-        results = load(folder)
+        try:
+            checked, said = _checked(folder)
+            results = load(folder)
+        except DrakeError as error:
+            left_out.append(f"left out: {error}")
+            continue
         if results.status == "complete" and results.summary:
-            rows.append(row(results, folder.name))
+            rows.append(replace(row(results, shown(folder.name, 80)), checked=checked, **said))
         else:
             left_out.append(f"{folder} is {results.status} and not ranked; finish it with the same `drake eval`.")
     if published:
         rows += published_rows()
     return Board(ranked(rows), left_out)
+
+
+def _checked(folder: Path) -> tuple[str, dict[str, Any]]:
+    """How far a folder was checked, and what a submission says of itself. Runs of one's own carry no ticket and are not
+    checked. Raises DrakeError, with the reason, for a submission that fails its check."""
+    if not os.path.lexists(folder / TICKET):
+        return UNCHECKED, {}
+    verdict = verdict_for_board(folder)
+    if verdict.refused:
+        raise DrakeError(verdict.refused[0])
+    ticket = read_ticket(folder)
+    said = {"name": ticket.get("name", ""), "authors": tuple(ticket.get("authors", ())), "link": ticket.get("link", "")}
+    return mark(folder, verdict.checked), said
 
 
 def ranked(rows: Iterable[Row]) -> dict[Track, list[Row]]:

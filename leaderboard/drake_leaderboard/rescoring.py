@@ -13,11 +13,11 @@ from drake.errors import DrakeError
 from drake.results import FILE, Results, load, save
 from drake.results.asked import Asked
 from drake.results.dataset import dataset_of
-from drake.results.rescoring import prediction_files, rescore, verify
+from drake.results.rescoring import rescore, verify
 from drake.scoring.predictions import read_predictions, write_predictions
 from drake.scoring.scores import Question, mark
 
-from .submission import TICKET, read_ticket, sha256, write_ticket
+from .tickets import TICKET, answer_files, read_ticket, sha256, write_ticket
 
 
 class Stored(NamedTuple):
@@ -46,15 +46,16 @@ def store_rescored(folder: Path | str, data: Path | str | None = None) -> Stored
     after, answers, _ = rescore(folder, data)
     of_tasks = Asked(before, dataset_of(before, data)).questions
     questions = {id: question for of_task in of_tasks.values() for id, question in of_task.items()}
+    files = sorted(answer_files(folder, before))
     with tempfile.TemporaryDirectory(prefix="drake-score-") as scratch:
         copy = Path(scratch)
-        changed = sum(_mark_again(folder, copy, file, questions) for file in prediction_files(before))
+        changed = sum(_mark_again(folder, copy, file, questions) for file in files)
         save(after, copy)
         try:
             verify(copy, data)
         except DrakeError as error:
             raise DrakeError(str(error).replace(str(copy), str(folder))) from error
-        _put(copy, folder, [*prediction_files(after), Path(FILE)])
+        _put(copy, folder, [*files, FILE])
     if ticket is not None:
         write_ticket(folder, ticket | {"sha256": {name: sha256(folder / name) for name in ticket["sha256"]}})
     if (folder / "curves.png").exists():
@@ -64,7 +65,7 @@ def store_rescored(folder: Path | str, data: Path | str | None = None) -> Stored
     return Stored(before, after, answers, changed)
 
 
-def _mark_again(folder: Path, copy: Path, file: Path, questions: Mapping[str, Question]) -> int:
+def _mark_again(folder: Path, copy: Path, file: str, questions: Mapping[str, Question]) -> int:
     """Write a prediction file of `folder`, marked by the present rules, into `copy`; returns how many marks changed."""
     rows = read_predictions(folder / file)
     marked = [row._replace(**mark(row.text, questions[row.id])._asdict()) for row in rows]
@@ -72,7 +73,7 @@ def _mark_again(folder: Path, copy: Path, file: Path, questions: Mapping[str, Qu
     return sum(old != new for old, new in zip(rows, marked, strict=True))
 
 
-def _put(copy: Path, folder: Path, files: list[Path]) -> None:
+def _put(copy: Path, folder: Path, files: list[str]) -> None:
     """Replace the files of `folder` that differ from those in `copy`."""
     for file in files:
         if sha256(copy / file) != sha256(folder / file):

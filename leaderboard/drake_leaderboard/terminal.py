@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EXPENDABLE = (
     "Origin",
+    "Checked",
     "TFLOP",
     "Strict Self A_last",
     "Seeds",

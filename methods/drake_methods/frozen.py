@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from drake.common.seeds import torch_generator
 from drake.data.pictures import DECODING, image_bytes
 from drake.data.record import DatasetRow
 from drake.errors import DrakeError
+from drake.federation.checksums import check, checksums, of_text
 from drake.federation.method import Federation, State
 from drake.models.backbones import Backbone
 
@@ -122,7 +123,13 @@ def _key(anchor: Side, other: Side, rank: int, seed: int, records: Sequence[Data
 def _write(path: Path, factors: FrozenFactors) -> None:
     fits = {place: fit._asdict() for place, fit in factors.fits.items()}
     with replacing(path) as temporary:
-        save_file(factors.tensors, temporary, {"fits": json.dumps(fits), "order": json.dumps(list(factors.tensors))})
+        about = {"fits": json.dumps(fits), "order": json.dumps(list(factors.tensors))}
+        sums = json.dumps(checksums(factors.tensors))
+        save_file(factors.tensors, temporary, about | {"sha256": sums, "about": of_text(_joined(about) + sums)})
+
+
+def _joined(about: Mapping[str, str]) -> str:
+    return about["fits"] + about["order"]
 
 
 def _read(path: Path) -> FrozenFactors | None:
@@ -132,7 +139,10 @@ def _read(path: Path) -> FrozenFactors | None:
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
+            if about["about"] != of_text(_joined(about) + about["sha256"]):
+                return None
             tensors = {name: file.get_tensor(name) for name in json.loads(about["order"])}
+            check(tensors, json.loads(about["sha256"]))
             return FrozenFactors(tensors, {place: Fit(**fit) for place, fit in json.loads(about["fits"]).items()})
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):
         return None

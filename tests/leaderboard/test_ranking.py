@@ -20,7 +20,7 @@ from drake.results import load
 from drake.runs import Setup
 
 Fabricate = Callable[..., Path]
-TITLE = "DRAKE mini · dynamic · model (even:model) · preset mini (9141d433) · evaluated aggregated · data f1f1f1f1"
+TITLE = "DRAKE mini · dynamic · model (even:model) · preset mini (a50cc9da) · evaluated aggregated · data f1f1f1f1"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_markdown_holds_percent_with_two_decimals(board: ranking.Board, fabricat
     assert lines[2].startswith("| # | Method | Self A\\_last | Self A\\_AUC | Others A\\_last |")
     self_last = load(fabricate("d", right=(2, 4))).summary["official"]["self_last"].mean
     assert lines[4].startswith(f"| 1 | fedmosaic | {100 * self_last:.2f} |")
-    assert "| 2.5 kB | 2.0 | 1.5 | b-best |" in lines[4]
+    assert "| 2.5 kB | 2.0 | 1.5 | not checked | b-best |" in lines[4]
     assert "| dit\\|to |" in lines[5]
     assert " ± " in lines[5]
     assert " ± " not in lines[4]
@@ -89,7 +89,7 @@ def test_a_narrow_terminal_drops_columns_and_says_so(board: ranking.Board) -> No
 
     narrow, wide = shown(80), shown(160)
     assert max(map(len, narrow.splitlines())) <= 80
-    assert "no room for Origin, TFLOP, Strict Self A_last" in narrow
+    assert "no room for Origin, Checked, TFLOP, Strict Self A_last" in narrow
     assert "no room" not in wide
     assert "b-best" in wide
     (rows,) = board.tables.values()

@@ -69,6 +69,7 @@ def test_the_frame_of_answers_has_one_row_per_answer(runs: Path) -> None:
 def test_the_frame_of_rounds_holds_losses_and_traffic(runs: Path) -> None:
     folder = runs / "fedmosaic"
     results = load(folder)
+    results.runs[0].train_loss = [[1.0, None] for _ in results.runs[0].train_loss]
     results.runs[0].traffic.append(Traffic(round=0, client=1, direction="up", kind="alignment", bytes=7))
     save(results, folder)
     frame = drake.load_results(folder).to_dataframe("rounds")

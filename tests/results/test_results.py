@@ -118,7 +118,7 @@ def test_a_folder_without_results_is_one_sentence(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("{", "cannot be read as JSON"),
-        ("[1]", "has no schema_version"),
+        ("[1]", "holds a JSON list where an object belongs"),
         ('{"name": "x"}', "has no schema_version"),
         (
             '{"schema_version": 99}',
