@@ -58,7 +58,7 @@ class ForeignAdapters(Method):
     trains = False
 
     @dataclass(frozen=True)
-    class Options:
+    class Options(Method.Options):
         """folder: the folder with the clients' adapters. any_base: warn where an adapter names another backbone than
         the client's, instead of refusing it."""
 

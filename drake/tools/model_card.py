@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -64,24 +64,25 @@ def _metadata(model: Exported, scores: ClientScores | None, dataset_id: str | No
     known = catalog.models().get(model.config.assignment[model.client])
     hub = known.hub_id if known is not None else None
     if known is not None and known.embedded:
-        licence = {"license": "apache-2.0"}
+        licence: dict[str, Any] = {"license": "apache-2.0"}
     else:
         licence = {"license": "other", "license_name": "as-the-base-model"}
         licence |= {"license_link": f"https://huggingface.co/{hub}"} if hub else {}
     dataset = dataset_id or (hub_dataset(scores.results) if scores is not None else None)
     results = [] if scores is None else _eval_results(scores, dataset)
-    named = {"model_name": _title(model), "eval_results": results} if results else {}
-    return ModelCardData(
-        **licence,
-        **named,
-        **(
-            {} if hub is None else {"base_model": hub, "base_model_relation": "finetune" if model.merged else "adapter"}
-        ),
-        **({} if dataset is None else {"datasets": [dataset]}),
+    found = ModelCardData(
         library_name="transformers" if model.merged else "peft",
         pipeline_tag="image-text-to-text",
         tags=["drake", "federated-learning", "personalized-federated-learning", *([] if model.merged else ["lora"])],
+        base_model=hub,
+        datasets=None if dataset is None else [dataset],
+        model_name=_title(model) if results else None,
+        eval_results=results or None,
+        **licence,
     )
+    if hub is not None:
+        found["base_model_relation"] = "finetune" if model.merged else "adapter"
+    return found
 
 
 def _eval_results(scores: ClientScores, dataset_id: str | None) -> list[EvalResult]:
