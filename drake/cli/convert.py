@@ -73,5 +73,5 @@ def convert(
             "the run read no dataset of the Hub; name the one that its scores belong to with --dataset-id."
         )
     path = out / HUB_FOLDER / "drake.yaml"
-    write_hub(client_entries(scores, Exported(run, config, client, seed, False, ""), named), path)
+    write_hub(client_entries(scores, Exported(run, config, client, seed, False), named), path)
     click.echo(path)

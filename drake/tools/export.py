@@ -93,7 +93,7 @@ def export(
                 _write_adapter(backbone, factors, inner)
             for file in inner.glob("*.safetensors"):  # written for their owner alone; these are to be shared
                 shutil.copymode(next(inner.glob("*config.json")), file)
-            card = model_card.Exported(run, config, client, seed, merge, _base(backbone.name))
+            card = model_card.Exported(run, config, client, seed, merge)
             model_card.write(card, inner, dataset_id)
             inner.rename(out)
     return _base(backbone.name)

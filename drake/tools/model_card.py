@@ -23,14 +23,13 @@ CARD = "README.md"
 
 
 class Exported(NamedTuple):
-    """A model that was written. merged: a whole checkpoint, else an adapter. base: where its backbone is found."""
+    """A model that was written. merged: a whole checkpoint, else an adapter."""
 
     run: Path
     config: StoredRun
     client: int
     seed: int
     merged: bool
-    base: str
 
 
 def write(model: Exported, folder: Path, dataset_id: str | None = None) -> None:
@@ -130,7 +129,8 @@ def _body(model: Exported, scores: ClientScores | None) -> str:
 
 def _training(model: Exported, scores: ClientScores | None) -> str:
     config, training = model.config, model.config.numbers.training
-    rows = {"Backbone": f"{_plain(model.base)}, revision {_plain(config.revisions[config.assignment[model.client]])}"}
+    revision = config.revisions[config.assignment[model.client]]
+    rows = {"Backbone": f"{_base(model)[0]}, revision {_plain(revision)}"}
     others = sorted({_plain(Path(name).name) for name in config.assignment})
     rows["Backbones of the federation"] = ", ".join(others)
     if registry.find(config.method).trains:
@@ -142,7 +142,7 @@ def _training(model: Exported, scores: ClientScores | None) -> str:
             "Seed": f"{model.seed}",
             "Type of the backbone's weights": config.dtype,
         }
-    if config.options:
+    if config.options and registry.find(config.method).trains:
         rows["Options of the method"] = ", ".join(f"{_plain(k)} = {_plain(v)}" for k, v in config.options.items())
     if scores is not None:
         data = scores.results.data
@@ -186,12 +186,24 @@ def _usage(model: Exported) -> str:
         return f"transformers 4.47 or later.\n\n```python\n{code}\n```"
     code = (
         "from peft import PeftModel\n"
-        "from transformers import LlavaForConditionalGeneration, LlavaProcessor\n\n"
-        f'base = "{_plain(model.base)}"\n'
+        "from transformers import LlavaForConditionalGeneration, LlavaProcessor\n"
+        f"{_base(model)[1]}\n"
         'model = PeftModel.from_pretrained(LlavaForConditionalGeneration.from_pretrained(base), "THIS_FOLDER")\n'
         "processor = LlavaProcessor.from_pretrained(base)"
     )
     return f"transformers and PEFT.\n\n```python\n{code}\n```"
+
+
+def _base(model: Exported) -> tuple[str, str]:
+    """The backbone in words, and the code that finds it, without the folders of this machine."""
+    name = model.config.assignment[model.client]
+    known = catalog.models().get(name)
+    if known is not None and known.embedded:
+        found = f'from drake.models.checkpoints import WEIGHTS_FOLDER\n\nbase = str(WEIGHTS_FOLDER / "{name}")'
+        return f"{name}, which ships with DRAKE", found
+    if known is not None and known.hub_id is not None:
+        return known.hub_id, f'base = "{known.hub_id}"'
+    return f"{_plain(Path(name).name)}, a folder", f'base = "FOLDER_OF/{_plain(Path(name).name)}"'
 
 
 def _licence(model: Exported, scores: ClientScores | None) -> str:

@@ -92,7 +92,7 @@ def exported(run, client=0, backbone="tiny-llama-s", merged=False, method="sft")
         "revisions": {backbone: "1"}, "seeds": [0], "dtype": "float32", "evaluation_rounds": [1, 2],
     }  # fmt: skip
     (run / "identity.json").write_text(json.dumps(config))
-    return Exported(run, StoredRun.model_validate(config), client, 0, merged, f"/models/{backbone}")
+    return Exported(run, StoredRun.model_validate(config), client, 0, merged)
 
 
 def card(run, folder, dataset_id=None, **changes):
@@ -115,7 +115,12 @@ def test_a_card_says_what_the_model_is_and_what_it_scored(fabricate, tmp_path):
     }
     assert {r.metric_type for r in found.data.eval_results} <= {"accuracy", "f1"}
     assert {r.dataset_args["records"] for r in found.data.eval_results} == {4}
-    for part in ("| Learning rate | 0.001 |", "The personal model of client 0 in a federation of 2", "PeftModel"):
+    for part in (
+        "| Learning rate | 0.001 |",
+        "The personal model of client 0 in a federation of 2",
+        "PeftModel",
+        "WEIGHTS_FOLDER",
+    ):
         assert part in found.text
     assert f"Mean over its own tasks: {100 * sum(scored.values()) / len(own):.2f}% (official)." in found.text
     assert not (tmp_path / "adapter/.eval_results").exists()  # no dataset of the Hub is known
