@@ -19,7 +19,7 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
     default="mini",
     show_default=True,
     help="mini, hub:OWNER/NAME[@REVISION] (a release on the Hugging Face Hub), release:PATH, folder:PATH (your own "
-    "data), another registered NAME[:ARGUMENT], or a PATH alone.",
+    "data), raw:PATH (published source data sets), another registered NAME[:ARGUMENT], or a PATH alone.",
 )
 @click.option(
     "--split",
@@ -33,8 +33,8 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
 @click.option(
     "--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Seed of the scenes, the order and the schedule."
 )
-@click.option("--train", type=int, help="Records per mini task to train on.  [default: 400]")
-@click.option("--test", type=int, help="Records per mini task to test on.  [default: 100]")
+@click.option("--train", type=int, help="Records per mini task to train on.  [default: 400] Of raw sources, at most.")
+@click.option("--test", type=int, help="Records per mini task to test on.  [default: 100] Of raw sources, at most.")
 @click.option("--public-per-world", type=int, help="Public records per mini world.  [default: 400]")
 @click.option("--public", help="Public records of another source, such as llava-mix:FOLDER.")
 @click.option(
@@ -46,6 +46,7 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
 @click.option(
     "--links-to", metavar="FOLDER", help="A folder that links among your own files may lead to, on another disk say."
 )
+@click.option("--commercial-only", is_flag=True, help="Keep only tasks whose licence is known to allow commercial use.")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset folder at --out.")
 def build(**options: Any) -> None:
     """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.

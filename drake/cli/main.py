@@ -27,12 +27,17 @@ COMMANDS = {
     "diff": "drake.cli.inspect:diff",
     "eval": "drake.cli.evaluate:evaluate",
     "export": "drake.cli.tools:export",
+    "info": "drake.cli.dataset:info",
     "methods": "drake.cli.catalog:methods",
+    "peek": "drake.cli.dataset:peek",
+    "plan": "drake.cli.plan:plan",
     "plot": "drake.cli.inspect:plot",
+    "push": "drake.cli.dataset:push",
     "show": "drake.cli.inspect:show",
     "transfer": "drake.cli.tools:transfer",
     "unseen": "drake.cli.unseen:unseen",
     "value": "drake.cli.value:value",
+    "verify": "drake.cli.dataset:verify",
 }
 """Name -> module:command. Other packages add theirs through the entry points "drake.commands"."""
 

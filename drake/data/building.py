@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from drake.catalog import clients as catalog_clients
 from drake.catalog import tasks as catalog_tasks
+from drake.catalog.licences import commercial_use
 from drake.common.files import cache_folder
 from drake.data.schedules import SPLITS, num_rounds
 from drake.data.sources import open_source
@@ -53,6 +54,7 @@ def build(
     warn: Callable[[str], None] | None = None,
     public: str | None = None,
     public_most: int = 5000,
+    commercial_only: bool = False,
     **options: Any,
 ) -> Path:
     """Build a dataset folder and return it; the same arguments give the same bytes.
@@ -68,13 +70,15 @@ def build(
     public records per world. The release has tasks: "NLVR2-0,VSR", tasks or sources to build.
     public: public records of another source, such as "llava-mix:FOLDER", in the place of the source's own; a sample of
     at most `public_most`, 0 for all. Not for sources that are built in stages: name it to `drake eval` then.
+    commercial_only: keep only tasks whose licence is known to allow commercial use; `warn` is told which were left out.
     workers: processes for sources that compute their records.
     progress: called as parts are finished.
-    warn: called with a sentence for each task with gold answers that are none of the choices (`warnings.warn` if not
-    given).
+    warn: called with a sentence for each task with gold answers that are none of the choices, and with one about tasks
+    that were left out (`warnings.warn` if not given).
 
     Raises DrakeError for wrong arguments and for a source that cannot be used, and then leaves no dataset behind.
     """
+    from drake.data.commercial import CommercialOnly
     from drake.data.oracle import GoldVerdicts
     from drake.data.publishing import check_target
     from drake.data.staged import write_in_stages
@@ -83,6 +87,11 @@ def build(
     splits = _splits(split, alpha)
     num_rounds(1, rounds_per_task)  # an early check, before all records are drawn
     opened = open_source(source, seed, **options)
+    chosen = CommercialOnly(opened) if commercial_only else None
+    if chosen is not None:
+        opened = chosen
+        if public is not None:
+            _check_public_licence(public)
     out = Path("data", opened.default_name) if out is None else Path(out)
     check_target(out, overwrite)
     verdicts, parameters = GoldVerdicts(), {**opened.parameters, "split": split}
@@ -101,6 +110,7 @@ def build(
             licence=opened.licence,
             about=opened.about,
             licences=opened.licences_of(tasks),
+            responsible_ai=opened.responsible_ai,
         )
         return Schedules(clients, splits, rounds_per_task, dealt or f"as the source {opened.kind} says"), provenance
 
@@ -115,6 +125,8 @@ def build(
         )
     else:
         tasks = opened.tasks()
+        if not tasks and chosen is not None:
+            raise chosen.nothing_left()
         if not tasks and opened.has_public:
             raise DrakeError(
                 f"the source {opened.kind!r} has public records alone; add them to a dataset, with --public {source}."
@@ -131,9 +143,23 @@ def build(
             overwrite=overwrite,
             verdicts=verdicts,
         )
-    for sentence in verdicts.sentences():
+    sentences = verdicts.sentences()
+    if chosen is not None and (sentence := chosen.sentence()):
+        sentences = [*sentences, sentence]
+    for sentence in sentences:
         warn(sentence) if warn else warnings.warn(sentence, stacklevel=2)
     return out
+
+
+def _check_public_licence(public: str) -> None:
+    """Raise DrakeError for public records whose licence is not known to allow commercial use."""
+    from drake.data.public_pool import public_licence
+
+    if commercial_use(licence := public_licence(public)) != "allowed":
+        raise DrakeError(
+            f"the licence of the public records of {public} ({licence}) is not known to allow commercial use; "
+            "leave out --public, or --commercial-only."
+        )
 
 
 def cached_mini(
@@ -155,7 +181,16 @@ def cached_mini(
     """
     sizes = {"train": train, "test": test, "public_per_world": public_per_world}
     stored = sorted(map(str, _splits(split, alpha)))
-    code = _code("record.py", "writer.py", "parquet_files.py", "manifest.py", "card.py", "oracle.py")
+    code = _code(
+        "record.py",
+        "writer.py",
+        "parquet_files.py",
+        "columns.py",
+        "manifest.py",
+        "card.py",
+        "croissant.py",
+        "oracle.py",
+    )
     key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), code])
     folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     damaged = folder.exists() and not _is_whole(folder)

@@ -3,7 +3,7 @@
     data/<task>/<split>-00000.parquet     one row per record, images with the bytes they came with
     data/public/public-00000.parquet
     schedules/<name>.parquet              rows (client, round, position, task, id)
-    README.md, croissant.json             the dataset card and its metadata (`card.py`)
+    README.md, croissant.json             the dataset card (`card.py`) and its metadata (`croissant.py`)
     manifest.json                         hashes, sizes, clients (`manifest.py`)
 
 The folder is written under a temporary name beside its target and renamed when it is complete. The same records in
@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-import pyarrow as pa
-
 from drake.common.files import writing
 from drake.data import card
+from drake.data.columns import SCHEDULE_COLUMNS, schedule_table
+from drake.data.croissant import croissant
 from drake.data.manifest import (
     DATA,
     MANIFEST,
@@ -35,7 +35,7 @@ from drake.data.manifest import (
     sha256,
 )
 from drake.data.oracle import GoldVerdicts, check_record
-from drake.data.parquet_files import SCHEDULE_FEATURES, Shards, parquet_writer, row_count
+from drake.data.parquet_files import Shards, parquet_writer, row_count
 from drake.data.publishing import check_target, publish, temporary_sibling
 from drake.data.record import Record
 from drake.data.schedules import federation_schedule
@@ -71,6 +71,7 @@ class Provenance(NamedTuple):
     licence: str
     about: str = ""
     licences: Mapping[str, str] = {}
+    responsible_ai: Mapping[str, str] = {}
 
 
 def schedule_name(split: str, alpha: float | None) -> str:
@@ -150,7 +151,9 @@ def complete(
     )
     described = {
         "README.md": card.readme(manifest, provenance.licence, provenance.about, provenance.licences),
-        "croissant.json": card.croissant(manifest, provenance.licence),
+        "croissant.json": croissant(
+            manifest, provenance.licence, provenance.about, provenance.licences, provenance.responsible_ai
+        ),
         MANIFEST: manifest.model_dump_json(indent=1) + "\n",
     }
     for name, text in described.items():
@@ -225,16 +228,14 @@ def _write_schedules(
             split, schedules.clients, sizes, schedules.rounds_per_task, seed, 0.5 if alpha is None else alpha
         )
         path = folder / SCHEDULES / f"{name}.parquet"
-        with parquet_writer(path, SCHEDULE_FEATURES.arrow_schema) as writer:
+        with parquet_writer(path, SCHEDULE_COLUMNS) as writer:
             for client, rounds in enumerate(drawn):
                 rows = [
                     (client, number, position, task, train_ids[task][row])
                     for number, arrivals in enumerate(rounds)
                     for position, (task, row) in enumerate(arrivals)
                 ]
-                columns = zip(*rows, strict=True) if rows else ([] for _ in SCHEDULE_FEATURES)
-                table = dict(zip(SCHEDULE_FEATURES, map(list, columns), strict=True))
-                writer.write_table(pa.Table.from_pydict(table, schema=SCHEDULE_FEATURES.arrow_schema))
+                writer.write_table(schedule_table(rows))
         entries[name] = ScheduleEntry(
             split=split, alpha=alpha, rounds_per_task=schedules.rounds_per_task, rounds=max(map(len, drawn))
         )

@@ -20,7 +20,7 @@ from drake.errors import DrakeError
 _ARTICLES = frozenset({"a", "an", "the"})
 _MARK = re.escape(string.punctuation)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_PUNCTUATION = re.compile(rf"(?<=\d)[{_MARK}](?=\d)|(?<!\w)[-.](?=\.?\d)|([{_MARK}])")
+_PUNCTUATION = re.compile(rf"(?<=\d)[{_MARK}](?=\d)|(?<!\w)[-.](?=\$?\.?\d)|([{_MARK}])")
 """Group 1: punctuation that is no part of a number. The other two kinds are: between digits, and a sign or decimal
 point before the first digit."""
 

@@ -20,8 +20,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from drake.data.croissant import check_field
 from drake.data.oracle import check_task_name
 from drake.data.sources.files import read_regular
 from drake.errors import DrakeError
@@ -127,7 +128,8 @@ class PublicTable(Mapping):
 
 
 class FolderConfig(_Table):
-    """The whole file. clients: the tasks of each client in order of arrival; assigned automatically if not given."""
+    """The whole file. clients: the tasks of each client in order of arrival; assigned automatically if not given.
+    responsible_ai: texts by field of Croissant's responsible-AI vocabulary, such as personalSensitiveInformation."""
 
     name: _Text
     licence: _Text
@@ -135,6 +137,7 @@ class FolderConfig(_Table):
     clients: tuple[tuple[_Text, ...], ...] | None = None
     tasks: Annotated[dict[str, TaskTable], Field(min_length=1)]
     public: PublicTable | None = None
+    responsible_ai: dict[Annotated[str, AfterValidator(check_field)], _Text] = {}
 
 
 def read_config(path: Path) -> FolderConfig:
