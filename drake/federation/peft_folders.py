@@ -47,7 +47,7 @@ _WORDS = {"use_dora": "DoRA", "modules_to_save": "whole modules that were traine
 """What sentences call settings that are refused; others go by their own name."""
 
 _FACTOR = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_(A|B)(?:\.default)?\.(weight|bias)")
-_PLACE = re.compile(r"(?:(?:model|language_model)\.)*layers\.(\d+)\.([\w.]+)")
+_PLACE = re.compile(r"(?:(?:model|language_model|text_model)\.)*layers\.(\d+)\.([\w.]+)")
 _NAME = re.compile(r"\^?[\w.]+")
 
 

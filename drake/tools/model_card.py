@@ -109,7 +109,7 @@ def _title(model: Exported) -> str:
 def _body(model: Exported, scores: ClientScores | None) -> str:
     config = model.config
     backbone = _plain(Path(config.assignment[model.client]).name)
-    kind = "LLaVA checkpoint" if model.merged else "LoRA adapter (PEFT)"
+    kind = "whole checkpoint" if model.merged else "LoRA adapter (PEFT)"
     reference = registry.find(config.method).reference
     about = (
         f"The personal model of client {model.client} in a federation of {len(config.assignment)}, as a {kind}, made "
@@ -179,17 +179,17 @@ def _scores(scores: ClientScores | None) -> str:
 def _usage(model: Exported) -> str:
     if model.merged:
         code = (
-            "from transformers import LlavaForConditionalGeneration, LlavaProcessor\n\n"
-            'model = LlavaForConditionalGeneration.from_pretrained("THIS_FOLDER")\n'
-            'processor = LlavaProcessor.from_pretrained("THIS_FOLDER")'
+            "from transformers import AutoModelForImageTextToText, AutoProcessor\n\n"
+            'model = AutoModelForImageTextToText.from_pretrained("THIS_FOLDER")\n'
+            'processor = AutoProcessor.from_pretrained("THIS_FOLDER")'
         )
-        return f"transformers 4.47 or later.\n\n```python\n{code}\n```"
+        return f"A LLaVA needs transformers 4.47 or later.\n\n```python\n{code}\n```"
     code = (
         "from peft import PeftModel\n"
-        "from transformers import LlavaForConditionalGeneration, LlavaProcessor\n"
+        "from transformers import AutoModelForImageTextToText, AutoProcessor\n"
         f"{_base(model)[1]}\n"
-        'model = PeftModel.from_pretrained(LlavaForConditionalGeneration.from_pretrained(base), "THIS_FOLDER")\n'
-        "processor = LlavaProcessor.from_pretrained(base)"
+        'model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(base), "THIS_FOLDER")\n'
+        "processor = AutoProcessor.from_pretrained(base)"
     )
     return f"transformers and PEFT.\n\n```python\n{code}\n```"
 

@@ -278,6 +278,7 @@ def test_older_names_of_the_same_tensors_are_read(several):
     for old, new in (
         ("model.language_model.layers", "language_model.model.layers"),
         ("model.language_model.layers", "model.layers"),
+        ("model.language_model.layers", "model.text_model.layers"),
         (".weight", ".default.weight"),
     ):
         save_file({n.replace(old, new): t for n, t in load_file(folder.path / WEIGHTS).items()}, several / WEIGHTS)
