@@ -23,6 +23,11 @@ ZERO_SHOT_OPTIONS = (
     "zero_shot", "config_file", "pairs", "preset", "models", "prompts", "pictures", "load_in", "data", "out",
     "overwrite", "eval_records", "device", "dtype", "threads",
 )  # fmt: skip
+ADAPTERS_OPTIONS = (
+    "adapters", "config_file", "pairs", "preset", "models", "prompts", "pictures", "seeds", "data", "clients",
+    "eval_records", "eval_records_others", "eval_unseen", "eval_tokens", "engine", "workers", "threads", "device",
+    "dtype", "gpu_share", "feature_cache", "feature_cache_gb", "out", "overwrite", "callbacks",
+)  # fmt: skip
 RESUME_OPTIONS = ("resume", "method", "feature_cache", "feature_cache_gb", "callbacks", "wandb", "trackio")
 
 
@@ -50,6 +55,12 @@ class _Evaluate(GroupedCommand, Resumable):
     "--resume", metavar="RUN", type=click.Path(path_type=Path), help="Continue this run folder with its own settings."
 )
 @option(RUN)("--zero-shot", is_flag=True, help="Score the bare backbones on every task instead; trains nothing.")
+@option(RUN)(
+    "--adapters",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Score the PEFT adapters in DIR/client-0, DIR/client-1, ... instead; trains nothing.",
+)
 @setting("data", DATA)
 @setting("public", DATA)
 @setting("clients", DATA)
@@ -109,6 +120,7 @@ def evaluate(
     ctx: click.Context,
     resume: Path | None,
     zero_shot: bool,
+    adapters: Path | None,
     config_file: Path | None,
     pairs: tuple[str, ...],
     out: Path | None,
@@ -130,6 +142,7 @@ def evaluate(
       drake eval --resume runs/fedmosaic-mini
       drake eval --method sft --tensorboard --callback my_callbacks:Losses
       drake eval --zero-shot --models tiny-llama-s,tiny-qwen-s
+      drake eval --adapters my_adapters --models tiny-llama-s
 
     Settings without an option of their own are reached by --set and --config: docs/configuration.md lists them all.
     """
@@ -138,6 +151,10 @@ def evaluate(
     if zero_shot:
         _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
         return _zero_shot(without_foreign_cache(resolve(config_file, flags, pairs), config_file, flags), out, overwrite)
+    if adapters is not None:
+        _refuse_others(ctx, "--adapters trains nothing", ADAPTERS_OPTIONS)
+        flags |= {"method": "adapters", "seeds": flags["seeds"] or (0,)}
+        pairs = (*pairs, f"adapters.folder={adapters}")
     if resume is not None:
         from drake.runs.folder import config_of, method_of, read_identity, refuse_links
 

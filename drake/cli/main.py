@@ -23,6 +23,7 @@ COMMANDS = {
     "check-method": "drake.cli.tools:check_method",
     "comm": "drake.cli.tools:comm",
     "compare": "drake.cli.compare:compare",
+    "convert": "drake.cli.convert:convert",
     "diff": "drake.cli.inspect:diff",
     "eval": "drake.cli.evaluate:evaluate",
     "export": "drake.cli.tools:export",

@@ -93,7 +93,7 @@ def from_pairs(pairs: Sequence[str], method: str | None) -> Source:
             settings[name] = given
         elif method is not None and (not dot or owner == method):
             options.setdefault(method, {})[inner] = given
-        elif ":" in owner or owner in registry.names():
+        elif ":" in owner or registry.is_name(owner):
             raise DrakeError(f"--set {pair!r} is an option of {owner!r}, but the method is {method!r}.")
         else:
             raise unknown_setting(name, f"--set {pair!r}")
@@ -107,7 +107,7 @@ def _source(table: Mapping[str, Any], where: Callable[[str], str]) -> Source:
         owner, _, inner = name.rpartition(".")
         if name in known_settings():
             settings[name] = Given(value, where(name))
-        elif inner and (":" in owner or owner in registry.names()):
+        elif inner and (":" in owner or registry.is_name(owner)):
             options.setdefault(owner, {})[inner] = Given(value, where(name))
         else:
             raise unknown_setting(name, where(name))

@@ -18,7 +18,7 @@ from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.models import backbones
 from drake.models.compiling import check_compiler
-from drake.runs.clients import attendance, check_participation, participation_of
+from drake.runs.clients import attendance, check_participation, check_untrained, participation_of
 from drake.runs.data import DATA_SEED, check_public, open_data, opened_public, public_records
 from drake.runs.device import DTYPES, resolve_device
 from drake.runs.pooling import pooled
@@ -46,6 +46,8 @@ class Setup:
         if len(config.models) > 1 and not self.method_class.mixed:
             raise DrakeError(f"{config.method} needs one backbone for all clients, not {', '.join(config.models)}.")
         self.participation = participation_of(config, self.method_class.pooled)
+        if not self.method_class.trains:
+            check_untrained(config, self.participation)
         needs_public = self.method().wants_public(len(config.models))
         check_public(config, needs_public)
         elsewhere = resident is not None and execution.device != "auto"  # where the GPUs are, not here
@@ -63,8 +65,10 @@ class Setup:
             Client(number, backbone, tuple(tasks))
             for number, (backbone, tasks) in enumerate(zip(self.assignment.models, tasks_of_clients, strict=True))
         )
+        self.inputs = dict(self.method().inputs(self.clients))
         longest = max(len(client.tasks) for client in self.clients)
-        self.rounds_per_task = config.rounds_per_task if config.rounds is None else config.rounds / longest
+        rounds = config.rounds if self.method_class.trains else 1  # in which nothing happens but the evaluation
+        self.rounds_per_task = config.rounds_per_task if rounds is None else rounds / longest
         self.rounds = stream.num_rounds(longest, self.rounds_per_task)
         check_participation(self.participation, len(self.clients), self.rounds)
         self.tasks = tuple(dict.fromkeys(task for client in self.clients for task in client.tasks))
@@ -122,6 +126,8 @@ class Setup:
 
     def plan(self, seed: int, method: Method) -> Plan:
         """What every client trains on in every round."""
+        if not method.trains:
+            return lambda client, round: []
         training = self.config.training
         tables = {task: self.benchmark.rows(task, "train") for task in self.tasks}
         arrivals = shared_schedule(
@@ -243,7 +249,7 @@ class Setup:
 
     def _added(self) -> dict[str, Any]:
         """The part of the identity that only runs with these settings have, so that others are what they were."""
-        config, found = self.config, dict[str, Any]()
+        config, found = self.config, dict(self.inputs)
         if self.unseen:
             found |= {"eval_unseen": config.evaluation.unseen, "eval_records_unseen": self.unseen_records}
         if config.data.clients is not None:
@@ -271,6 +277,8 @@ class Setup:
             "dtype": standard.execution.dtype,
             "models": list(config.models),
             "training": training | {"alpha": _whole(training["alpha"])},
+            # So that a track never holds both what was trained here and what was not.
+            **({} if self.method_class.trains else {"trained": False}),
         }
 
     def _evaluation_rounds(self, phases: int) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ from drake.models.backbones import Backbone
 from drake.runs.device import DTYPES
 from drake.runs.folder import checkpoint_folder
 from drake.runs.stored import StoredRun, read_stored
-from drake.tools import stock_checkpoint
+from drake.tools import model_card, stock_checkpoint
 
 
 class LayerFactors(NamedTuple):
@@ -53,10 +53,17 @@ class LayerFactors(NamedTuple):
 
 
 def export(
-    run: Path, client: int, out: Path, seed: int | None = None, merge: bool = False, method: str | None = None
+    run: Path,
+    client: int,
+    out: Path,
+    seed: int | None = None,
+    merge: bool = False,
+    method: str | None = None,
+    dataset_id: str | None = None,
 ) -> str:
-    """Write the model with which `client` answers after the last finished round to the new folder `out`; returns
-    where the backbone under it is found. seed: None for the run's first.
+    """Write the model with which `client` answers after the last finished round to the new folder `out`, with a card;
+    returns where the backbone under it is found. seed: None for the run's first. dataset_id: the run's dataset on the
+    Hub, under which the model's scores are to be filed.
 
     merge: a LLaVA checkpoint, else a PEFT adapter. method: the run's, where it is a "module:Class": code is not
     imported because a folder names it. Raises DrakeError for a folder that holds no run, a client or seed that is not
@@ -86,8 +93,24 @@ def export(
                 _write_adapter(backbone, factors, inner)
             for file in inner.glob("*.safetensors"):  # written for their owner alone; these are to be shared
                 shutil.copymode(next(inner.glob("*config.json")), file)
+            card = model_card.Exported(run, config, client, seed, merge)
+            model_card.write(card, inner, dataset_id)
             inner.rename(out)
     return _base(backbone.name)
+
+
+def export_all(
+    run: Path,
+    out: Path,
+    seed: int | None = None,
+    merge: bool = False,
+    method: str | None = None,
+    dataset_id: str | None = None,
+) -> list[str]:
+    """`export` every client of the run, to `out`/client-0 and so on, as `drake eval --adapters` reads them; returns
+    where their backbones are found."""
+    clients = len(read_stored(run).assignment)
+    return [export(run, i, out / f"client-{i}", seed, merge, method, dataset_id) for i in range(clients)]
 
 
 def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
