@@ -11,6 +11,7 @@ from huggingface_hub import DatasetCardData
 
 from drake.catalog import tasks as catalog_tasks
 from drake.data.manifest import DATA, PUBLIC, SCHEDULES, Manifest
+from drake.data.oracle import METRICS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -23,7 +24,7 @@ _FIELDS = {
     "prompt": ("sc:Text", "question, with one <image> per picture"),
     "choices": ("sc:Text", "answers to choose from; empty when open-ended"),
     "answer": ("sc:Text", "gold answer"),
-    "metric": ("sc:Text", "accuracy or token-F1"),
+    "metric": ("sc:Text", "how the answer is scored: " + ", ".join(METRICS)),
 }
 _SCHEDULE_FIELDS = {
     "client": ("sc:Integer", "client, from 0"),

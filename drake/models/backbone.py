@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 from PIL import Image
@@ -72,6 +72,8 @@ class Backbone:
     device: torch.device
     dtype: torch.dtype
     pad_colour: Colour | None = None
+    reads_pictures: ClassVar[bool] = True
+    """Whether records may have pictures."""
     cache: FeatureCache = field(default_factory=FeatureCache, repr=False)
     chat: Chat = field(init=False, repr=False)
     _lock: AbstractContextManager[object] = field(default_factory=threading.RLock, init=False, repr=False)

@@ -1,13 +1,13 @@
 """Name or path -> `Backbone`: an embedded tiny backbone, a name of the catalog, a hub repository, a local folder.
 
 All of them are ordinary LLaVA checkpoints (LlavaForConditionalGeneration, LlavaProcessor, chat template) and are
-loaded by the same lines. `checkpoints` finds and checks the folder; here it is read into memory.
+loaded by the same lines, or language models alone (`text_only`). `checkpoints` finds and checks the folder; here it is
+read into memory.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from drake import catalog
 from drake.config.schema import Pictures, Prompts
 from drake.data.pictures import DECODING
 from drake.errors import DrakeError
-from drake.models import checkpoint_files, checkpoints, images, soundness
+from drake.models import checkpoint_files, checkpoints, images, soundness, text_only
 from drake.models.backbone import Backbone, Outline
 from drake.models.compiling import compile_training
 from drake.models.feature_cache import DiskFeatures, FeatureCache
@@ -54,23 +54,29 @@ def load(
     "auto": padded for the six models of the paper, as stored for all others.
 
     Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached, for a folder
-    that holds no LLaVA checkpoint, and for one that is damaged, incomplete or does not fit together.
+    that holds neither a LLaVA nor a language model, and for one that is damaged, incomplete or does not fit together.
     """
     name = str(name_or_path)
     folder, commit = checkpoints.locate(name, revision)
+
+    def prepare(model: LlavaForConditionalGeneration) -> None:
+        if checkpointing:
+            # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        if compiled:
+            compile_training(model.model.language_model.layers)
+
+    if checkpoint_files.is_text_only(folder):
+        return text_only.load(name, folder, commit, device=device, dtype=dtype, prompts=prompts, prepare=prepare)
     family = checkpoint_files.check_checkpoint(folder)
     processor = _processor(folder, name)
     if (template := _official_prompt(name, family, prompts)) is not None:
-        _check_official(name, template, processor)
+        soundness.check_official(name, template, processor.tokenizer)
         processor.chat_template = template
     model = _model(folder, name, dtype)
     soundness.check_tokenizer(name, processor, len(cast(nn.Embedding, model.get_input_embeddings()).weight))
     cast(nn.Module, model).to(device)  # in place; transformers' own `to` is typed as an unbound function
-    if checkpointing:
-        # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    if compiled:
-        compile_training(model.model.language_model.layers)
+    prepare(model)
     backbone = Backbone(
         name=name,
         family=family,
@@ -141,17 +147,6 @@ def _official_prompt(name: str, family: checkpoints.Family, prompts: Prompts) ->
         return None
     of_family = (model.prompt for model in catalog.models().values() if model.family == family and model.prompt)
     return catalog.official_prompts()[prompt or next(of_family)]
-
-
-def _check_official(name: str, template: str, processor: LlavaProcessor) -> None:
-    """Refuse the official prompt for a tokenizer of another kind, which would read its marks as words."""
-    vocabulary = processor.tokenizer.get_vocab()
-    for token in re.findall(r"<\|\w+\|>", template):
-        if token not in vocabulary:
-            raise DrakeError(
-                f"the tokenizer of {name} has no token {token}, which the official prompt is written with; use "
-                "--prompts stored."
-            )
 
 
 def _pads(name: str, folder: Path, processor: LlavaProcessor, pictures: Pictures) -> bool:

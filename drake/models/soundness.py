@@ -80,7 +80,23 @@ def check_tokenizer(where: str, processor: Any, rows: int) -> None:
             f"the tokenizer of {where} has no token {token}, so it cannot say where a picture stands; add it as a "
             "special token, or copy the tokenizer of the checkpoint that this one was made of."
         )
-    largest = max((number for name, number in vocabulary.items() if name != token), default=0)
+    check_vocabulary(where, tokenizer, rows, but=token)
+
+
+def check_official(where: str, template: str, tokenizer: Any) -> None:
+    """Refuse the official prompt for a tokenizer of another kind, which would read its marks as words."""
+    vocabulary = tokenizer.get_vocab()
+    for token in re.findall(r"<\|\w+\|>", template):
+        if token not in vocabulary:
+            raise DrakeError(
+                f"the tokenizer of {where} has no token {token}, which the official prompt is written with; use "
+                "--prompts stored."
+            )
+
+
+def check_vocabulary(where: str, tokenizer: Any, rows: int, but: str | None = None) -> None:
+    """Refuse a tokenizer whose ids go beyond the `rows` of the embedding table, `but` for one token."""
+    largest = max((number for name, number in tokenizer.get_vocab().items() if name != but), default=0)
     if largest >= rows:
         raise DrakeError(
             f"the tokenizer of {where} has ids up to {largest}, the model embeddings for {rows} tokens; copy the "
