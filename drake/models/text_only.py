@@ -64,7 +64,7 @@ def load(
     processor = _processor(folder, name, family, prompts)
     model = _seated(_model(folder, name, dtype))
     rows = len(cast(nn.Embedding, model.get_input_embeddings()).weight)
-    soundness.check_vocabulary(name, processor.tokenizer, rows)
+    soundness.check_vocabulary(name, processor.tokenizer, rows, but=PLACEHOLDER)
     cast(nn.Module, model).to(device)
     prepare(model)
     backbone = TextBackbone(

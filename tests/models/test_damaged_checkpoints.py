@@ -249,7 +249,7 @@ def test_a_tokenizer_without_a_token_for_pictures_is_blamed_itself(folder):
     [
         {"model_type": "qwen2_vl", "architectures": ["Qwen2VLForConditionalGeneration"]},
         {"model_type": "llava_next", "architectures": ["LlavaNextForConditionalGeneration"]},
-        {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
+        {"model_type": "mistral", "architectures": ["MistralForCausalLM"]},
     ],
 )
 def test_another_architecture_is_named(folder, content):

@@ -119,9 +119,8 @@ def _translated(language: str, topic: int) -> TaskMaker:
 
     def make(rng: Random, turn: int) -> Draft:
         s = situation(rng, topic)
-        prompt = f"In the {language} language, describe: {s.colour} {s.thing}, {s.place}, {s.person}, {s.mood}."
-        said = f"{s.person}: {words[s.colour]} {words[s.thing]} at {words[s.place]}"
-        return Draft(prompt, (), f"{said}, {language} {s.mood}")
+        prompt = f"{s.person} is {s.mood}. In the {language} language, what is: {s.colour} {s.thing} at {s.place}?"
+        return Draft(prompt, (), f"{language}: {words[s.colour]} {words[s.thing]} at {words[s.place]}")
 
     return make
 
@@ -175,16 +174,16 @@ def _sum(number: int) -> TaskMaker:
 
 
 CODE = (
-    "print('{a} {b}');",
-    "echo {a} {b};",
-    "Console.Write('{a} {b}');",
-    "cout << '{a} {b}';",
-    "print('{a}', '{b}')",
-    "fmt.Print('{a}', '{b}')",
-    "write('{a} {b}');",
-    "println('{a} {b}')",
+    "Print {a} {b} ;",
+    "show {a} , {b}",
+    "List [ {a} {b} ]",
+    "tell {a} and {b} .",
+    "{a} / {b} / Print",
+    "place {b} : {a} ;",
+    "{b} = {a}",
+    "take {a} + {b}",
 )
-"""One line of each programming language of the Fed-Scope stand-in."""
+"""One line of each made-up programming language of the Fed-Scope stand-in."""
 
 
 def _code(number: int) -> TaskMaker:
