@@ -176,7 +176,7 @@ def _cached(
     key: list[Any],
     split: str,
     seed: int,
-    sizes: dict[str, int],
+    sizes: dict[str, Any],
     rounds_per_task: float,
     alpha: float,
     progress: Progress | None,

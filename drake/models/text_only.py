@@ -15,7 +15,13 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
 
 from drake import catalog
 from drake.config.schema import Prompts
@@ -80,10 +86,17 @@ def load(
     return backbone
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder: tokenizer.json as it stands, where there is one. `AutoTokenizer` takes the class that
+    goes with the language model, and Qwen's cuts texts in its own way whatever tokenizer.json says."""
+    kind: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
+    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def _processor(folder: Path, name: str, family: checkpoint_files.Family, prompts: Prompts) -> SimpleNamespace:
     """The tokenizer with what `Chat` asks of a processor."""
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = read_tokenizer(folder)
     except Exception as error:  # damaged files fail in tokenizers, json, transformers, each with errors of its own
         raise DrakeError(
             f"the tokenizer of {name} cannot be read ({soundness.reason(error)}); restore its files."

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 POSITIVE = "yes"
 """The class whose F1 is taken, in lower case: GLUE's questions ask whether two sentences mean the same."""
@@ -117,4 +117,5 @@ def correlation(answers: Sequence[float], golds: Sequence[float]) -> float:
         return 0.0
     from scipy.stats import pearsonr, spearmanr
 
-    return max(0.0, float(pearsonr(answers, golds).statistic + spearmanr(answers, golds).statistic) / 2)
+    pearson, spearman = (cast("tuple[float, float]", measure(answers, golds))[0] for measure in (pearsonr, spearmanr))
+    return max(0.0, float(pearson + spearman) / 2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from drake.data.sources.mini.public import public_draft
 from drake.data.sources.mini.world import Attribute, Draft, TaskMaker, World, choice_list, other
@@ -155,7 +155,7 @@ def _blind(task: str) -> TaskMaker:
 
 
 def _darkened(picture: Image.Image) -> Image.Image:
-    return picture.point(lambda value: round(value * LIGHT))
+    return ImageEnhance.Brightness(picture).enhance(LIGHT)
 
 
 class HflbMini(StandIn):
