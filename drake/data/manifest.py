@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from drake.data.record import PUBLIC as PUBLIC
+from drake.data.record import MetricName
 from drake.data.sources.files import read_regular
 from drake.errors import DrakeError
 
@@ -82,7 +83,7 @@ class TaskEntry(_Part):
 
     source: Text
     category: Text
-    metric: Literal["accuracy", "token-F1"]
+    metric: MetricName
     train: Count
     test: Count
     gold_fails: dict[Literal["official", "strict"], Count] = {}
