@@ -38,6 +38,7 @@ from drake.federation.checkpoint import Checkpoints
 from drake.federation.method import Client
 from drake.federation.state import Progress
 from drake.models.backbones import Backbone
+from drake.models.encoder import Encoder
 from drake.runs import Setup, evaluate
 from drake.runs.evaluation import Evaluation
 
@@ -88,7 +89,7 @@ def watched(setup: Setup) -> Clocks:
     clocks.wrap(torch.optim.AdamW, "zero_grad", "optimizer")
     clocks.wrap(drake.scoring.generation, "generate", "generation")
     clocks.wrap(Backbone, "batch", "batches")
-    clocks.wrap(Backbone, "_encode", "pictures")
+    clocks.wrap(Encoder, "_encode", "pictures")
     clocks.wrap(setup.method_class, "aggregate", "aggregation")
     clocks.wrap(Checkpoints, "keep_client", "storing")
     clocks.wrap(Checkpoints, "keep_round", "storing")

@@ -24,6 +24,8 @@ ENCODINGS = {0: "PLAIN", 2: "PLAIN_DICTIONARY", 3: "RLE", 4: "BIT_PACKED", 8: "R
 """Number in a page header -> encoding, of those that drake writes. Others may make much of little (DELTA_BYTE_ARRAY
 repeats prefixes) and are refused."""
 MOST_COLUMNS = 1000
+EMPTY = 64
+"""Most bytes of a column without values: the header of an empty dictionary."""
 MOST_THRIFT = 1 << 24
 """Bytes of a text and entries of a list in a footer."""
 
@@ -100,6 +102,8 @@ def check_pages(content: pa.Buffer, footer: pq.FileMetaData, limits: Limits, wha
     for group in range(footer.num_row_groups):
         for number in range(footer.num_columns):
             column = footer.row_group(group).column(number)
+            if column.num_values == 0 and column.total_compressed_size <= EMPTY:  # of a table without rows
+                continue
             start = column.data_page_offset
             if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
                 start = column.dictionary_page_offset

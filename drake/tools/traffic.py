@@ -54,7 +54,7 @@ class Cost:
 def costs(configs: Sequence[Config]) -> dict[str, Cost | None]:
     """Method -> its Cost in a federation of the Config's models, dealt to clients as in a run; None where the method
     says that it sends something but not what (it lacks `Method.sent`)."""
-    return {config.method: _cost(config) for config in configs}
+    return {config.method: cost(config, catalog.assign(config.models).models) for config in configs}
 
 
 def relative(found: Mapping[str, Cost | None]) -> dict[str, float | None]:
@@ -67,15 +67,12 @@ def relative(found: Mapping[str, Cost | None]) -> dict[str, float | None]:
     return {name: totals[name] / min(others[name]) - 1 if others.get(name) else None for name in found}
 
 
-def _cost(config: Config) -> Cost | None:
+def cost(config: Config, held_by: Sequence[str]) -> Cost | None:
+    """The Cost of the Config's method in a federation whose clients hold these backbones; see `costs`."""
     method_class = registry.find(config.method)
     if method_class.sent is Method.sent and method_class.sends != Method.sends:
         return None
-    held_by = catalog.assign(config.models).models
-    clients = tuple(
-        Client(number, backbone, tasks)
-        for number, (backbone, tasks) in enumerate(zip(held_by, catalog.clients(), strict=True))
-    )
+    clients = tuple(Client(number, backbone, ()) for number, backbone in enumerate(held_by))
     method = method_class(config.training, config.method_options)
     dtype = DTYPES[config.execution.dtype]
     outlines = {held: backbones.outline(held, dtype=dtype) for held in sorted(set(held_by))}

@@ -15,7 +15,7 @@ from typing import Any
 from drake import catalog
 from drake.config import configure
 from drake.results import SeedRun
-from drake.tools.traffic import Cost, costs
+from drake.tools.traffic import Cost, cost
 
 from .claims import Claims
 
@@ -33,6 +33,7 @@ def counted(claims: Claims) -> dict[tuple[str, str], Amount] | str:
         results.method.name,
         results.preset,
         tuple(results.models.names),
+        tuple(results.models.per_client),
         tuple(sorted(asdict(claims.training).items())),
         tuple((name, _frozen(value)) for name, value in sorted(results.method.options.items())),
     )
@@ -50,14 +51,14 @@ def _cost(
     method: str,
     preset: str,
     models: tuple[str, ...],
+    held_by: tuple[str, ...],
     training: tuple[tuple[str, Any], ...],
     options: tuple[tuple[str, Any], ...],
 ) -> Cost | None:
     settings: dict[str, Any] = {"models": list(models), "training": dict(training)}
     if options:
         settings[method] = dict(options)
-    config = configure(method, preset, **settings)
-    return costs([config])[method]
+    return cost(configure(method, preset, **settings), held_by)
 
 
 def _frozen(value: Any) -> Any:

@@ -19,6 +19,6 @@ def test_every_fixture_has_a_source_and_a_licence():
     folders = sorted((TESTS / "fixtures").iterdir())
     assert "release_layout" in [folder.name for folder in folders]
     for folder in folders:
-        names = [path.name for path in folder.iterdir()]
-        assert "SOURCE.md" in names, folder
-        assert any("licen" in name.lower() for name in names), folder
+        assert (folder / "SOURCE.md").is_file(), folder
+        below = [path.name for path in folder.rglob("*")]
+        assert any("licen" in name.lower() for name in below), folder

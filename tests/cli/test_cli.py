@@ -131,7 +131,7 @@ EVAL = ("eval", "--method", "sft", "--preset", "quick")
         ((*EVAL, "--client-dropout", "1"), "--client-dropout is 1.0; it must be at least 0 and below 1."),
         ((*EVAL, "--set", "training.rnak=3"), "did you mean 'training.rank'?"),
         (("eval", "--preset", "quick"), "no method is named; add --method, such as --method sft."),
-        ((*EVAL, "--config", "no.toml"), "no.toml cannot be read (No such file or directory)"),
+        ((*EVAL, "--config", "no.toml"), "no.toml is no file; restore it"),
         ((*EVAL, "--callback", "no_such_module:Class"), "callback 'no_such_module:Class' cannot be imported"),
         ((*EVAL, "--callback", "Class"), "callback 'Class' is not of the form module:Class."),
         ((*EVAL, "--callback", "pathlib:Path"), "callback 'pathlib:Path' is no subclass of drake.federation.callbacks"),

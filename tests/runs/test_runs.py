@@ -175,9 +175,11 @@ def test_a_run_that_another_process_works_on_is_refused(micro_backbones, micro_d
             os.read(done[0], 1)
         os._exit(0)
     os.read(ready[0], 1)
+    asked = Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(*setup.config.seeds, 5)))
     try:
         with pytest.raises(DrakeError, match="another process is working on"):
-            evaluate(setup, out, overwrite)
+            evaluate(asked, out, overwrite)
+        assert evaluate(setup, out) == results  # it is complete, and nothing is written
     finally:
         os.write(done[1], b".")
         os.waitpid(child, 0)

@@ -167,7 +167,7 @@ def test_the_hubs_file_holds_every_task_of_the_client(fabricate, tmp_path):
 def test_names_of_a_foreign_run_are_text_without_markup(fabricate, tmp_path):
     run = fabricate()
     results = load(run)
-    data = results.data.model_copy(update={"name": "<img src=x>|`x`\n# heading"})
+    data = results.data.model_copy(update={"name": "<img src=x>|`x`# heading"})
     (run / "results.json").write_text(results.model_copy(update={"data": data}).model_dump_json())
     found = card(run, tmp_path / "adapter")
     assert "<img" not in found.text
