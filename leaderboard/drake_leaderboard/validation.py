@@ -27,7 +27,7 @@ from drake.errors import DrakeError
 from drake.results import Results, load, verify
 from drake.results.dataset import NoDataset, dataset_of
 
-from . import costs
+from . import costs, schedule, settings
 from .answers import Answers
 from .claims import Claims
 from .reviewed import entry, ticket_digest
@@ -76,6 +76,8 @@ def _check(found: Verdict, data: Path | str | None) -> None:
     results, found.checked = found.results, True
     found.refused += [f"{folder}: {wrong}." for wrong in check_facts(ticket, results, answers, folder)]
     found.refused += [f"{folder}: {wrong}." for wrong in refusals(folder, results, data)]
+    if found.refused:
+        return
     claims = Claims(results, dataset_of(results, data))
     found.said += [f"{folder}: {sentence}." for sentence in _said(folder, claims, unchecked)]
 
@@ -83,16 +85,18 @@ def _check(found: Verdict, data: Path | str | None) -> None:
 def refusals(folder: Path, results: Results, data: Path | str | None) -> list[str]:
     """What contradicts itself, the schedule, the method or the other seeds, in a folder whose scores were derived."""
     claims = Claims(results, dataset_of(results, data))
-    wrong = list(claims.contradictions())
+    if not (wrong := list(settings.shapes(claims))):
+        wrong = [*settings.contradictions(claims), *schedule.contradictions(claims)]
     if not wrong:  # the costs follow from settings that were just found to be sound
         wrong += costs.contradictions(claims)
     return wrong + list(Answers(folder, results).contradictions())
 
 
 def _said(folder: Path, claims: Claims, unchecked: Iterable[str]) -> Iterable[str]:
-    if claims.results.config.keys() >= {"numbers", "attendance"}:
-        yield from claims.unusual()
-        yield from costs.unchecked(claims)
+    yield from settings.unusual(claims)
+    if strange := settings.strange_keys(claims):
+        yield f"config has the key {strange[0]!r}, which no setting of drake has; it is the method's own"
+    yield from costs.unchecked(claims)
     for model in unchecked:
         yield f"the tokenizer of {model!r} is not here, so token ids were only compared with each other"
     if any(run.aggregated for run in claims.results.runs) and not (folder / "aggregated").is_dir():
@@ -227,6 +231,6 @@ def _code() -> str:
     """Of the modules that judge; and the version of drake."""
     here = Path(__file__).parent
     found = hashlib.sha256(version("drake-bench").encode())
-    for name in ("answers.py", "claims.py", "costs.py", "tickets.py", "validation.py"):
+    for name in ("answers.py", "claims.py", "costs.py", "schedule.py", "settings.py", "tickets.py", "validation.py"):
         found.update((here / name).read_bytes())
     return found.hexdigest()
