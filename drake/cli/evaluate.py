@@ -20,13 +20,13 @@ RUN, DATA, TRAINING, EVALUATION = "What to run", "Data and rounds", "Training", 
 PARTICIPATION, EXECUTION, OUTPUT = "Participation", "Execution", "Output"
 
 ZERO_SHOT_OPTIONS = (
-    "zero_shot", "config_file", "pairs", "preset", "models", "prompts", "pictures", "load_in", "data", "out",
-    "overwrite", "eval_records", "device", "dtype", "threads",
+    "zero_shot", "config_file", "pairs", "preset", "benchmark", "models", "prompts", "pictures", "load_in", "data",
+    "out", "overwrite", "eval_records", "device", "dtype", "threads",
 )  # fmt: skip
 ADAPTERS_OPTIONS = (
-    "adapters", "config_file", "pairs", "preset", "models", "prompts", "pictures", "seeds", "data", "clients",
-    "eval_records", "eval_records_others", "eval_unseen", "eval_tokens", "engine", "workers", "threads", "device",
-    "dtype", "gpu_share", "feature_cache", "feature_cache_gb", "out", "overwrite", "callbacks",
+    "adapters", "config_file", "pairs", "preset", "benchmark", "models", "prompts", "pictures", "seeds", "data",
+    "clients", "eval_records", "eval_records_others", "eval_unseen", "eval_tokens", "engine", "workers", "threads",
+    "device", "dtype", "gpu_share", "feature_cache", "feature_cache_gb", "out", "overwrite", "callbacks",
 )  # fmt: skip
 RESUME_OPTIONS = (
     "resume", "method", "models", "data", "public", "adapters", "feature_cache", "feature_cache_gb", "callbacks",
@@ -41,6 +41,7 @@ class _Evaluate(GroupedCommand, Resumable):
 @click.command("eval", cls=_Evaluate)
 @setting("method", RUN)
 @setting("preset", RUN)
+@setting("benchmark", RUN)
 @setting("models", RUN)
 @setting("prompts", RUN)
 @setting("pictures", RUN)
@@ -139,6 +140,7 @@ def evaluate(
     Examples:
       drake eval --method sft --preset quick
       drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
+      drake eval --method fedit --preset quick --benchmark glue
       drake eval --method ditto --set ditto.penalty=0.1 --set training.dropout=0.1
       drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
       drake eval --config runs/fedmosaic-mini/config.toml --out runs/again

@@ -19,6 +19,7 @@ from drake.errors import DrakeError
 COMMANDS = {
     "adapt": "drake.cli.unseen:adapt",
     "backbones": "drake.cli.catalog:backbones",
+    "benchmarks": "drake.cli.catalog:list_benchmarks",
     "build": "drake.cli.build:build",
     "check-method": "drake.cli.tools:check_method",
     "comm": "drake.cli.tools:comm",

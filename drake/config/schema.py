@@ -116,10 +116,20 @@ class Data:
 
     train: Annotated[int, Setting("Training records per task of the mini suite.", above=0)]
     test: Annotated[int, Setting("Test records per task of the mini suite.", above=0)]
-    public: Annotated[int, Setting("Public records per world of the mini suite.", least=0)]
+    public: Annotated[
+        int, Setting("Public records per world of the mini suite; of another benchmark's, in all.", least=0)
+    ]
     path: Annotated[
-        str | None, Setting("A dataset folder of `drake build`, or a hub repository. [default: the mini suite]")
+        str | None,
+        Setting("A dataset folder of `drake build`, or a hub repository. [default: the benchmark's mini suite]"),
     ] = None
+    benchmark: Annotated[
+        str,
+        Setting(
+            "A name of `drake benchmarks`: which mini suite is used without --data, and the numbers that it changes in "
+            "the preset."
+        ),
+    ] = "drake"
     public_from: Annotated[
         str | None,
         Setting(

@@ -51,6 +51,18 @@ def from_preset(name: str) -> Source:
     return _source(preset_tables()[name], lambda setting: f"{setting} of the preset {name}")
 
 
+def from_benchmark(name: str, preset: str) -> list[Source]:
+    """What a benchmark changes in a preset: for all of them first. UnknownName where there is no such benchmark."""
+    from drake.catalog import benchmark
+
+    tables = benchmark(name).settings
+    return [
+        _source(tables[part], lambda setting: f"{setting} of the benchmark {name}")
+        for part in ("all", preset)
+        if part in tables
+    ]
+
+
 def from_file(path: Path) -> Source:
     """DrakeError for a file that cannot be read, is no TOML, or holds what no setting is called."""
     return _source(read_toml_table(path), lambda setting: f"{setting} in {path}")

@@ -1,7 +1,7 @@
 """A source (`drake.Source`) -> a dataset folder: `drake.build`.
 
-The command line and users call `build`; a run without a dataset calls `cached_mini`. No source is known by name, except
-that `cached_mini` builds the embedded mini suite.
+The command line and users call `build`; a run without a dataset calls `cached_mini`, or `cached_stand_in` for another
+benchmark. No source is known by name, except that `cached_mini` builds the embedded mini suite.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def build(
     concentration `alpha` ("dirichlet-0.1" sets both).
     out: the new folder; one below `data/` named after the source if not given.
     options: options of the source. The mini suite has train, test and public_per_world: records per task and split, and
-    public records per world. The release has tasks: "NLVR2-0,VSR", tasks or sources to build.
+    public records per world; the stand-ins of other benchmarks have train, test and public_records. The release has
+    tasks: "NLVR2-0,VSR", tasks or sources to build.
     public: public records of another source, such as "llava-mix:FOLDER", in the place of the source's own; a sample of
     at most `public_most`, 0 for all. Not for sources that are built in stages: name it to `drake eval` then.
     commercial_only: keep only tasks whose licence is known to allow commercial use; `warn` is told which were left out.
@@ -182,7 +183,19 @@ def cached_mini(
     """
     sizes = {"train": train, "test": test, "public_per_world": public_per_world}
     stored = sorted(map(str, _splits(split, alpha)))
-    code = _code(
+    key = [seed, sizes, rounds_per_task, stored, mini_revision(), _code_of_storing()]
+    return _cached("mini", key, split, seed, sizes, rounds_per_task, alpha, progress)
+
+
+def cached_stand_in(source: str, seed: int = 0, *, train: int, test: int, public: int) -> Path:
+    """The same for a stand-in of another benchmark, such as "glue-mini", of these sizes."""
+    sizes = {"train": train, "test": test, "public_records": public}
+    key = [source, seed, sizes, stand_in_revision(), _code_of_storing()]
+    return _cached(source, key, "dynamic", seed, sizes, 5, 0.5, None)
+
+
+def _code_of_storing() -> str:
+    return _code(
         "record.py",
         "writer.py",
         "parquet_files.py",
@@ -192,8 +205,20 @@ def cached_mini(
         "croissant.py",
         "oracle.py",
     )
-    key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), code])
-    folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _cached(
+    source: str,
+    key: list[Any],
+    split: str,
+    seed: int,
+    sizes: dict[str, Any],
+    rounds_per_task: float,
+    alpha: float,
+    progress: Progress | None,
+) -> Path:
+    """The dataset that `key` stands for, in the cache folder; built there unless it is there and whole."""
+    folder = cache_folder() / f"{source}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
     damaged = folder.exists() and not _is_whole(folder)
     if damaged and not (folder / "manifest.json").is_file():  # no dataset any more, which a build would not replace
         shutil.rmtree(folder, ignore_errors=True)
@@ -201,17 +226,15 @@ def cached_mini(
     if damaged or not folder.exists():
         try:
             build(
-                "mini",
+                source,
                 split,
                 folder,
                 seed,
-                train=train,
-                test=test,
-                public_per_world=public_per_world,
                 rounds_per_task=rounds_per_task,
                 alpha=alpha,
                 overwrite=damaged,
                 progress=progress,
+                **sizes,
             )
         except DrakeError:
             if not folder.exists():  # otherwise another process has built the same one meanwhile
@@ -232,6 +255,12 @@ def _is_whole(folder: Path) -> bool:
 def mini_revision() -> str:
     """A hash, in hexadecimal, over the source code that the records of the mini suite depend on."""
     return _code("sources/mini", "../catalog", "../common/seeds.py", "schedules.py")
+
+
+def stand_in_revision() -> str:
+    """The same for the records of the stand-ins."""
+    places = ("sources/stand_ins", "sources/glue.py", "sources/mini", "../catalog", "../common/seeds.py")
+    return _code(*places, "schedules.py")
 
 
 def _staged_code() -> str:

@@ -26,6 +26,7 @@ from pydantic import (
 
 from drake.common.outside import parse_json
 from drake.data.record import PUBLIC as PUBLIC
+from drake.data.record import MetricName
 from drake.data.sources.files import read_regular
 from drake.errors import DrakeError
 
@@ -83,7 +84,7 @@ class TaskEntry(_Part):
 
     source: Text
     category: Text
-    metric: Literal["accuracy", "token-F1"]
+    metric: MetricName
     train: Count
     test: Count
     gold_fails: dict[Literal["official", "strict"], Count] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from drake.common.files import writing
 from drake.data import card
@@ -37,12 +37,10 @@ from drake.data.manifest import (
 from drake.data.oracle import GoldVerdicts, check_record
 from drake.data.parquet_files import Shards, parquet_writer, row_count
 from drake.data.publishing import check_target, publish, temporary_sibling
-from drake.data.record import Record
+from drake.data.record import MetricName, Record
 from drake.data.schedules import federation_schedule
 from drake.errors import DrakeError
 from drake.scoring.answers import PROTOCOLS
-
-Metric = Literal["accuracy", "token-F1"]
 
 MOST_BUFFERED = 64 << 20
 """Bytes of records kept in memory over all files; beyond that, every file with such records gets a row group."""
@@ -204,7 +202,7 @@ def _write_records(folder: Path, records: Iterable[tuple[str, Record]], verdicts
             task: TaskEntry(
                 source=record.source,
                 category=record.category,
-                metric=cast(Metric, record.metric),  # `check_record` refuses others
+                metric=cast(MetricName, record.metric),  # `check_record` refuses others
                 train=count.get((task, "train"), 0),
                 test=count.get((task, "test"), 0),
                 gold_fails={p: n for p in PROTOCOLS if (n := verdicts.count[task, p])},

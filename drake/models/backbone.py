@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -64,6 +64,8 @@ class Backbone:
     device: torch.device
     dtype: torch.dtype
     pad_colour: Colour | None = None
+    reads_pictures: ClassVar[bool] = True
+    """Whether records may have pictures."""
     layout: Layout = field(init=False, repr=False)
     encoder: Encoder = field(init=False, repr=False)
     chat: Chat = field(init=False, repr=False)

@@ -108,6 +108,37 @@ def check_checkpoint(folder: Path) -> Family:
     if not any(folder.glob("*.safetensors")):
         raise _no_checkpoint(folder)
     found = check_config(folder)
+    check_files(folder)
+    _check_processor(folder)
+    return found
+
+
+def is_text_only(folder: Path) -> bool:
+    """Whether config.json names a language model of a family that is known, and no LLaVA."""
+    path = folder / "config.json"
+    if not os.path.isfile(path):
+        return False
+    _refuse_pointer(path)
+    kind = read_json_object(path).get("model_type")
+    return isinstance(kind, str) and kind in FAMILIES
+
+
+def check_text_checkpoint(folder: Path) -> Family:
+    """The family of the language model in `folder`, where `is_text_only`. Raises what `check_checkpoint` does."""
+    config = read_json_object(folder / "config.json")
+    _refuse_redirects(folder, config)
+    if quantised_by(folder) is not None:
+        raise DrakeError(f"{folder} is a quantised language model, which is not read; name the one it was made of.")
+    if not any(folder.glob("*.safetensors")):
+        raise DrakeError(f"{folder} holds a config.json and no *.safetensors; fetch the weights too.")
+    check_files(folder)
+    _check_tokenizer(folder)
+    return FAMILIES[config["model_type"]]
+
+
+def check_files(folder: Path) -> None:
+    """Raise DrakeError for files of any checkpoint that are damaged or missing, or that would make transformers load
+    other weights."""
     if os.path.lexists(folder / "adapter_config.json"):
         raise DrakeError(
             f"{folder} holds a PEFT adapter (adapter_config.json), which transformers would load too; merge it into "
@@ -119,8 +150,6 @@ def check_checkpoint(folder: Path) -> Family:
         _check_weights(path)
     for name in SETTINGS:
         settings(folder, name)
-    _check_processor(folder)
-    return found
 
 
 def _no_checkpoint(folder: Path) -> DrakeError:
@@ -159,8 +188,6 @@ def check_config(folder: Path) -> Family:
             f"{folder} holds a model of type {kind!r}{_class_name(config)}, {_why_not(config)}; supported are "
             f"{', '.join(LANGUAGE_MODELS)}."
         )
-    if "transformers_weights" in config:
-        raise DrakeError(f"{folder}: its config.json redirects to other weights; remove transformers_weights.")
     if not isinstance(config.get("vision_config"), dict):
         raise DrakeError(f"{path} describes no vision tower; restore its vision_config.")
     text = config.get("text_config", {})  # the first Qwen2.5-VL have its fields beside their own
@@ -171,13 +198,20 @@ def check_config(folder: Path) -> Family:
     kind = f"{kind}_text" if f"{kind}_text" == usual else kind  # as older versions of transformers wrote it
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise DrakeError(f"{folder}: the language model is of type {kind!r}; supported are {', '.join(FAMILIES)}.")
+    _refuse_redirects(folder, config)
+    return FAMILIES[kind]
+
+
+def _refuse_redirects(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse a config that names other weights, and weights that are quantised in a way that cannot be trained."""
+    if "transformers_weights" in config:
+        raise DrakeError(f"{folder}: its config.json redirects to other weights; remove transformers_weights.")
     how = quantised_by(folder)
     if how is not None and how not in TRAINABLE:
         raise DrakeError(
             f"{folder} is quantised ({how}), which cannot be trained here; name the checkpoint it was made of, in "
             "float32, bfloat16 or float16, and choose --load-in 8bit or 4bit to quantise it while it is loaded."
         )
-    return FAMILIES[kind]
 
 
 def _class_name(config: dict[str, Any]) -> str:
@@ -240,9 +274,13 @@ def _check_weights(path: Path) -> None:
         raise DrakeError(f"{path} is damaged or not complete ({error}); fetch it again.") from error
 
 
-def _check_processor(folder: Path) -> None:
+def _check_tokenizer(folder: Path) -> None:
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise DrakeError(f"{folder} has no tokenizer (tokenizer.json); copy it from the model it was made of.")
+
+
+def _check_processor(folder: Path) -> None:
+    _check_tokenizer(folder)
     if not (folder / "preprocessor_config.json").is_file() and not settings(folder, "processor_config.json").get(
         "image_processor"
     ):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from drake.errors import DrakeError, UnknownName
-from drake.models.checkpoint_files import FAMILIES, HUB_FILES, Family, check_config
+from drake.models.checkpoint_files import FAMILIES, HUB_FILES, Family, check_config, is_text_only
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PretrainedConfig, Qwen2Config
@@ -55,6 +55,10 @@ def config(name_or_path: str | Path, revision: str | None = None) -> PretrainedC
     if known is not None and known.shape is not None:
         return _from_shape(known.shape, known.family)
     folder, _ = locate(name, revision, ("config.json",))
+    if is_text_only(folder):
+        found = with_placeholder(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+        found._attn_implementation = ATTENTION
+        return found
     check_config(folder)
     found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     found._attn_implementation = ATTENTION
@@ -69,7 +73,7 @@ def architecture(name_or_path: str | Path, revision: str | None = None) -> tuple
 
 def _from_shape(shape: TextShape, family: str) -> LlavaConfig:
     """A config with this language model and a placeholder for the vision tower."""
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
+    from transformers import LlamaConfig, Qwen2Config
 
     kinds = {"llama": LlamaConfig, "qwen": Qwen2Config}
     text = kinds[family](
@@ -81,6 +85,13 @@ def _from_shape(shape: TextShape, family: str) -> LlavaConfig:
         head_dim=shape.head_dim,
         vocab_size=shape.vocab,
     )
+    return with_placeholder(text)
+
+
+def with_placeholder(text: PretrainedConfig) -> LlavaConfig:
+    """The config of a LLaVA with this language model and a small placeholder for the vision tower."""
+    from transformers import CLIPVisionConfig, LlavaConfig
+
     vision = CLIPVisionConfig(
         hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=28, patch_size=14
     )

@@ -1,13 +1,13 @@
 """Name or path -> `Backbone`: an embedded tiny backbone, a name of the catalog, a hub repository, a local folder.
 
 All of them are ordinary checkpoints of the architectures in `drake.models.layouts`, with processor and chat template,
-and are loaded by the same lines. `checkpoints` finds and checks the folder; here it is read into memory.
+and are loaded by the same lines, or language models alone (`text_only`). `checkpoints` finds and checks the folder;
+here it is read into memory.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from drake import catalog
 from drake.config.schema import LoadIn, Pictures, Prompts
 from drake.data.pictures import DECODING
 from drake.errors import DrakeError
-from drake.models import checkpoint_files, checkpoints, images, quantising, soundness
+from drake.models import checkpoint_files, checkpoints, images, quantising, soundness, text_only
 from drake.models.backbone import Backbone, Outline
 from drake.models.compiling import compile_training
 from drake.models.feature_cache import DiskFeatures, FeatureCache
@@ -57,29 +57,37 @@ def load(
     load_in: "8bit", "4bit": the language model's linear layers are quantised by bitsandbytes while they are loaded.
 
     Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached, for a folder
-    that holds no checkpoint of a supported architecture, for one that is damaged, incomplete or does not fit together,
-    and for a quantised one where it cannot run.
+    that holds neither a checkpoint of a supported architecture nor a language model, for one that is damaged,
+    incomplete or does not fit together, and for a quantised one where it cannot run.
     """
     name = str(name_or_path)
     folder, commit = checkpoints.locate(name, revision)
+
+    def prepare(model: Any) -> None:
+        if checkpointing:
+            # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        if compiled:
+            compile_training(decoder_of(model).layers)
+
+    if checkpoint_files.is_text_only(folder):
+        if load_in != "full":
+            raise DrakeError(f"{name} is a language model alone, which is not quantised; leave --load-in out.")
+        return text_only.load(name, folder, commit, device=device, dtype=dtype, prompts=prompts, prepare=prepare)
     family = checkpoint_files.check_checkpoint(folder)
     device = torch.device(device)
     quantised = quantising.check(name, folder, load_in, device)
     layout = LAYOUTS[checkpoint_files.model_type(folder)]
     processor = _processor(folder, name, layout)
     if (template := _official_prompt(name, family, prompts)) is not None:
-        _check_official(name, template, processor)
+        soundness.check_official(name, template, processor.tokenizer)
         processor.chat_template = template
     options = quantising.options(load_in, layout, dtype, device) if quantised else {}
     model = _model(folder, name, dtype, options)
     soundness.check_tokenizer(name, processor, len(cast(nn.Embedding, model.get_input_embeddings()).weight))
     if not quantised:  # quantised weights are put on the device while they are loaded
         cast(nn.Module, model).to(device)  # in place; transformers' own `to` is typed as an unbound function
-    if checkpointing:
-        # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    if compiled:
-        compile_training(decoder_of(model).layers)
+    prepare(model)
     backbone = Backbone(
         name=name,
         family=family,
@@ -153,17 +161,6 @@ def _official_prompt(name: str, family: checkpoints.Family, prompts: Prompts) ->
     if prompt is None:
         raise DrakeError(f"there is no official prompt for {name}, a {family}; use --prompts stored.")
     return catalog.official_prompts()[prompt]
-
-
-def _check_official(name: str, template: str, processor: Any) -> None:
-    """Refuse the official prompt for a tokenizer of another kind, which would read its marks as words."""
-    vocabulary = processor.tokenizer.get_vocab()
-    for token in re.findall(r"<\|\w+\|>", template):
-        if token not in vocabulary:
-            raise DrakeError(
-                f"the tokenizer of {name} has no token {token}, which the official prompt is written with; use "
-                "--prompts stored."
-            )
 
 
 def _pads(name: str, folder: Path, layout: Layout, processor: Any, pictures: Pictures) -> bool:

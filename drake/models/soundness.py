@@ -7,7 +7,7 @@ or a text is read. Everything here is found at load and named in one sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +80,24 @@ def check_tokenizer(where: str, processor: Any, rows: int) -> None:
             f"the tokenizer of {where} has no token {token}, so it cannot say where a picture stands; add it as a "
             "special token, or copy the tokenizer of the checkpoint that this one was made of."
         )
-    of_pictures = {vocabulary[token], *processor.image_token_ids}
-    largest = max((number for number in vocabulary.values() if number not in of_pictures), default=0)
+    of_pictures = {token, *(name for name, number in vocabulary.items() if number in processor.image_token_ids)}
+    check_vocabulary(where, tokenizer, rows, but=of_pictures)
+
+
+def check_official(where: str, template: str, tokenizer: Any) -> None:
+    """Refuse the official prompt for a tokenizer of another kind, which would read its marks as words."""
+    vocabulary = tokenizer.get_vocab()
+    for token in re.findall(r"<\|\w+\|>", template):
+        if token not in vocabulary:
+            raise DrakeError(
+                f"the tokenizer of {where} has no token {token}, which the official prompt is written with; use "
+                "--prompts stored."
+            )
+
+
+def check_vocabulary(where: str, tokenizer: Any, rows: int, but: Container[str] = ()) -> None:
+    """Refuse a tokenizer whose ids go beyond the `rows` of the embedding table, `but` for tokens of pictures."""
+    largest = max((number for name, number in tokenizer.get_vocab().items() if name not in but), default=0)
     if largest >= rows:
         raise DrakeError(
             f"the tokenizer of {where} has ids up to {largest}, the model embeddings for {rows} tokens; copy the "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drake import catalog
+from drake.catalog.benchmarks import DEFAULT
 from drake.config import Config, preset, required
 from drake.data import schedules as stream
 from drake.data.partitions import shared_clients, shared_schedule
@@ -19,7 +20,7 @@ from drake.federation.method import Architecture, Client, Federation, Method
 from drake.models import backbones
 from drake.models.compiling import check_compiler
 from drake.runs.clients import attendance, check_participation, check_untrained, participation_of
-from drake.runs.data import DATA_SEED, check_public, open_data, opened_public, public_records
+from drake.runs.data import DATA_SEED, check_public, check_readable, open_data, opened_public, public_records
 from drake.runs.device import DTYPES, resolve_device
 from drake.runs.pooling import pooled
 from drake.runs.provenance import versions
@@ -60,7 +61,8 @@ class Setup:
         self.benchmark = open_data(config)
         self.public_rows, self.public_pool = opened_public(config, self.benchmark, needs_public)
         tasks_of_clients = shared_clients(self.benchmark.clients, config.data.clients)
-        self.assignment = catalog.assign(config.models, len(tasks_of_clients))
+        scenario = catalog.benchmark(config.data.benchmark).scenario
+        self.assignment = catalog.assign(config.models, len(tasks_of_clients), scenario)
         self.clients = tuple(
             Client(number, backbone, tuple(tasks))
             for number, (backbone, tasks) in enumerate(zip(self.assignment.models, tasks_of_clients, strict=True))
@@ -74,6 +76,7 @@ class Setup:
         self.tasks = tuple(dict.fromkeys(task for client in self.clients for task in client.tasks))
         self.unseen = self.benchmark.unseen if config.evaluation.unseen != "none" else ()
         self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
+        check_readable(self.benchmark, (*self.tasks, *self.unseen), self.backbones.values())
         self.architectures = {
             name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
         }
@@ -254,6 +257,9 @@ class Setup:
             found |= {"eval_unseen": config.evaluation.unseen, "eval_records_unseen": self.unseen_records}
         if config.data.clients is not None:
             found["clients"] = config.data.clients
+        if config.data.benchmark != DEFAULT:
+            metrics = {self.benchmark.tasks[task].metric for task in self.tasks}
+            found |= {"benchmark": config.data.benchmark, "metrics": sorted(metrics)}
         if self.public_pool is not None:
             found["public"] = {"most": config.data.public_most, "digest": self.public_pool.digest}
         return found

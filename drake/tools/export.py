@@ -24,7 +24,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, LlamaConfig, PretrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, LlamaConfig, PretrainedConfig
 
 from drake import catalog
 from drake.common.files import writing
@@ -67,10 +67,10 @@ def export(
     returns where the backbone under it is found. seed: None for the run's first. dataset_id: the run's dataset on the
     Hub, under which the model's scores are to be filed.
 
-    merge: a LLaVA checkpoint, else a PEFT adapter. method: the run's, where it is a "module:Class": code is not
-    imported because a folder names it. models: the run's backbones, where they are paths or repositories of a run that
-    was begun elsewhere (`drake.runs.named_paths`). Raises DrakeError for a folder that holds no run, a client or seed
-    that is not in it, a state that is not there, and a method whose model is not of this form.
+    merge: a checkpoint of the backbone's kind, else a PEFT adapter. method: the run's, where it is a "module:Class":
+    code is not imported because a folder names it. models: the run's backbones, where they are paths or repositories of
+    a run that was begun elsewhere (`drake.runs.named_paths`). Raises DrakeError for a folder that holds no run, a
+    client or seed that is not in it, a state that is not there, and a method whose model is not of this form.
     """
     config = read_stored(run)
     registry.named_by_folder(run, config.method, method)
@@ -207,11 +207,11 @@ def _write_adapter(backbone: Backbone, factors: Mapping[str, LayerFactors], fold
     """A PEFT folder. A layer without a shift gets a bias of zeros where others have one."""
     ranks = {name: len(layer.down) for name, layer in factors.items()}
     (usual, _), *_ = Counter(ranks.values()).most_common(1)
-    others = {name: rank for name, rank in ranks.items() if rank != usual}
+    others = {_in_checkpoint(backbone, name): rank for name, rank in ranks.items() if rank != usual}
     biased = any(layer.bias is not None for layer in factors.values())
     tensors = {}
     for name, layer in factors.items():
-        place = f"base_model.model.{name}"
+        place = f"base_model.model.{_in_checkpoint(backbone, name)}"
         tensors[f"{place}.lora_A.weight"] = layer.down.contiguous()
         tensors[f"{place}.lora_B.weight"] = layer.up.contiguous()
         if biased:
@@ -222,12 +222,18 @@ def _write_adapter(backbone: Backbone, factors: Mapping[str, LayerFactors], fold
         rank_pattern=others,
         alpha_pattern=others,
         lora_bias=biased,
-        target_modules=adapters.TARGETS,
+        target_modules=adapters.TARGETS if backbone.reads_pictures else list(adapters.PROJECTIONS),
         task_type="CAUSAL_LM",
         base_model_name_or_path=_base(backbone.name),
         inference_mode=True,
     ).save_pretrained(str(folder))
     save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+
+
+def _in_checkpoint(backbone: Backbone, name: str) -> str:
+    """What a module or tensor of the backbone is called in its checkpoint: a language model alone has no
+    `language_model` in its names."""
+    return name if backbone.reads_pictures else name.replace("model.language_model.", "model.", 1)
 
 
 def _base(name: str) -> str:
@@ -239,17 +245,25 @@ def _base(name: str) -> str:
 
 
 def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], folder: Path) -> None:
-    """A checkpoint with its processor and the prompt that the client was asked with; sums are made in float32, stored
-    is the backbone's dtype. A LLaVA is written as transformers 4.47 reads it, another architecture as transformers 5
-    does, its processor as it was."""
+    """A checkpoint with its processor and the prompt that the client was asked with, or a language model with its
+    tokenizer; sums are made in float32, stored is the backbone's dtype. A LLaVA is written as transformers 4.47 reads
+    it, another architecture as transformers 5 does, its processor as it was."""
     config = deepcopy(backbone.model.config)
     if hasattr(config, "quantization_config"):
         raise DrakeError(f"{backbone.name} is quantised, so that nothing can be merged into it; leave --merge out.")
     if any(layer.bias is not None for layer in factors.values()):
         config.text_config = _with_biases(cast("PretrainedConfig", config.text_config), backbone.name)
+    whole: Any
     with torch.device("meta"):
-        whole = AutoModelForImageTextToText.from_config(config)
-    have = {name.replace(".base_layer.", "."): tensor for name, tensor in backbone.model.state_dict().items()}
+        if backbone.reads_pictures:
+            whole = AutoModelForImageTextToText.from_config(config)
+        else:
+            whole = AutoModelForCausalLM.from_config(config.text_config)
+    have = {
+        _in_checkpoint(backbone, name.replace(".base_layer.", ".")): tensor
+        for name, tensor in backbone.model.state_dict().items()
+    }
+    factors = {_in_checkpoint(backbone, name): layer for name, layer in factors.items()}
     merged = {}
     for name in whole.state_dict():
         place, _, kind = name.rpartition(".")
@@ -265,6 +279,12 @@ def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], f
     whole.generation_config = deepcopy(backbone.model.generation_config)
     whole.generation_config.eos_token_id = backbone.stop_ids  # where drake ends an answer
     whole.config.dtype = backbone.dtype
+    if not backbone.reads_pictures:
+        whole.save_pretrained(folder)
+        if backbone.processor.chat_template:  # the official prompt, in the place of the tokenizer's own
+            backbone.tokenizer.chat_template = backbone.processor.chat_template
+        backbone.tokenizer.save_pretrained(folder)
+        return
     padded = backbone.pad_colour is not None
     if config.model_type == "llava":
         stock_checkpoint.write(whole, backbone.processor, folder, pad_pictures=padded)

@@ -102,7 +102,7 @@ def row(results: Results, origin: str) -> Row:
     return Row(
         track=Track(
             published=False,
-            benchmark=results.data.name,
+            benchmark=results.data.name + _metrics(results.config),
             split=results.data.split,
             models=models,
             preset=results.preset,
@@ -124,6 +124,14 @@ def row(results: Results, origin: str) -> Row:
             for name in SCORES
         },
     )
+
+
+def _metrics(config: Mapping[str, Any]) -> str:
+    """The metrics that averages span, as they stand in a track's title; "" for runs of DRAKE and for a single one."""
+    named = config.get("metrics")
+    if not isinstance(named, list) or len(named) < 2:
+        return ""
+    return f" (means over {', '.join(map(str, named))})"
 
 
 def published_rows() -> list[Row]:
@@ -167,7 +175,7 @@ def _digest(config: Mapping[str, Any]) -> str:
     """
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
     # What files that do not mention them stand for.
-    unnamed = {"eval_records_others": None, "eval_sample": "first", **OF_BACKBONES}
+    unnamed = {"eval_records_others": None, "eval_sample": "first", "benchmark": "drake", **OF_BACKBONES}
     decisive |= {key: config[key] for key, usual in unnamed.items() if config.get(key, usual) != usual}
     everyone = asdict(EVERYONE)
     for name in ("absent", "late"):  # a run names such clients only where there are any

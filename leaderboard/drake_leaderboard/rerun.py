@@ -66,6 +66,8 @@ def recorded_config(results: Results, seed: int, data: Path | str | None = None)
         raise DrakeError(f"{results.method.name} trains nothing; its adapters are not here, so it cannot be run again.")
     if strange := sorted(set(results.models.names) - set(embedded())):
         raise DrakeError(f"the backbone {strange[0]!r} does not come with drake, so it is not opened.")
+    if "benchmark" in config:
+        raise DrakeError(f"runs of the benchmark {config['benchmark']!r} cannot be run again yet; only those of DRAKE.")
     if "public" in config:
         raise DrakeError("the run used public records of another source, which are not opened.")
     if config["device"] != "cpu":

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any, cast, get_args
 
 from drake import catalog
+from drake.catalog.benchmarks import DEFAULT
 from drake.config import preset
 from drake.config.options import options_of
 from drake.config.schema import OF_BACKBONES, known_settings
@@ -177,7 +178,9 @@ def _models(claims: Claims) -> Iterator[str]:
     if any("/" in name for name in models.names) or set(models.names) <= catalog.models().keys():
         names = [name for name in models.names if name in catalog.models()]
         if names == models.names:
-            due = catalog.assign(models.names, len(claims.results.clients))
+            benchmark = claims.results.config.get("benchmark", DEFAULT)
+            scenario = catalog.benchmark(str(benchmark)).scenario
+            due = catalog.assign(models.names, len(claims.results.clients), scenario)
             yield from unequal(
                 ("models.per_client", models.per_client, "the assignment", list(due.models)),
                 ("models.assignment", models.assignment, "its name", due.name),
@@ -214,15 +217,18 @@ def _added(claims: Claims) -> Iterator[str]:
 def _benchmark(claims: Claims) -> Iterator[str]:
     """Another benchmark than DRAKE: a name of the catalog, with the metrics of its tasks."""
     config = claims.results.config
-    known = sorted(getattr(catalog, "benchmarks", dict)())  # none in a catalog that has DRAKE alone
+    known = sorted(catalog.benchmarks().keys() - {DEFAULT})  # DRAKE itself is not recorded
     if config.get("benchmark") not in known:
         yield (
             f"config.benchmark is {short(config.get('benchmark'))}, which this version of drake does not know "
-            f"(it knows {', '.join(known) or 'none beside DRAKE'})"
+            f"(it knows {', '.join(known)})"
         )
         return
     owned = {task for client in claims.results.clients for task in client.tasks}
     metrics = sorted({claims.benchmark.tasks[task].metric for task in owned})
+    if claims.results.data.path is None:
+        stand_in = catalog.benchmark(str(config["benchmark"])).stand_in
+        yield from unequal(("data.source", claims.results.data.source, "that of the benchmark", stand_in))
     yield from unequal(("config.metrics", config.get("metrics"), "the metrics of the dataset's tasks", metrics))
 
 

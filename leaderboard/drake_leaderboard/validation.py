@@ -21,6 +21,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from drake import catalog
 from drake.common.files import cache_folder, replacing
 from drake.common.outside import file_names, read_bytes, read_json, shown
 from drake.errors import DrakeError
@@ -69,8 +70,10 @@ def _check(found: Verdict, data: Path | str | None) -> None:
     if found.results.status != "complete":
         raise DrakeError(f"the run {folder} is {found.results.status}, not complete; submit it when it is.")
     source, path = found.results.data.source, found.results.data.path
-    if path is None and source != "mini":
-        raise DrakeError(f"{folder}: data.source is {source!r}, but without a data.path the data are the mini suite.")
+    if path is None and source not in {known.stand_in for known in catalog.benchmarks().values()}:
+        raise DrakeError(
+            f"{folder}: data.source is {source!r}, but without a data.path the data are the mini suite of a benchmark."
+        )
     dataset_of(found.results, data)  # NoDataset before anything is scored
     _, answers, unchecked = verify(folder, data, named_folders=False)  # so the scores in `results` are right
     results, found.checked = found.results, True

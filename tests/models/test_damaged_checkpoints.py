@@ -249,7 +249,7 @@ def test_a_tokenizer_without_a_token_for_pictures_is_blamed_itself(folder):
     [
         {"model_type": "llava_next", "architectures": ["LlavaNextForConditionalGeneration"], "vision_config": {},
          "reason": "whose way of reading pictures is not known here"},
-        {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "reason": "which has no vision tower"},
+        {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "reason": "which has no vision tower"},
         {"model_type": "florence2", "architectures": ["Florence2ForConditionalGeneration"], "vision_config": {},
          "is_encoder_decoder": True, "reason": "which is an encoder-decoder, while adapters and loss here are those"},
         {"model_type": "gemma3n", "architectures": ["Gemma3nForConditionalGeneration"], "vision_config": {},

@@ -18,12 +18,13 @@ from __future__ import annotations
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from drake.data.croissant import check_field
 from drake.data.oracle import check_task_name
+from drake.data.record import OF_CHOICES, MetricName
 from drake.data.sources.files import read_regular
 from drake.errors import DrakeError
 
@@ -61,7 +62,7 @@ class Mapping(_Table):
     choices: _Text | tuple[_Text, ...] | None = None
     separator: _Text | None = None
     images: Names = ()
-    metric: Literal["accuracy", "token-F1"] | None = None
+    metric: MetricName | None = None
     source: _Text | None = None
     licence: _Text | None = None
 
@@ -81,8 +82,8 @@ class Mapping(_Table):
             raise ValueError("`separator` cuts the text of a column of choices; name that column in `choices`")
         if (self.config or self.revision) and not self.dataset:
             raise ValueError("`config` and `revision` belong to a Hugging Face `dataset`; name one")
-        if self.metric == "accuracy" and not self.choices:
-            raise ValueError('the metric "accuracy" needs `choices`')
+        if self.metric in OF_CHOICES and not self.choices:
+            raise ValueError(f'the metric "{self.metric}" needs `choices`')
         return self
 
 
