@@ -587,3 +587,14 @@ def test_the_board_command_says_what_it_left_out(honest: Path, cache: Path) -> N
     found = CliRunner().invoke(leaderboard, [str(honest), "--no-published"], catch_exceptions=False)
     assert "method.batch is 64" in found.stderr
     assert "nothing to rank yet" in found.stdout
+
+
+def test_a_complete_run_without_seeds_is_one_sentence_everywhere(honest: Path, tmp_path: Path) -> None:
+    from drake.cli.main import drake
+
+    falsify(honest, put("runs", []))
+    converted = ["convert", honest, "--to", "every-eval-ever", "--model-id", "a/b", "--organization", "o"]
+    for command in ([*converted, "--out", tmp_path / "eee"], ["unseen", honest], ["score", honest]):
+        found = CliRunner().invoke(drake, [str(part) for part in command])
+        assert isinstance(found.exception, DrakeError), found.exc_info
+        assert "holds no seed" in str(found.exception)
