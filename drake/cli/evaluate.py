@@ -28,7 +28,10 @@ ADAPTERS_OPTIONS = (
     "clients", "eval_records", "eval_records_others", "eval_unseen", "eval_tokens", "engine", "workers", "threads",
     "device", "dtype", "gpu_share", "feature_cache", "feature_cache_gb", "out", "overwrite", "callbacks",
 )  # fmt: skip
-RESUME_OPTIONS = ("resume", "method", "feature_cache", "feature_cache_gb", "callbacks", "wandb", "trackio")
+RESUME_OPTIONS = (
+    "resume", "method", "models", "data", "public", "adapters", "feature_cache", "feature_cache_gb", "callbacks",
+    "wandb", "trackio",
+)  # fmt: skip
 
 
 class _Evaluate(GroupedCommand, Resumable):
@@ -152,8 +155,10 @@ def evaluate(
 
     if zero_shot:
         _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
-        return _zero_shot(without_foreign_cache(resolve(config_file, flags, pairs), config_file, flags), out, overwrite)
-    if adapters is not None:
+        return _zero_shot(of_run_folder(resolve(config_file, flags, pairs), config_file, flags), out, overwrite)
+    if adapters is not None and resume is not None:
+        pairs = (*pairs, f"adapters.folder={adapters}")
+    elif adapters is not None:
         _refuse_others(ctx, "--adapters trains nothing", ADAPTERS_OPTIONS)
         flags |= {"method": "adapters", "seeds": flags["seeds"] or (0,)}
         pairs = (*pairs, f"adapters.folder={adapters}")
@@ -166,7 +171,8 @@ def evaluate(
         refuse_links(resume)
         if "eval_unseen" not in read_identity(resume):
             flags["eval_unseen"] = "none"  # a run of a version in which the preset did not ask for it
-    config = without_foreign_cache(required(resolve(config_file, flags, pairs)), config_file, flags)
+    given = {"adapters": adapters} | {f"set {pair.partition('=')[0]}": pair for pair in pairs}
+    config = of_run_folder(required(resolve(config_file, flags, pairs)), config_file, flags | given)
     trackers = [name for name, wanted in (("WandB", wandb), ("Trackio", trackio)) if wanted]
     _evaluate(config, out, overwrite, [*(f"drake.runs.reporting:{name}" for name in trackers), *callbacks])
 
@@ -179,14 +185,24 @@ def _refuse_others(ctx: click.Context, why: str, allowed: tuple[str, ...]) -> No
             raise DrakeError(f"{why}; leave {parameter.opts[0]} out.")
 
 
-def without_foreign_cache(config: Config, file: Path | None, flags: Mapping[str, Any]) -> Config:
-    """The same without a folder for encoded pictures that only a run folder names. Files are written to that folder and
-    the oldest are deleted, and a run folder may come from anybody."""
+def of_run_folder(config: Config, file: Path | None, flags: Mapping[str, Any]) -> Config:
+    """The settings of a configuration file, where it is a run folder's, which may come from anybody. flags: what the
+    user gave.
+
+    DrakeError for a path that only the folder names. A folder for encoded pictures is left out unless the user names it
+    too: files are written to it and the oldest are deleted.
+    """
     from drake.config.schema import known_settings
     from drake.runs.folder import is_run_folder
+    from drake.runs.named_paths import check, named_by
 
     if file is None or not is_run_folder(file.parent):
         return config
+    given = {name for name, value in flags.items() if value is not None}
+    how = "name it yourself, with --{option} {value}"
+    if "models" not in flags:  # a command without these options
+        how = f"continue the run once by drake eval --resume {file.parent} --{{option}} {{value}}"
+    check(file.parent, named_by(config), given, how)
     named = config.execution.feature_cache
     if named is not None and flags["feature_cache"] is None:
         click.echo(f"Note: the run kept encoded pictures in {named!r}; to use them, add --feature-cache.", err=True)

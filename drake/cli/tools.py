@@ -20,6 +20,10 @@ from drake.federation import registry
 @click.option("--merge", is_flag=True, help="Write the whole model instead of an adapter.")
 @click.option("--method", help='The run\'s method, required where it is a "module:Class".')
 @click.option(
+    "--models", type=NAMES,
+    help="The run's backbones, required where they are paths or repositories and the run was begun elsewhere.",
+)  # fmt: skip
+@click.option(
     "--dataset-id", help="The dataset on the Hub that the scores are filed under. [default: what the run read]"
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
@@ -30,6 +34,7 @@ def export(
     seed: int | None,
     merge: bool,
     method: str | None,
+    models: tuple[str, ...] | None,
     dataset_id: str | None,
     out: Path,
 ) -> None:
@@ -52,10 +57,10 @@ def export(
     from drake.tools.export import export_all
 
     if client is None:
-        bases = export_all(run, out, seed, merge, method, dataset_id)
+        bases = export_all(run, out, seed, merge, method, dataset_id, models)
         click.echo(f"{out} is ready: client-0 to client-{len(bases) - 1}")
         return
-    base = write(run, client, out, seed, merge, method, dataset_id)
+    base = write(run, client, out, seed, merge, method, dataset_id, models)
     kind = "a LLaVA checkpoint" if merge else f"a LoRA adapter for {base}"
     click.echo(f"{out} is ready: {kind}")
 

@@ -72,7 +72,7 @@ def adapt(
     from rich.progress import Progress
     from transformers.utils import logging
 
-    from drake.cli.evaluate import without_foreign_cache
+    from drake.cli.evaluate import of_run_folder
     from drake.cli.unseen_tables import adaptation_table
     from drake.config import resolve
     from drake.results.unseen_plots import adaptation_curves
@@ -84,7 +84,7 @@ def adapt(
     logging.disable_progress_bar()
     file, folder = config_of(run), run.with_name(f"{run.name}-adapt") if out is None else out
     flags = {"method": method_of(run, method), "feature_cache": None, "feature_cache_gb": None}
-    config = without_foreign_cache(resolve(file, flags), file, flags)
+    config = of_run_folder(resolve(file, flags), file, flags)
     asked = {"evaluation.unseen": "last", "evaluation.records_unseen": records or ALL}
     console = Console(stderr=True)
     with console.status("loading data and backbones"):

@@ -27,7 +27,7 @@ def value(run: Path, method: str | None, out: Path | None) -> None:
     from rich.console import Console
     from transformers.utils import logging
 
-    from drake.cli.evaluate import without_foreign_cache
+    from drake.cli.evaluate import of_run_folder
     from drake.cli.live import Live
     from drake.cli.statistics_tables import value_table
     from drake.config import Config, resolve
@@ -41,7 +41,7 @@ def value(run: Path, method: str | None, out: Path | None) -> None:
     file = config_of(run)
     refuse_links(run)
     flags = {"method": method_of(run, method), "feature_cache": None, "feature_cache_gb": None}
-    config = without_foreign_cache(resolve(file, flags), file, flags)
+    config = of_run_folder(resolve(file, flags), file, flags)
     folder = run.with_name(f"{run.name}-value") if out is None else out
     console = Console(stderr=True)
 

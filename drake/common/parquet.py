@@ -26,6 +26,7 @@ repeats prefixes) and are refused."""
 MOST_COLUMNS = 1000
 EMPTY = 64
 """Most bytes of a column without values: the header of an empty dictionary."""
+ROWS_PER_BATCH = 4096
 MOST_THRIFT = 1 << 24
 """Bytes of a text and entries of a list in a footer."""
 
@@ -82,9 +83,67 @@ def _footer(content: pa.Buffer) -> pq.FileMetaData:
         return file.metadata
 
 
-def check_pages(content: pa.Buffer, footer: pq.FileMetaData, limits: Limits, what: str, again: str) -> None:
-    """Raise DrakeError where footer or page headers exceed the limits, contradict each other or name an encoding that
-    drake does not write. No column is decoded."""
+def check_file(path: Path, limits: Limits, again: str, *, any_encoding: bool = False) -> int:
+    """The number of rows of a file of any columns that is too large to be read whole, once it is certain that its
+    columns stay within the limits when they are decoded; raises what `read_table` raises. Pages are not decompressed,
+    except for columns in which many rows name a long text.
+
+    any_encoding: whether pages may be encoded as other programs do.
+    """
+    what = shown(path)
+    try:
+        with pa.memory_map(str(path)) as source:
+            content = source.read_buffer()
+            footer = _footer(content)
+            pages = check_pages(content, footer, limits, what, again, any_encoding=any_encoding)
+            _check_repeats(content, footer, pages, limits, what, again)
+            return footer.num_rows
+    except (pa.ArrowException, OSError, ValueError, OverflowError, NotImplementedError) as error:
+        raise DrakeError(f"{what} is no Parquet file or damaged ({_first_line(error)}); {again}.") from error
+
+
+def _check_repeats(
+    content: pa.Buffer, footer: pq.FileMetaData, dictionaries: Dictionaries, limits: Limits, what: str, again: str
+) -> None:
+    """Raise DrakeError where a column that names texts of a dictionary is longer than the limit when each is written
+    out as often as it is named. Only columns that could be are read."""
+    total = 0
+    for (group, number), size in dictionaries.items():
+        column = footer.row_group(group).column(number)
+        if column.physical_type != "BYTE_ARRAY" or size * column.num_values <= limits.bytes - total:
+            total += size if column.physical_type != "BYTE_ARRAY" else size * column.num_values
+            continue
+        name = column.path_in_schema
+        with pq.ParquetFile(pa.BufferReader(content), read_dictionary=[name], **_thrift()) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=[name], use_threads=False):
+                total += _written_out(batch.column(0))
+                if total > limits.bytes:
+                    raise DrakeError(f"{what} has more than {limits.bytes:,} bytes in the column {name}; {again}.")
+
+
+def _written_out(values: Any) -> int:
+    """The bytes of all texts in an array of dictionaries, which may lie in lists and structs."""
+    while not isinstance(values, pa.DictionaryArray):
+        if isinstance(values, pa.StructArray):
+            (values,) = values.flatten()
+        elif isinstance(values, pa.ListArray | pa.LargeListArray):
+            values = values.flatten()
+        else:  # decoded within the size of its pages
+            return int(values.nbytes)
+    lengths = COMPUTE.binary_length(values.dictionary).cast(pa.int64())
+    return int(COMPUTE.sum(lengths.take(values.indices)).as_py() or 0)
+
+
+Dictionaries = dict[tuple[int, int], int]
+"""(row group, column) -> bytes of its dictionary pages, of the columns that have some."""
+
+
+def check_pages(
+    content: pa.Buffer, footer: pq.FileMetaData, limits: Limits, what: str, again: str, *, any_encoding: bool = False
+) -> Dictionaries:
+    """The dictionary pages of the columns. Raises DrakeError where footer or page headers exceed the limits, contradict
+    each other or, unless `any_encoding` may be, name an encoding that drake does not write. No column is decoded."""
+    dictionaries: Dictionaries = {}
 
     def refuse(why: str) -> DrakeError:
         return DrakeError(f"{what} {why}; {again}.")
@@ -112,7 +171,10 @@ def check_pages(content: pa.Buffer, footer: pq.FileMetaData, limits: Limits, wha
                 raise refuse("names pages outside of the file")
             while start < end:
                 page = _page_header(content, start, end)
-                if page.encoding not in ENCODINGS:
+                if page.is_dictionary:
+                    key = (group, number)
+                    dictionaries[key] = dictionaries.get(key, 0) + page.uncompressed
+                if not any_encoding and page.encoding not in ENCODINGS:
                     raise refuse(f"has a page of encoding {page.encoding}, which drake does not write")
                 size, values[number] = size + page.uncompressed, values[number] + page.values
                 if size > limits.bytes:
@@ -120,6 +182,7 @@ def check_pages(content: pa.Buffer, footer: pq.FileMetaData, limits: Limits, wha
                 if values[number] > limits.values:
                     raise refuse(f"has more than {limits.values:,} values in the column {column.path_in_schema}")
                 start = page.next
+    return dictionaries
 
 
 class _Page(NamedTuple):
@@ -129,6 +192,7 @@ class _Page(NamedTuple):
     values: int
     encoding: int
     next: int
+    is_dictionary: bool
 
 
 def _page_header(content: pa.Buffer, start: int, end: int) -> _Page:
@@ -145,11 +209,11 @@ def _page_header(content: pa.Buffer, start: int, end: int) -> _Page:
     if not isinstance(data, dict):  # a dictionary or an index
         dictionary = header.get(7)
         encoding = dictionary.get(2, 0) if isinstance(dictionary, dict) else 0
-        return _Page(uncompressed, 0, int(encoding), following)
+        return _Page(uncompressed, 0, int(encoding), following, is_dictionary=7 in header)
     values, encoding = data.get(number[1]), data.get(number[2])
     if not isinstance(values, int) or not isinstance(encoding, int) or values < 0:
         raise ValueError("a page without its number of values")
-    return _Page(uncompressed, values, encoding, following)
+    return _Page(uncompressed, values, encoding, following, is_dictionary=False)
 
 
 class _Thrift:

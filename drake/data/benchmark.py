@@ -25,7 +25,7 @@ from drake.data.manifest import (
     check_files,
     read_manifest,
 )
-from drake.data.parquet_files import row_count
+from drake.data.parquet_files import check_rows
 from drake.data.row_groups import ParquetRows, Rows
 from drake.errors import DrakeError, UnknownName
 
@@ -194,14 +194,10 @@ class Benchmark:
         return bool(names) and (rows > MOST_ROWS_IN_MEMORY or self._stored > MOST_IN_MEMORY)
 
     def _files(self, task: str, split: str) -> tuple[list[Path], list[str]]:
-        """The files of a split and their hashes; DrakeError for a file with other rows than the manifest says."""
+        """The files of a split and their hashes; raises what `check_rows` raises."""
         names = self._names(task, split)
         for name in names:
-            if (rows := row_count(self.folder / name)) != self.manifest.files[name].rows:
-                raise DrakeError(
-                    f"{self.folder / name} has {rows} rows where the manifest says {self.manifest.files[name].rows}; "
-                    "build the dataset again."
-                )
+            check_rows(self.folder / name, self.manifest.files[name].rows)
         return [self.folder / name for name in names], [self.manifest.files[name].sha256 for name in names]
 
 
@@ -219,7 +215,9 @@ class ClientData:
 
     @cached_property
     def _stored(self) -> arrow.ClientSchedule:
-        path = self._benchmark.folder / SCHEDULES / f"{self._benchmark.schedule}.parquet"
+        name = f"{SCHEDULES}/{self._benchmark.schedule}.parquet"
+        path = self._benchmark.folder / name
+        check_rows(path, self._benchmark.manifest.files[name].rows)
         return arrow.ClientSchedule(path, self.number)
 
     @cached_property

@@ -14,6 +14,8 @@ from drake.scoring.answers import score_strict
 from drake.scoring.listed import listed_choices
 
 _LIST_START = re.compile(r"choice lists?\s*:\s*\[", re.IGNORECASE)
+_LONGEST = 1000
+"""Characters of a gold answer that is looked for inside a list; longer ones would take quadratic time."""
 _SEPARATORS = (",", ";", "，", "、", "；")
 
 
@@ -21,7 +23,7 @@ def record_choices(prompt: str, gold: str) -> tuple[str, ...]:
     """The choices in a prompt, in its order; `gold` is one of them if the prompt's list contains it. Empty for an
     open-ended question. Linear in the length of the prompt."""
     plain = listed_choices(prompt, gold)
-    if not plain or not gold.strip() or wins(plain, gold, prompt):
+    if not plain or not gold.strip() or len(gold) > _LONGEST or wins(plain, gold, prompt):
         return tuple(plain)
     for text in _bracketed(prompt):
         if "|" in text:

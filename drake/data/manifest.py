@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from drake.common.outside import parse_json
 from drake.data.record import PUBLIC as PUBLIC
 from drake.data.record import MetricName
 from drake.data.sources.files import read_regular
@@ -200,9 +201,13 @@ def read_manifest(folder: Path) -> Manifest:
         raise DrakeError(
             f"{folder} is no built dataset (it has no {MANIFEST}); make one with `drake build --out FOLDER`."
         )
-    content = read_regular(path, MOST_BYTES)
     try:
-        manifest = Manifest.model_validate_json(_migrated(content))
+        text = read_regular(path, MOST_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise DrakeError(f"{path} is no text ({error}); build the dataset again.") from error
+    raw = _migrated(parse_json(text, str(path)))
+    try:
+        manifest = Manifest.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -221,21 +226,19 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _migrated(content: bytes) -> bytes:
+def _migrated(raw: Any) -> Any:
     """A manifest of schema 1 as one of schema 2; anything else unchanged, for the validation to check."""
     try:
-        raw: Any = json.loads(content)
         if not isinstance(raw, dict) or raw.get("schema_version") != 1 or "legacy_fingerprint" in raw:
-            return content
+            return raw
         files = [(path, FileEntry.model_validate(entry)) for path, entry in raw["files"].items()]
-        raw |= {
+        return raw | {
             "schema_version": SCHEMA_VERSION,
             "legacy_fingerprint": raw["fingerprint"],
             "fingerprint": fingerprint(files, raw["clients"]),
         }
-        return json.dumps(raw).encode()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return content
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return raw
 
 
 def check_files(folder: Path, manifest: Manifest, check: Check = "sha256") -> None:

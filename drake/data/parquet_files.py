@@ -13,12 +13,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from drake.common.parquet import Limits, check_file
 from drake.data.columns import RECORD_COLUMNS, SCHEDULE_COLUMNS, UNDECODED_COLUMNS, Scratch, records_table
 from drake.data.record import Record
 from drake.errors import DrakeError
 
 SHARD = 512 << 20
 """Bytes after which a task's split continues in its next file."""
+LEAST_LIMIT = 256 << 20
+MOST_TIMES = 50
+"""The decoded columns of a file may have `LEAST_LIMIT` bytes, or this many times the bytes of the file. Prompts that
+repeat a list of choices become 20 times as long."""
+MOST_VALUES = 1000
+"""Choices and pictures per row of a file, on average."""
+MOST_ROWS = 1 << 31
 ROWS_PER_BATCH = 64
 """Rows that `record_batches` reads at once; each may hold megabytes of pictures."""
 
@@ -156,6 +164,18 @@ def row_count(path: Path) -> int:
         return pq.read_metadata(path).num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise DrakeError(f"{path} is no Parquet file ({error}); build the dataset again.") from error
+
+
+def check_rows(path: Path, rows: int) -> None:
+    """Raise DrakeError for a file of a dataset that has other rows than its manifest says, and for one that would fill
+    the memory when it is decoded: a few kilobytes of Parquet can stand for terabytes. No row is read."""
+    limits = Limits(
+        rows=MOST_ROWS,
+        bytes=max(LEAST_LIMIT, MOST_TIMES * path.stat().st_size),
+        values=max(1, rows) * MOST_VALUES,
+    )
+    if (found := check_file(path, limits, "build the dataset again")) != rows:
+        raise DrakeError(f"{path} has {found} rows where the manifest says {rows}; build the dataset again.")
 
 
 def _read(path: Path, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:

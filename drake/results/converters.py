@@ -132,6 +132,8 @@ def hub_dataset(results: Results) -> str | None:
 
 def _check(results: Results, model_id: str, option: str) -> None:
     check_hub_id(model_id, option)
+    if not results.runs:
+        raise DrakeError(f"the run of {results.method.name} holds no seed; run it again.")
     if results.status != "complete" or not results.summary:
         raise DrakeError(f"the run is {results.status}; finish it by drake eval --resume.")
 

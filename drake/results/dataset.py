@@ -34,18 +34,18 @@ def dataset_of(results: Results, data: Path | str | None = None) -> Benchmark:
 
     if data is not None:
         return benchmark.load(data)
+    stand_ins = {known.stand_in for known in benchmarks().values()}
+    if results.data.source in stand_ins and results.data.path is None and results.data.seed != SEED:
+        raise NoDataset(
+            f"the results were made with a mini suite of seed {results.data.seed}, which is not built because a "
+            "results file names it; build it, and name it with --data."
+        )
     if results.data.source == "mini" and results.data.path is None:
         from drake.data.building import cached_mini
 
-        if results.data.seed != SEED:
-            raise NoDataset(
-                f"the results were made with a mini suite of seed {results.data.seed}, which is not built because a "
-                "results file names it; build it, and name it with --data."
-            )
         train, test, public_per_world = _sizes(results.config.get("data"))
         folder = cached_mini(seed=results.data.seed, train=train, test=test, public_per_world=public_per_world)
         return benchmark.load(folder)
-    stand_ins = {known.stand_in for known in benchmarks().values()} - {"mini"}
     if results.data.source in stand_ins and results.data.path is None:
         from drake.data.building import cached_stand_in
 

@@ -32,6 +32,7 @@ from drake.config.file import write as write_config
 from drake.config.sources import RUN_FILE, from_file
 from drake.errors import DrakeError
 from drake.federation.registry import named_by_folder
+from drake.runs.named_paths import remember
 
 Overwrite = Literal["only-missing", "never", "always"]
 OVERWRITE: tuple[Overwrite, ...] = get_args(Overwrite)
@@ -51,6 +52,8 @@ def claim(folder: Path, identity: Mapping[str, Any], overwrite: Overwrite, confi
     Raises DrakeError for a folder of another run, one that is no run folder, and one that cannot be written.
     """
     path = folder / IDENTITY
+    if config is not None:
+        remember(config)
     try:
         there = (path.exists() or (folder / EARLIER).exists()) and (folder / OWNED).exists()
         if there and overwrite == "always":

@@ -15,7 +15,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -38,6 +38,7 @@ from drake.federation.messages import split_moments
 from drake.federation.method import Architecture, Client, ClientRound, Federation, Method
 from drake.models import backbones, checkpoint_files, checkpoints
 from drake.models.backbones import Backbone
+from drake.runs import named_paths
 from drake.runs.device import DTYPES
 from drake.runs.folder import checkpoint_folder
 from drake.runs.stored import StoredRun, read_stored
@@ -60,17 +61,20 @@ def export(
     merge: bool = False,
     method: str | None = None,
     dataset_id: str | None = None,
+    models: Sequence[str] | None = None,
 ) -> str:
     """Write the model with which `client` answers after the last finished round to the new folder `out`, with a card;
     returns where the backbone under it is found. seed: None for the run's first. dataset_id: the run's dataset on the
     Hub, under which the model's scores are to be filed.
 
     merge: a checkpoint of the backbone's kind, else a PEFT adapter. method: the run's, where it is a "module:Class":
-    code is not imported because a folder names it. Raises DrakeError for a folder that holds no run, a client or seed
-    that is not in it, a state that is not there, and a method whose model is not of this form.
+    code is not imported because a folder names it. models: the run's backbones, where they are paths or repositories of
+    a run that was begun elsewhere (`drake.runs.named_paths`). Raises DrakeError for a folder that holds no run, a
+    client or seed that is not in it, a state that is not there, and a method whose model is not of this form.
     """
     config = read_stored(run)
     registry.named_by_folder(run, config.method, method)
+    _check_paths(run, config, models)
     seeds = config.seeds
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
@@ -99,6 +103,17 @@ def export(
     return _base(backbone.name)
 
 
+def _check_paths(run: Path, config: StoredRun, models: Sequence[str] | None) -> None:
+    """DrakeError for a backbone, and for adapters of elsewhere, that only the run folder names."""
+    names = list(dict.fromkeys(config.assignment))
+    if models is not None and sorted(models) != sorted(names):
+        raise DrakeError(f"{run} was made with the backbones {', '.join(names)}; --models must name the same.")
+    named_paths.check(run, {"models": names}, () if models is None else ("models",), "add --{option} {value}")
+    folder = config.options.get("folder") if config.method == "adapters" else None
+    if isinstance(folder, str):
+        named_paths.check(run, {"adapters": [folder]}, (), "score it first: drake eval --{option} {value}")
+
+
 def export_all(
     run: Path,
     out: Path,
@@ -106,11 +121,12 @@ def export_all(
     merge: bool = False,
     method: str | None = None,
     dataset_id: str | None = None,
+    models: Sequence[str] | None = None,
 ) -> list[str]:
     """`export` every client of the run, to `out`/client-0 and so on, as `drake eval --adapters` reads them; returns
     where their backbones are found."""
     clients = len(read_stored(run).assignment)
-    return [export(run, i, out / f"client-{i}", seed, merge, method, dataset_id) for i in range(clients)]
+    return [export(run, i, out / f"client-{i}", seed, merge, method, dataset_id, models) for i in range(clients)]
 
 
 def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:

@@ -33,6 +33,8 @@ def unseen(results: Results, protocol: Protocol = "official") -> Unseen:
     """DrakeError for a run that is not complete, and for one in which no such task was asked."""
     if results.status != "complete":
         raise DrakeError(f"a run of {results.method.name} is {results.status}; finish it by drake eval --resume.")
+    if not results.runs:
+        raise DrakeError(f"a run of {results.method.name} holds no seed; run it again.")
     owned = {task for client in results.clients for task in client.tasks}
     first = results.runs[0]
     columns = [k for k, task in enumerate(first.tasks) if task not in owned]

@@ -27,6 +27,8 @@ def counted(claims: Claims) -> dict[tuple[str, str], Amount] | str:
     results, method = claims.results, claims.method
     if method is None:
         return f"the method {results.method.name!r} is not registered here, so its costs are not checked"
+    if not claims.trains:  # the schedule has no round, and no adapter that the results name is opened
+        return f"{results.method.name} trains and sends nothing, so there are no costs to check"
     if strange := sorted(set(results.models.names) - catalog.models().keys()):
         return f"the backbone {strange[0]!r} is not in the catalog, so the costs are not checked"
     found = _cost(

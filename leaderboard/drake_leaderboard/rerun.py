@@ -62,8 +62,12 @@ def recorded_config(results: Results, seed: int, data: Path | str | None = None)
     claims, config = Claims(results, dataset_of(results, data)), results.config
     if claims.method is None:
         raise DrakeError(f"the method {results.method.name!r} is not registered, so its code is not run.")
+    if not claims.trains:
+        raise DrakeError(f"{results.method.name} trains nothing; its adapters are not here, so it cannot be run again.")
     if strange := sorted(set(results.models.names) - set(embedded())):
         raise DrakeError(f"the backbone {strange[0]!r} does not come with drake, so it is not opened.")
+    if "benchmark" in config:
+        raise DrakeError(f"runs of the benchmark {config['benchmark']!r} cannot be run again yet; only those of DRAKE.")
     if "public" in config:
         raise DrakeError("the run used public records of another source, which are not opened.")
     if config["device"] != "cpu":
@@ -83,6 +87,7 @@ def recorded_config(results: Results, seed: int, data: Path | str | None = None)
         seeds=(seed,),
         prompts=config.get("prompts", "auto"),
         pictures=config.get("pictures", "auto"),
+        load_in=config.get("load_in", "full"),
         training=claims.training,
         evaluation=replace(
             base.evaluation,

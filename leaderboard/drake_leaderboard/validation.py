@@ -21,13 +21,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from drake import catalog
 from drake.common.files import cache_folder, replacing
 from drake.common.outside import file_names, read_bytes, read_json, shown
 from drake.errors import DrakeError
 from drake.results import Results, load, verify
 from drake.results.dataset import NoDataset, dataset_of
 
-from . import costs
+from . import costs, schedule, settings
 from .answers import Answers
 from .claims import Claims
 from .reviewed import entry, ticket_digest
@@ -69,13 +70,17 @@ def _check(found: Verdict, data: Path | str | None) -> None:
     if found.results.status != "complete":
         raise DrakeError(f"the run {folder} is {found.results.status}, not complete; submit it when it is.")
     source, path = found.results.data.source, found.results.data.path
-    if path is None and source != "mini":
-        raise DrakeError(f"{folder}: data.source is {source!r}, but without a data.path the data are the mini suite.")
+    if path is None and source not in {known.stand_in for known in catalog.benchmarks().values()}:
+        raise DrakeError(
+            f"{folder}: data.source is {source!r}, but without a data.path the data are the mini suite of a benchmark."
+        )
     dataset_of(found.results, data)  # NoDataset before anything is scored
     _, answers, unchecked = verify(folder, data, named_folders=False)  # so the scores in `results` are right
     results, found.checked = found.results, True
     found.refused += [f"{folder}: {wrong}." for wrong in check_facts(ticket, results, answers, folder)]
     found.refused += [f"{folder}: {wrong}." for wrong in refusals(folder, results, data)]
+    if found.refused:
+        return
     claims = Claims(results, dataset_of(results, data))
     found.said += [f"{folder}: {sentence}." for sentence in _said(folder, claims, unchecked)]
 
@@ -83,16 +88,18 @@ def _check(found: Verdict, data: Path | str | None) -> None:
 def refusals(folder: Path, results: Results, data: Path | str | None) -> list[str]:
     """What contradicts itself, the schedule, the method or the other seeds, in a folder whose scores were derived."""
     claims = Claims(results, dataset_of(results, data))
-    wrong = list(claims.contradictions())
+    if not (wrong := list(settings.shapes(claims))):
+        wrong = [*settings.contradictions(claims), *schedule.contradictions(claims)]
     if not wrong:  # the costs follow from settings that were just found to be sound
         wrong += costs.contradictions(claims)
     return wrong + list(Answers(folder, results).contradictions())
 
 
 def _said(folder: Path, claims: Claims, unchecked: Iterable[str]) -> Iterable[str]:
-    if claims.results.config.keys() >= {"numbers", "attendance"}:
-        yield from claims.unusual()
-        yield from costs.unchecked(claims)
+    yield from settings.unusual(claims)
+    if strange := settings.strange_keys(claims):
+        yield f"config has the key {strange[0]!r}, which no setting of drake has; it is the method's own"
+    yield from costs.unchecked(claims)
     for model in unchecked:
         yield f"the tokenizer of {model!r} is not here, so token ids were only compared with each other"
     if any(run.aggregated for run in claims.results.runs) and not (folder / "aggregated").is_dir():
@@ -227,6 +234,6 @@ def _code() -> str:
     """Of the modules that judge; and the version of drake."""
     here = Path(__file__).parent
     found = hashlib.sha256(version("drake-bench").encode())
-    for name in ("answers.py", "claims.py", "costs.py", "tickets.py", "validation.py"):
+    for name in ("answers.py", "claims.py", "costs.py", "schedule.py", "settings.py", "tickets.py", "validation.py"):
         found.update((here / name).read_bytes())
     return found.hexdigest()

@@ -428,7 +428,7 @@ def test_the_fingerprint_covers_names_and_clients(copy):
     ("change", "message"),
     [
         (lambda m: m["schedules"]["static"].update(rounds=10**10), "rounds"),
-        (lambda m: m["schedules"]["static"].update(rounds_per_task=float("nan")), "rounds_per_task"),
+        (lambda m: m["schedules"]["static"].update(rounds_per_task=float("nan")), "NaN is no JSON"),
         (lambda m: m["schedules"].update({"../../x": m["schedules"]["static"]}), "schedules"),
         (lambda m: m["schedules"].update(other=m["schedules"]["static"]), "the schedule other has no file"),
         (lambda m: m["clients"].append([]), "client 10 has no task"),
@@ -453,9 +453,17 @@ def test_a_manifest_that_would_hang_or_break_a_run_is_refused(copy, change, mess
 
 
 def test_a_manifest_that_is_a_pipe_or_enormous_or_deep_is_refused(copy, monkeypatch):
-    replace(copy / "manifest.json", b"[" * 200_000)
-    with pytest.raises(DrakeError, match="not a manifest"):
-        load(copy)
+    text = (copy / "manifest.json").read_bytes()
+    for content, message in (
+        (b"[" * 200_000, "200000 deep"),
+        (b"[]", "not a manifest"),
+        (b"\xff\xfe", "is no text"),
+        (text.replace(b"{", b'{"seed": 1, ', 1), "the key 'seed' stands twice"),
+        (text.replace(b"{", b'{"name": "\\ud83d", ', 1).replace(b'"name"', b'"x"', 1), "surrogate"),
+    ):
+        replace(copy / "manifest.json", content)
+        with pytest.raises(DrakeError, match=message):
+            load(copy)
     monkeypatch.setattr("drake.data.manifest.MOST_BYTES", 1000)
     with pytest.raises(DrakeError, match="more than 1,000"):
         load(copy)
@@ -477,11 +485,11 @@ def test_a_file_behind_a_link_out_of_the_dataset_is_refused(copy, tmp_path):
     load(copy)
 
 
-def rewritten(folder: Path, name: str, change) -> None:
+def rewritten(folder: Path, name: str, change, **options) -> None:
     """Change a Parquet file and let the manifest agree with it."""
     table = change(pq.read_table(folder / name))
     (folder / name).unlink()
-    pq.write_table(table, folder / name)
+    pq.write_table(table, folder / name, **options)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][name].update(sha256=sha256(folder / name), bytes=(folder / name).stat().st_size)
     entries = [(path, FileEntry.model_validate(entry)) for path, entry in manifest["files"].items()]
@@ -515,6 +523,67 @@ def test_record_files_of_another_shape_are_one_sentence(copy, tmp_path, monkeypa
         return
     with pytest.raises(DrakeError, match=message):
         load(copy).records("VSR-0", "test")
+
+
+def repeated(table: pa.Table, column: str, value: object) -> pa.Table:
+    return replaced(table, column, [value] * len(table))
+
+
+BOMBS = {
+    "a text that every row names": (
+        lambda table: repeated(table, "prompt", "<image>" + "a" * 300_000),
+        {"use_dictionary": ["prompt"]},
+        "more than 1,000,000 bytes in the column prompt",
+    ),
+    "texts that zstd makes small": (
+        lambda table: repeated(table, "category", "a" * 2_000_000),
+        {"use_dictionary": False, "compression": "zstd"},
+        "more than 1,000,000 bytes uncompressed",
+    ),
+    "a choice of megabytes ten thousand times": (
+        lambda table: repeated(table, "choices", ["a" * 100_000] * 900),
+        {"use_dictionary": ["choices.list.element"]},
+        "more than 1,000,000 bytes in the column choices.list.element",
+    ),
+    "a picture a hundred thousand times": (
+        lambda table: repeated(table, "images", table["images"][0].as_py() * 25_000),
+        {"use_dictionary": ["images.list.element.bytes"]},
+        "more than 4,000 values in the column images.list.element",
+    ),
+    "a picture in every row": (
+        lambda table: repeated(table, "images", [{"bytes": b"x" * 300_000, "path": None}] * 100),
+        {"use_dictionary": ["images.list.element.bytes"]},
+        "more than 1,000,000 bytes in the column images.list.element.bytes",
+    ),
+    "an encoding that repeats beginnings": (
+        lambda table: repeated(table, "answer", "a" * 1_000),
+        {"use_dictionary": False, "column_encoding": {"answer": "DELTA_BYTE_ARRAY"}},
+        "a page of encoding 7, which drake does not write",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("most_in_memory", [0, 1 << 30])
+def test_a_file_that_would_fill_the_memory_is_not_decoded(copy, tmp_path, monkeypatch, name, most_in_memory):
+    change, options, message = BOMBS[name]
+    monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", most_in_memory)
+    monkeypatch.setattr("drake.data.parquet_files.LEAST_LIMIT", 1_000_000)
+    monkeypatch.setattr("drake.data.parquet_files.MOST_TIMES", 1)
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
+    rewritten(copy, "data/VSR-0/test-00000.parquet", change, **options)
+    opened = load(copy)
+    for read in (opened.records, opened.rows):
+        with pytest.raises(DrakeError, match=message):
+            read("VSR-0", "test")
+
+
+def test_a_schedule_that_would_fill_the_memory_is_not_decoded(copy, monkeypatch):
+    monkeypatch.setattr("drake.data.parquet_files.LEAST_LIMIT", 1_000_000)
+    monkeypatch.setattr("drake.data.parquet_files.MOST_TIMES", 1)
+    rewritten(copy, "schedules/dynamic.parquet", lambda table: repeated(table, "id", "a" * 100_000))
+    with pytest.raises(DrakeError, match="more than 1,000,000 bytes in the column id"):
+        _ = load(copy).client(0).arrivals
 
 
 @pytest.mark.parametrize(

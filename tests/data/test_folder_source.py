@@ -183,6 +183,67 @@ def test_a_local_dataset_that_was_replaced_is_not_read_from_a_cache(folder):
         assert records(folder)[0].prompt == f"{word} cat, dog"
 
 
+CARDS = {
+    "another folder": ('configs: [{config_name: default, data_files: "../secret/*.jsonl"}]', "outside of the folder"),
+    "an absolute path": ("configs: [{config_name: d, data_files: {train: [/etc/passwd]}}]", "outside of the folder"),
+    "a page": ("data_files: https://example.org/train.jsonl", "outside of the folder"),
+    "a repository": ("configs: [{config_name: d, data_files: 'hf://datasets/a/b/x.jsonl'}]", "outside of the folder"),
+    "an archive of elsewhere": ("configs: [{config_name: d, data_files: 'zip::/tmp/x.zip'}]", "outside of the folder"),
+    "a folder above": ("configs: [{config_name: d, data_dir: ..}]", "outside of the folder"),
+    "a home folder": ("data_dir: ~/.ssh", "outside of the folder"),
+    "parts that repeat": ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "nests or repeats parts of its YAML"),
+    "brackets": ("a: " + "[" * 1000, "nests or repeats|cannot be read"),
+    "no YAML": ("a: [}", "begins with YAML that cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_that_names_files_elsewhere_opens_none(folder, monkeypatch, name):
+    head, message = CARDS[name]
+    (folder / "local").mkdir()
+    write_rows(folder, "local/train.jsonl", [{"word": "a", "label": "cat"}])
+    toml(folder, task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"'))
+    card = folder / "local/README.md"
+    card.write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files: train.jsonl\n---\n# Text with ../ and https://\n"
+    )
+    assert len(records(folder)) == 1
+    alone = folder / "local/.huggingface.yaml"
+    (alone if name == "a page" else card).write_text(head if name == "a page" else f"---\n{head}\n---\n")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(DrakeError, match=message) as caught:
+        records(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_links_and_pipes_of_a_local_dataset_are_refused(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "train.jsonl"
+    outside.write_text('{"word": "secret", "label": "cat"}\n')
+    (folder / "local").mkdir()
+    toml(folder, task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"'))
+    (folder / "local/train.jsonl").symlink_to(outside)
+    with pytest.raises(DrakeError, match="leads out of the folder"):
+        records(folder)
+    (folder / "local/train.jsonl").unlink()
+    os.mkfifo(folder / "local/train.jsonl")
+    with pytest.raises(DrakeError, match="no regular file"):
+        records(folder)
+
+
+def test_a_parquet_file_that_would_fill_the_memory_is_not_read(folder, monkeypatch):
+    monkeypatch.setattr("drake.data.sources.tables.LEAST_LIMIT", 1_000_000)
+    monkeypatch.setattr("drake.data.sources.tables.MOST_TIMES", 1)
+    toml(folder, task(train='"bomb.parquet"', test='"test.jsonl"', images="", prompt='"{label} {choices}"'))
+    table = pa.table({"label": ["cat" * 100_000] * 100})
+    for options in ({"use_dictionary": True}, {"use_dictionary": False, "compression": "zstd"}):
+        pq.write_table(table, folder / "bomb.parquet", **options)
+        with pytest.raises(DrakeError, match=r"bomb\.parquet has more than 1,000,000 bytes"):
+            records(folder)
+    delta = {"use_dictionary": False, "column_encoding": {"label": "DELTA_BYTE_ARRAY"}}
+    pq.write_table(pa.table({"label": ["cat", "dog"]}), folder / "bomb.parquet", **delta)
+    assert [record.answer for record in records(folder)] == ["cat", "dog"]  # as other programs write
+
+
 def test_the_seed_draws_the_test_records_and_keeps_every_row(folder):
     write_rows(folder, "all.jsonl", [{"label": "cat", "n": number} for number in range(20)])
     toml(folder, task(files='"all.jsonl"', test_fraction="0.3", images="", prompt='"{n} {choices}"'))

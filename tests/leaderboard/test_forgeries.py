@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from drake_leaderboard import costs, ranking, reviewed, submission, tickets, validation
+from drake_leaderboard import costs, ranking, reviewed, settings, submission, tickets, validation
 from drake_leaderboard.answers import Answers
 from drake_leaderboard.claims import Claims
 from drake_leaderboard.commands import leaderboard, validate
@@ -122,8 +122,8 @@ CONFIG: dict[str, tuple[Callable[[Json], Any], str]] = {
     ),
     "a number of training left out": (lambda r: r["config"]["numbers"]["training"].pop("rank"), "lacks 'rank'"),
     "a number of training too many": (put("config", "numbers", "training", "luck", 1), "no number of training"),
-    "a truth value as rank": (put("config", "numbers", "training", "rank", True), "is True, which is no number"),
-    "a text as rank": (put("config", "numbers", "training", "rank", "8"), "is '8', which is no number"),
+    "a truth value as rank": (put("config", "numbers", "training", "rank", True), "is True, which is no whole number"),
+    "a text as rank": (put("config", "numbers", "training", "rank", "8"), "is '8', which is no whole number"),
     "numbers that are a list": (put("config", "numbers", []), "config.numbers is no object"),
     "records of two kinds": (put("config", "numbers", "eval_records", 2), "config.numbers.eval_records is 2"),
     "other sizes of data": (put("config", "numbers", "train", 40), "config.numbers.train is 40"),
@@ -172,6 +172,21 @@ CONFIG: dict[str, tuple[Callable[[Json], Any], str]] = {
     "a relevance of other rounds": (put("runs", 0, "relevance", [None]), "relevance of seed 0 has 1 rounds"),
     "a relevance above one": (put("runs", 0, "relevance", [[[9.0, 0.0], [0.0, 9.0]]] * 4), "a cosine above 1"),
     "a relevance of another shape": (put("runs", 0, "relevance", [[[1.0]]] * 4), "is not of 2 x 2 clients"),
+    "weights of an odd size": (put("config", "load_in", "2bit"), "config.load_in is '2bit'; where it is recorded"),
+    "prompts that every run has": (put("config", "prompts", "auto"), "config.prompts is 'auto'; where it is recorded"),
+    "adapters of elsewhere that were trained": (put("config", "adapters", ["0" * 64] * 2), "config has the key 'adap"),
+    "a benchmark of nobody": (put("config", "benchmark", "mine"), "config.benchmark is 'mine', which this version"),
+    "a list as benchmark": (put("config", "benchmark", [1]), "config.benchmark is [1], which this version"),
+    "a public split without its digest": (put("config", "public", {"most": 1}), "config.public must hold"),
+    "unseen tasks at no moment": (put("config", "eval_unseen", "never"), "config.eval_unseen is 'never'"),
+    "more clients than there are": (put("config", "clients", 3), "other tasks than those of the dataset"),
+    "a fraction as rank": (put("config", "numbers", "training", "rank", 8.5), "is 8.5, which is no whole number"),
+    "a rank below zero": (put("config", "numbers", "training", "rank", -1), "training.rank is -1"),
+    "endless steps": (put("config", "numbers", "training", "steps", 10**300), "which no run takes"),
+    "losses of more clients": (
+        lambda r: r["runs"][0]["train_loss"][1].append(1.0), "does not have 2 clients in every round"
+    ),
+    "rounds that are not trained": (put("config", "numbers", "trained", False), "has 'trained', unlike every run"),
     "scores after the aggregation": (put("config", "also_aggregated", True), "also_aggregated and the scores"),
     # scores and shapes
     "a better score": (put("runs", 0, "scores", "official", 1, 0, 0, 1.0), "the answers give 0.75"),
@@ -477,7 +492,7 @@ def test_what_embedded_backbones_and_assignments_are_is_known(ditto: tuple[Resul
     content["models"]["assignment"] = "even:mine"
     for client, model in zip(content["clients"], order, strict=True):
         client["model"] = model
-    found = list(Claims(Results.model_validate(content), benchmark).contradictions())
+    found = list(settings.contradictions(Claims(Results.model_validate(content), benchmark)))
     assert any("another revision of tiny-llama-s" in sentence for sentence in found)
     assert any("models.per_client is" in sentence for sentence in found)
     assert any("models.assignment is 'even:mine'" in sentence for sentence in found)
@@ -485,7 +500,7 @@ def test_what_embedded_backbones_and_assignments_are_is_known(ditto: tuple[Resul
 
 def test_no_two_bundled_submissions_are_taken_for_copies() -> None:
     found = [Answers(path, load(path)) for path in run_folders(ranking.default_paths()[:1])]
-    assert len(found) == 5
+    assert len(found) == 9
     assert [
         line for mine in found[:3] for other in found if mine is not other for line in mine.copied_from(other)
     ] == []
@@ -499,8 +514,7 @@ def test_bundled_submissions_pass() -> None:
         assert validation.refusals(folder, results, None) == []
     found = validation.validate(folder)
     assert (found.refused, found.checked) == ([], True)
-    (said,) = found.said  # they were submitted without those answers
-    assert "the scores after the aggregation are not proved" in said
+    assert all("the scores after the aggregation are not proved" in said for said in found.said)
 
 
 # The board and the command.
@@ -573,3 +587,14 @@ def test_the_board_command_says_what_it_left_out(honest: Path, cache: Path) -> N
     found = CliRunner().invoke(leaderboard, [str(honest), "--no-published"], catch_exceptions=False)
     assert "method.batch is 64" in found.stderr
     assert "nothing to rank yet" in found.stdout
+
+
+def test_a_complete_run_without_seeds_is_one_sentence_everywhere(honest: Path, tmp_path: Path) -> None:
+    from drake.cli.main import drake
+
+    falsify(honest, put("runs", []))
+    converted = ["convert", honest, "--to", "every-eval-ever", "--model-id", "a/b", "--organization", "o"]
+    for command in ([*converted, "--out", tmp_path / "eee"], ["unseen", honest], ["score", honest]):
+        found = CliRunner().invoke(drake, [str(part) for part in command])
+        assert isinstance(found.exception, DrakeError), found.exc_info
+        assert "holds no seed" in str(found.exception)

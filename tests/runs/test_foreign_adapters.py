@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from drake_leaderboard import submission, validation
 from peft import LoraConfig, LoraModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
@@ -133,6 +134,10 @@ def test_exported_adapters_give_the_answers_of_the_runs_last_point(trained, micr
     assert len(set(found.config["adapters"])) == 4
     assert score(tmp_path / "again", micro_data).runs == found.runs
     verify(tmp_path / "again", micro_data)
+    assert (
+        validation.validate(submission.submit(tmp_path / "again", tmp_path / "sent", micro_data), micro_data).refused
+        == []
+    )
     resumed = CliRunner().invoke(drake, ["eval", "--resume", str(tmp_path / "again")], catch_exceptions=False)
     assert resumed.exit_code == 0
     changed = load_file(tmp_path / "adapters/client-3" / WEIGHTS)

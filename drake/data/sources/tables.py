@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from drake.data.sources.files import MOST_PICTURE_BYTES, MOST_RECORD_BYTES, check_regular, read_regular
+from drake.data.sources.local_dataset import check_local_dataset
 from drake.errors import DrakeError
 
 MOST_JSON_BYTES = 1 << 30
 """Upper limit for a JSON file, which is read whole; JSON Lines, CSV and Parquet may be larger."""
 MOST_LINE = 64 << 20
 """Upper limit for one line of JSON Lines, in bytes."""
+MOST_ROWS = 1 << 31
+LEAST_LIMIT = 1 << 30
+MOST_TIMES = 100
+"""The decoded columns of a Parquet file may have `LEAST_LIMIT` bytes, or this many times the bytes of the file."""
 ROWS_PER_BATCH = 64
 
 
@@ -97,10 +102,15 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from drake.common.parquet import Limits, check_file
+
+    size = path.stat().st_size
+    limits = Limits(rows=MOST_ROWS, bytes=max(LEAST_LIMIT, MOST_TIMES * size), values=MOST_ROWS)
+    check_file(path, limits, "split it, or write it without repeating so much", any_encoding=True)
     try:
         with pq.ParquetFile(path) as file:
             index = 0
-            for batch in file.iter_batches(ROWS_PER_BATCH):
+            for batch in file.iter_batches(ROWS_PER_BATCH, use_threads=False):
                 for values in batch.to_pylist():
                     yield Row(f"{path}, row {index} (counted from 0)", values)
                     index += 1
@@ -124,7 +134,8 @@ def hub_rows(path: str, config: str | None, split: str, revision: str | None) ->
     """
     import datasets
 
-    local = Path(path).is_dir()
+    if local := Path(path).is_dir():
+        check_local_dataset(Path(path))
     try:
         # A local folder is streamed: the cache of `datasets` could return the rows of another folder of the same name.
         loaded: Any = datasets.load_dataset(path, config, split=split, revision=revision, streaming=local)
