@@ -137,7 +137,7 @@ class Row:
     @property
     def display_name(self) -> str:
         """The method as people write it."""
-        return display_name(self.method)
+        return self.method if self.track.published else display_name(self.method)
 
 
 def row(results: Results, origin: str, folder: Path | None = None) -> Row:

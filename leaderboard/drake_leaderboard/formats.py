@@ -75,7 +75,8 @@ def as_json(board: Board) -> str:
                 "differences": [vars(found) for found in standing.differences] if standing else [],
             }
         )
-    return json.dumps({"unit": "fractions", "tracks": tracks}, indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"unit": "fractions", "tracks": tracks}, indent=1, allow_nan=False)
+    return text.replace("<", r"\u003c") + "\n"  # so that a page may hold it in a script element
 
 
 def as_latex(board: Board) -> str:

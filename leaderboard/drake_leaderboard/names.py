@@ -20,11 +20,13 @@ def _classes() -> dict[str, str]:
 
 
 def display_name(method: str) -> str:
-    """ "fedmosaic" -> "FedMosaic", "my_package:Mine" -> "Mine"; any other name as it is. Nothing is imported."""
-    _, colon, named = method.partition(":")
-    if colon and named.isidentifier():
-        return named
-    return WRITTEN.get(method) or _classes().get(method, method)
+    """ "fedmosaic" -> "FedMosaic". A name that nobody registered stays as it is, and says so where it looks like one
+    of the others. Nothing is imported."""
+    classes = _classes()
+    if method in classes:
+        return WRITTEN.get(method, classes[method])
+    names = {name.lower() for pair in (*classes.items(), *WRITTEN.items()) for name in pair}
+    return f"{method} (not registered)" if method.strip().lower() in names else method
 
 
 def plain_models(models: str) -> str:
