@@ -13,9 +13,8 @@ def test_bars_join_the_methods_of_a_letter():
 
 
 def test_the_picture_names_every_method_with_its_score_and_letters(tmp_path):
-    png, svg = tie_groups(
-        ["FedMosaic", "SFT", "FedIT"], [60.1, 58.2, 51.0], ["a", "ab", "b"], tmp_path / "ties", "Self"
-    )
+    found = ["FedMosaic", "SFT", "FedIT"], [60.1, 58.2, 51.0], ["a", "ab", "b"]
+    png, svg = tie_groups(*found, tmp_path / "ties", "Self")
     text = svg.read_text()
     for part in ("FedMosaic 60.10 (a)", "SFT 58.20 (ab)", "FedIT 51.00 (b)"):
         assert part in text
