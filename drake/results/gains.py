@@ -5,29 +5,33 @@ and which methods nobody beats at once in score, traffic and compute. Pure funct
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from drake.errors import DrakeError
 
+Scores = Sequence[Sequence[float | None]] | NDArray[np.float64]
+"""[S, N]: of seeds and clients."""
 
-class Share(NamedTuple):
-    """count of number clients. low, high: the 95% interval of their share."""
 
-    count: int
-    number: int
+@dataclass(frozen=True)
+class Share:
+    """better of clients. low, high: the 95% interval of their share."""
+
+    better: int
+    clients: int
     low: float
     high: float
 
     @property
     def share(self) -> float:
         """A fraction."""
-        return self.count / self.number
+        return self.better / self.clients
 
 
-def better_off(method: ArrayLike, alone: ArrayLike, level: float = 0.05) -> Share:
+def better_off(method: Scores, alone: Scores, level: float = 0.05) -> Share:
     """How many clients score higher with a method than alone, in their mean over seeds; ties are not higher.
 
     method, alone: [S, N], the scores of the same clients with the same seeds. The interval is that of Clopper and
@@ -52,7 +56,7 @@ def worst_client(clients: Sequence[float | None]) -> float | None:
     return min(known) if known and len(known) == len(clients) else None
 
 
-def weighted_mean(scores: ArrayLike, answers: ArrayLike) -> np.ndarray:
+def weighted_mean(scores: ArrayLike, answers: ArrayLike) -> NDArray[np.float64]:
     """[S]: mean of the scores [S, C] of cells (a client on a task), each counted as often as it has answers [C]."""
     return np.average(np.asarray(scores, dtype=np.float64), axis=1, weights=np.asarray(answers, dtype=np.float64))
 

@@ -6,12 +6,16 @@ Scores are percent with two decimals in cells, fractions in files.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from drake.errors import UnknownName
 from drake.results import Estimate
 
 from .entries import SCORES, Row
+
+if TYPE_CHECKING:
+    from drake.results.comparison import Difference
+    from drake.results.gains import Share
 
 Best = Literal["highest", "lowest", "names", ""]
 """What comes first where a table is ordered by a column; "" for columns that order nothing."""
@@ -65,7 +69,7 @@ def better_off(entry: Row) -> str:
     if entry.better is None:
         return ""
     found = entry.better
-    return f"{found.count} of {found.number} [{100 * found.low:.0f}, {100 * found.high:.0f}]%"
+    return f"{found.better} of {found.clients} [{100 * found.low:.0f}, {100 * found.high:.0f}]%"
 
 
 def _score(heading: str, key: str, pick: Callable[[Row], Estimate | None], part: Part = "main") -> Column:
@@ -106,8 +110,17 @@ def _own(name: str) -> Callable[[Row], Estimate]:
     return lambda entry: entry.scores[name]
 
 
-def _interval(key: str, mean: str, found: object) -> dict[str, object]:
-    return {key: getattr(found, mean, None)} | {f"{key}_{end}": getattr(found, end, None) for end in ("low", "high")}
+def _interval(key: str, mean: float | None, found: Difference | Share | None) -> dict[str, object]:
+    low, high = (None, None) if found is None else (found.low, found.high)
+    return {key: mean, f"{key}_low": low, f"{key}_high": high}
+
+
+def _share(entry: Row) -> float | None:
+    return None if entry.better is None else entry.better.share
+
+
+def _mean_gain(entry: Row) -> float | None:
+    return None if entry.gain is None else entry.gain.mean
 
 
 COLUMNS = (
@@ -135,18 +148,18 @@ COLUMNS = (
     Column(
         "Better off",
         lambda _, entry: better_off(entry),
-        lambda _, entry: _interval("clients_better_off", "share", entry.better),
+        lambda _, entry: _interval("clients_better_off", _share(entry), entry.better),
         "clients_better_off",
-        lambda entry: None if entry.better is None else entry.better.share,
+        _share,
         "highest",
         "worth",
     ),
     Column(
         "Gain over SFT",
         lambda _, entry: gain(entry),
-        lambda _, entry: _interval("gain_over_sft", "mean", entry.gain),
+        lambda _, entry: _interval("gain_over_sft", _mean_gain(entry), entry.gain),
         "gain_over_sft",
-        lambda entry: None if entry.gain is None else entry.gain.mean,
+        _mean_gain,
         "highest",
         "worth",
     ),

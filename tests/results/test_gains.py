@@ -13,7 +13,7 @@ def test_clients_are_better_off_in_their_mean_over_seeds():
     alone = np.full((2, 3), 0.5)
     method = np.array([[0.75, 0.625, 0.375], [0.375, 0.375, 0.375]])
     found = better_off(method, alone)
-    assert (found.count, found.number, found.share) == (1, 3, 1 / 3)
+    assert (found.better, found.clients, found.share) == (1, 3, 1 / 3)
     # Clopper and Pearson: P(X >= 1 | 3, low) = 2.5%, P(X <= 1 | 3, high) = 2.5%
     assert stats.binom.sf(0, 3, found.low) == pytest.approx(0.025)
     assert stats.binom.cdf(1, 3, found.high) == pytest.approx(0.025)
@@ -21,12 +21,12 @@ def test_clients_are_better_off_in_their_mean_over_seeds():
 
 def test_the_share_of_none_and_of_all_ends_at_zero_and_one():
     none, every = better_off([[0.1] * 10], [[0.2] * 10]), better_off([[0.2] * 10], [[0.1] * 10])
-    assert (none.count, none.low, none.high) == (0, 0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
-    assert (every.count, every.low, every.high) == (10, pytest.approx(0.025 ** (1 / 10)), 1.0)
+    assert (none.better, none.low, none.high) == (0, 0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
+    assert (every.better, every.low, every.high) == (10, pytest.approx(0.025 ** (1 / 10)), 1.0)
 
 
 def test_rounding_makes_nobody_better_off():
-    assert better_off([[0.1 + 0.2]], [[0.3]]).count == 0
+    assert better_off([[0.1 + 0.2]], [[0.3]]).better == 0
 
 
 @pytest.mark.parametrize(
