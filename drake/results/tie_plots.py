@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +57,3 @@ def bars_of(groups: Sequence[str]) -> list[tuple[int, int]]:
     letters = sorted({letter for group in groups for letter in _letters(group)}, key=lambda x: (len(x), x))
     places = [[k for k, group in enumerate(groups) if letter in _letters(group)] for letter in letters]
     return [(found[0], found[-1]) for found in places if len(found) > 1]
-
-
-def _letters(group: str) -> list[str]:
-    return re.findall(r"[a-z]|\(\d+\)", group)
