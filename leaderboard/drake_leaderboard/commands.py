@@ -8,7 +8,7 @@ import click
 
 from drake.cli.params import SEEDS
 
-FORMATS = ("table", "markdown", "csv", "html")
+FORMATS = ("table", "markdown", "csv", "json", "html", "latex")
 
 
 @click.command()
@@ -16,25 +16,59 @@ FORMATS = ("table", "markdown", "csv", "html")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of printing.")
 @click.option("--published/--no-published", default=True, show_default=True, help="Show the published results too.")
-def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, published: bool) -> None:
+@click.option("--sort", metavar="COLUMN", help="Order by a column, best first.  [default: Self A_last]")
+@click.option(
+    "--answers/--no-answers",
+    default=True,
+    show_default=True,
+    help="Read the stored answers, for tie groups, gains over SFT and weighted means.",
+)
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Draw tie groups and differences here.")
+def leaderboard(
+    paths: tuple[Path, ...],
+    format_: str,
+    out: Path | None,
+    published: bool,
+    sort: str | None,
+    answers: bool,
+    plots: Path | None,
+) -> None:
     """Rank runs and submissions.
 
     PATHS are run folders, submission folders, or folders that hold such; without any, the bundled submissions and
-    ./runs. One table per track (data, schedule, backbones, preset), best Self A_last first.
+    ./runs. One table per track (data, schedule, backbones, preset, moment of evaluation), best Self A_last first, and a
+    second one of what federation is worth.
 
     \b
     Example:
       drake leaderboard runs/sft runs/fedmosaic --format html --out board.html
+      drake leaderboard runs/* --sort worst_client --plots figures
     """
     from rich.console import Console
 
     from drake.common.files import replacing
 
     from . import formats, ranking, terminal
+    from .columns import column_of
 
+    if sort is not None:
+        column_of(sort)  # an unknown name ends here, before anything is read
+    if plots is not None and not answers:
+        raise click.UsageError("--plots draws what follows from the answers; leave out --no-answers.")
     board = ranking.collect(paths or ranking.default_paths(), published)
     for note in board.left_out:
         click.echo(f"note: {note}", err=True)
+    if answers:
+        from .standing import judged  # here: it loads scipy
+
+        board = judged(board)
+    if plots is not None:
+        from .figures import draw
+
+        drawn = draw(board, plots)
+        click.echo("\n".join(f"wrote {path}" for path in drawn) or "no track has two rows to compare.", err=True)
+    if sort is not None:
+        board = ranking.by_column(board, sort)
     if format_ == "table" and out is None:
         if board.tables:
             console = Console()
@@ -46,7 +80,9 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
         "table": terminal.as_text,
         "markdown": formats.as_markdown,
         "csv": formats.as_csv,
+        "json": formats.as_json,
         "html": formats.as_html,
+        "latex": formats.as_latex,
     }[format_](board)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))

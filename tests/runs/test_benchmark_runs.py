@@ -48,7 +48,7 @@ def test_glue_runs_end_to_end_names_its_metrics_and_is_scored_again(micro_backbo
     from drake_leaderboard.entries import row
 
     title = row(results, "run").track.title
-    assert title.startswith("GLUE mini (means over F1+accuracy, Matthews, Pearson+Spearman, accuracy) · dynamic")
+    assert title.startswith("GLUE mini (means over F1+accuracy, Matthews, Pearson+Spearman, accuracy), dynamic, ")
 
 
 @pytest.mark.parametrize("method", ["fedit", "perada", "fedmosaic"])
