@@ -126,8 +126,8 @@ def seconds(call: Any) -> float:
     return time.perf_counter() - started
 
 
-def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, float]:
-    """ "train small" and "train large" [s per iteration], "eval small" and "eval large" [ms per record]."""
+def worker_of(folder: Path, method_name: str, checkpointing: bool) -> tuple[Worker, tuple[Client, ...]]:
+    """A worker that trains and answers by the method ("name" or "name+option=value"), and its clients."""
     found, clients = federation(folder, checkpointing)
     words = 97 - 32 - 12  # the chat template takes a dozen
     records = {
@@ -161,21 +161,33 @@ def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, fl
     worker = Worker(method, found.__getitem__, plan, lambda task, row: records[task, "test"][row])
     architectures = {name: Architecture(name, "llama", SHAPES[name][0]) for name in found}
     worker.join(Federation(clients, architectures, 0, 1, training, worker.backbone, public))
+    return worker, clients
+
+
+def training_and_answering(worker: Worker, client: Client) -> tuple[Job, Answering, int]:
+    """A client's second round and its answers to all test records, as tasks, and the number of those records. Pictures
+    are encoded and memory is allocated by now."""
+    job = Job(client, 0, worker.initial_state(client), None)
+    result = perform(job, worker)
+    places = [(task, row) for task in client.tasks for row in range(RECORDS)]
+    assert worker.record is not None
+    lengths = [worker.backbone(client.backbone).prompt_length(worker.record(*place)) for place in places]
+    groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, 2048))
+    held = {client.id: Answerer(client, result.state, None)}
+    answering = Answering(client.backbone, Shared(held), groups, 8, 1.0)
+    perform(answering, worker)
+    return Job(client, 0, result.state, None), answering, len(places)
+
+
+def measure(folder: Path, method_name: str, checkpointing: bool) -> dict[str, float]:
+    """ "train small" and "train large" [s per iteration], "eval small" and "eval large" [ms per record]."""
+    worker, clients = worker_of(folder, method_name, checkpointing)
     figures = {}
     for client in clients[:2]:
-        size, backbone = client.backbone, found[client.backbone]
-        job = Job(client, 0, worker.initial_state(client), None)
-        result = perform(job, worker)  # pictures are encoded, memory is allocated
-        again = Job(client, 0, result.state, None)
-        figures[f"train {size}"] = seconds(lambda job=again: perform(job, worker)) / ITERATIONS
-        places = [(task, row) for task in client.tasks for row in range(RECORDS)]
-        assert worker.record is not None
-        lengths = [backbone.prompt_length(worker.record(*place)) for place in places]
-        groups = tuple(tuple(places[i] for i in group) for group in batches(lengths, 2048))
-        held = {client.id: Answerer(client, result.state, None)}
-        task = Answering(size, Shared(held), groups, 8, 1.0)
-        perform(task, worker)
-        figures[f"eval {size}"] = 1000 * seconds(lambda task=task: perform(task, worker)) / len(places)
+        job, answering, records = training_and_answering(worker, client)
+        size = client.backbone
+        figures[f"train {size}"] = seconds(lambda job=job: perform(job, worker)) / ITERATIONS
+        figures[f"eval {size}"] = 1000 * seconds(lambda task=answering: perform(task, worker)) / records
     return figures
 
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-SOURCES = ("Bikes", "Cars", "Maps", "Pets")
+SOURCES = ("CIRR", "NLVR2", "VISION", "VSR")
 BUILD = "import sys; from drake.cli import main; main()"
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from drake.data.building import build as build
     from drake.data.sources.base import Source as Source
     from drake.errors import DrakeError as DrakeError
+    from drake.evaluate_modules import evaluate_module as evaluate_module
     from drake.federation.method import Method as Method
     from drake.results.rescoring import score as score
     from drake.results.result_set import ResultSet as ResultSet
@@ -34,6 +35,7 @@ _PUBLIC = {
     "Source": "drake.data.sources.base",
     "build": "drake.data.building",
     "evaluate": "drake.runs.api",
+    "evaluate_module": "drake.evaluate_modules",
     "load": "drake.data.benchmark",
     "load_results": "drake.results.result_set",
     "score": "drake.results.rescoring",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "build",
     "evaluate",
+    "evaluate_module",
     "load",
     "load_results",
     "score",

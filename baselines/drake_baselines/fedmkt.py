@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import nn
@@ -38,7 +39,8 @@ from drake.federation.method import ClientRound, Download, Federation, LocalResu
 from drake.models.backbones import Batch
 
 from .averaging import by_backbone, largest_backbone
-from .distillation import Distilling, learn, logits_of, public_batches, public_records
+from .distillation import learn, logits_of, public_batches, public_records
+from .distilling_server import Distilling
 from .knowledge import packed_predictions, selective_loss, translated, unpacked, where_better
 from .sft import ADAPTER, SFT
 from .translation import Target, vocabulary_size
@@ -89,21 +91,27 @@ class FedMKT(Distilling, SFT):
 
     def aggregate(self, round: int, uploads: Mapping[int, Upload], federation: Federation) -> Mapping[int, Download]:
         name = largest_backbone(federation)
-        model, records = self.server.model(name), self._public()
-        public = self.server.batches(name, records)
-        draw = torch_generator(federation.seed, "server", federation.backbone(name).revision)
-        start = self._of_server or adapters.fresh(model, ADAPTER, draw)
-        losses = self._predictions(model, start, public)["losses"].tolist()
-        teachers = [self._best_client(i, losses[i], uploads, name, record) for i, record in enumerate(records)]
-        loss = selective_loss(teachers, public, self.options.weight)
-        self._of_server = self.server.taught(name, start, public, loss, round)
-        predictions, options = self._predictions(model, self._of_server, public), self.options
+        work = Learning(name, round, self._of_server, uploads)
+        [(self._of_server, predictions)] = federation.compute(self, [work])
+        records, options = self._public(), self.options
         downloads: dict[int, Download] = {}
         for held, clients in by_backbone(uploads, federation).items():
             translation = self.server.translation(name, held)
             message = translated(predictions, translation, records, options.tokens, options.logits)
             downloads |= dict.fromkeys(clients, Download(message))
         return dict(sorted(downloads.items()))
+
+    def learned(self, work: Learning) -> list[State]:
+        """W after it has learned from the best clients, and what it then predicts."""
+        name, seed = work.backbone, self.federation.seed
+        model, records, backbone = self.server.model(name), self._public(), self.federation.backbone(name)
+        public = public_batches(backbone, records, self.training)
+        start = work.start or adapters.fresh(model, ADAPTER, torch_generator(seed, "server", backbone.revision))
+        losses = self._predictions(model, start, public)["losses"].tolist()
+        teachers = [self._best_client(i, losses[i], work.uploads, name, record) for i, record in enumerate(records)]
+        loss = selective_loss(teachers, public, self.options.weight)
+        taught = self.server.taught(name, start, public, loss, work.round)
+        return [taught, self._predictions(model, taught, public)]
 
     def for_inference(self, now: ClientRound) -> None:
         adapter = {name: tensor for name, tensor in now.state.items() if name != "losses"}
@@ -150,3 +158,18 @@ class FedMKT(Distilling, SFT):
         held = self.federation.clients[best].backbone
         predicted = unpacked(uploads[best].tensors, number, vocabulary_size(self.federation.backbone(held)))
         return self.server.translation(held, name)(predicted, record)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Work of the server: a round's `FedMKT.learned`. start: W; empty before the first aggregation."""
+
+    backbone: str
+    round: int
+    start: State
+    uploads: Mapping[int, Upload]
+
+    weight = 1.0
+
+    def __call__(self, method: Method) -> list[State]:
+        return cast(FedMKT, method).learned(self)

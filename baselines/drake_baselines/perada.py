@@ -24,7 +24,7 @@ backbone with whichever adapter was last active. The official code also averages
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -35,10 +35,10 @@ from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 from drake.federation import adapters
 from drake.federation.method import Download, Federation, State, Upload
-from drake.models.backbones import Batch
 
 from .averaging import SHARED, averages, by_backbone
-from .distillation import Distilling, divergence, public_records, softened
+from .distillation import divergence, public_batches, softened
+from .distilling_server import Distilling, Drawing, Lesson, uploaded
 from .ditto import Ditto
 
 
@@ -84,51 +84,64 @@ class PerAda(Distilling, Ditto):
         if not self.options.passes or len(uploads) == 1:  # the mean of one client is its own adapter
             return means
         records, held_out = self._public(round, federation)
+        drawing = self._drawing(round)
         groups = by_backbone(uploads, federation)
+        members = {name: uploaded(SHARED, clients, uploads) for name, clients in groups.items()}
+        predicted = self.server.ensembles(members, drawing, federation)
         weights = {name: len(clients) for name, clients in groups.items()}
-        batches = {name: self.server.batches(name, records) for name in groups}
-        logits = self.server.ensembles(groups, uploads, batches)
+        lessons = [
+            Lesson(
+                name,
+                adapters.part(SHARED, means[clients[0]].tensors),
+                drawing,
+                ToTeacher(self._teacher(name, predicted, weights, records), self.options.temperature),
+                (round,),
+                self.options.passes,
+                self.options.rate,
+            )
+            for name, clients in groups.items()
+        ]
         downloads = dict(means)
-        for name, clients in groups.items():
-            mean = adapters.part(SHARED, means[clients[0]].tensors)
-            distilled = self._distilled(round, name, mean, self._teacher(name, logits, weights, batches), batches[name])
-            if held_out and self._no_better(name, distilled, mean, held_out):
+        for lesson, distilled in zip(lessons, federation.compute(self, lessons), strict=True):
+            if held_out and self._no_better(lesson.backbone, distilled, lesson.start, held_out):
                 continue
-            for i in clients:
+            for i in groups[lesson.backbone]:
                 downloads[i] = Download(dict(means[i].tensors) | adapters.prefixed(SHARED, distilled))
         return downloads
 
+    def _drawing(self, round: int) -> Drawing:
+        """The public records that this aggregation trains on; those held out are drawn before them."""
+        options = self.options
+        return Drawing(options.records + options.held_out, f"distillation {round}", "perada", options.held_out)
+
     def _public(self, round: int, federation: Federation) -> tuple[list[DatasetRow], list[DatasetRow]]:
         """The public records that this aggregation trains on, and those held out."""
-        options = self.options
-        drawn = public_records(federation, options.records + options.held_out, f"distillation {round}", "perada")
-        if len(drawn) <= options.held_out:
+        drawing = self._drawing(round)
+        drawn = replace(drawing, skipped=0).records(federation)
+        if len(drawn) <= drawing.skipped:
             raise DrakeError(
-                f"perada.held_out is {options.held_out}, but the dataset has {len(drawn)} public records, so none are "
+                f"perada.held_out is {drawing.skipped}, but the dataset has {len(drawn)} public records, so none are "
                 "left to train on; choose a lower perada.held_out."
             )
-        return drawn[options.held_out :], drawn[: options.held_out]
+        return drawn[drawing.skipped :], drawn[: drawing.skipped]
 
     def _teacher(
         self,
         student: str,
         logits: Mapping[str, list[Tensor]],
         weights: Mapping[str, int],
-        batches: Mapping[str, list[Batch]],
+        records: Sequence[DatasetRow],
     ) -> list[Tensor]:
-        """p for every batch, [n, V] at the student's answer tokens."""
+        """p for every batch of the records, [n, V] at the student's answer tokens."""
         tau = self.options.temperature
-        records = [record for batch in batches[student] for record in batch.records]
         alike = [name for name in logits if self.server.translation(name, student).exact(records)]
         others = {
-            name: self.server.targets(name, logits[name], student, (batches[name], batches[student]), tau)
-            for name in logits
-            if name not in alike
+            name: self.server.targets(name, logits[name], student, records, tau) for name in logits if name not in alike
         }
         found: list[Tensor] = []
-        for number in range(len(batches[student])):
+        for number, of_student in enumerate(logits[student]):
             count = sum(weights[name] for name in alike)
-            zero = torch.zeros_like(logits[student][number])
+            zero = torch.zeros_like(of_student)
             mean = sum((weights[name] * logits[name][number] for name in alike), zero) / count
             total, weight = count * softened(mean, tau), torch.full((len(mean), 1), float(count), device=mean.device)
             for name, targets in others.items():
@@ -138,14 +151,17 @@ class PerAda(Distilling, Ditto):
             found.append(total / weight)
         return found
 
-    def _distilled(
-        self, round: int, name: str, mean: State, teacher: Sequence[Tensor], batches: Sequence[Batch]
-    ) -> State:
-        def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
-            return divergence(logits, teacher[number], self.options.temperature)
-
-        return self.server.taught(name, mean, batches, loss, round, passes=self.options.passes, rate=self.options.rate)
-
     def _no_better(self, name: str, distilled: State, mean: State, held_out: Sequence[DatasetRow]) -> bool:
-        batches = self.server.batches(name, held_out)
+        batches = public_batches(self.federation.backbone(name), held_out, self.training)
         return self.server.loss(name, distilled, batches) >= self.server.loss(name, mean, batches)
+
+
+@dataclass(frozen=True)
+class ToTeacher:
+    """KL(z || p). teacher: p for every batch."""
+
+    teacher: Sequence[Tensor]
+    temperature: float
+
+    def __call__(self, number: int, logits: Tensor, gold: Tensor) -> Tensor:
+        return divergence(logits, self.teacher[number].to(logits.device), self.temperature)

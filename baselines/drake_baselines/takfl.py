@@ -23,16 +23,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from drake.config import Training
 from drake.errors import DrakeError
 from drake.federation import adapters
-from drake.federation.method import Download, Federation, Method, State, Upload
+from drake.federation.method import Download, Federation, Method, Upload
 
 from .averaging import SHARED, averages, by_backbone
-from .distillation import Distilling, Loss, divergence, public_records, softened
+from .distillation import divergence, softened
+from .distilling_server import Distilling, Drawing, Lesson, uploaded
 from .fedit import FedIT
 from .translation import Target
 
@@ -77,38 +77,46 @@ class TAKFL(Distilling, FedIT):
         means = averages(uploads, federation)
         if self.options.zero_vectors or not self.options.passes:
             return means
-        records = public_records(federation, self.options.records, f"distillation {round}", "takfl")
-        groups = by_backbone(uploads, federation)
-        batches = {name: self.server.batches(name, records) for name in groups}
-        predicted = self.server.ensembles(groups, uploads, batches)
+        drawing = Drawing(self.options.records, f"distillation {round}", "takfl")
+        records, groups = drawing.records(federation), by_backbone(uploads, federation)
+        start = {name: adapters.part(SHARED, means[clients[0]].tensors) for name, clients in groups.items()}
+        members = {name: uploaded(SHARED, clients, uploads) for name, clients in groups.items()}
+        predicted = self.server.ensembles(members, drawing, federation)
+        of_means = self.server.ensembles({name: [mean] for name, mean in start.items()}, drawing, federation)
+        # Where a backbone has one client its ensemble is its mean: AdamW would amplify rounding errors to full steps.
+        pairs = [(a, b) for a in groups for b in groups if a != b or len(groups[a]) > 1]
+        options, lessons = self.options, []
+        for student, teacher in pairs:
+            tau = options.temperature
+            targets = self.server.targets(teacher, predicted[teacher], student, records, tau)
+            own = [softened(logits, options.own_temperature) for logits in of_means[student]]
+            loss = ToEnsembles(targets, own, tau, options.own_weight, options.own_temperature)
+            draw = (round, federation.backbone(teacher).revision)
+            lessons.append(Lesson(student, start[student], drawing, loss, draw, options.passes, options.rate))
+        distilled = dict(zip(pairs, federation.compute(self, lessons), strict=True))
         downloads = dict(means)
-        for student, clients in groups.items():
-            mean = adapters.part(SHARED, means[clients[0]].tensors)
-            itself = self.server.logits(student, mean, batches[student])
-            own = [softened(logits, self.options.own_temperature) for logits in itself]
-            vectors: list[State] = []
-            for teacher in groups:
-                if teacher == student and len(clients) == 1:  # AdamW would amplify rounding errors to full steps
-                    vectors.append({name: torch.zeros_like(tensor) for name, tensor in mean.items()})
-                    continue
-                both = batches[teacher], batches[student]
-                targets = self.server.targets(teacher, predicted[teacher], student, both, self.options.temperature)
-                loss, draw = self._loss(targets, own), (round, federation.backbone(teacher).revision)
-                how = {"passes": self.options.passes, "rate": self.options.rate}
-                distilled = self.server.taught(student, mean, batches[student], loss, *draw, **how)
-                vectors.append({name: distilled[name] - tensor for name, tensor in mean.items()})
+        for student, mean in start.items():
+            vectors = [
+                {name: distilled.get((student, teacher), mean)[name] - tensor for name, tensor in mean.items()}
+                for teacher in groups
+            ]
             added = adapters.mean(vectors)
             result = {name: tensor + added[name] for name, tensor in mean.items()}
-            downloads |= {i: Download(adapters.prefixed(SHARED, result)) for i in clients}
+            downloads |= {i: Download(adapters.prefixed(SHARED, result)) for i in groups[student]}
         return downloads
 
-    def _loss(self, targets: Sequence[Target], own: Sequence[Tensor]) -> Loss:
-        """KL_3(z || p_b) + 0.01 KL_20(z || p_mean). targets: p_b; own: p_mean."""
-        options = self.options
 
-        def loss(number: int, logits: Tensor, gold: Tensor) -> Tensor:
-            rows, probabilities = targets[number]
-            to_ensemble = divergence(logits[rows], probabilities, options.temperature)
-            return to_ensemble + options.own_weight * divergence(logits, own[number], options.own_temperature)
+@dataclass(frozen=True)
+class ToEnsembles:
+    """KL_tau(z || p_b) + own_weight KL_own_tau(z || p_mean). targets: p_b; own: p_mean, for every batch."""
 
-        return loss
+    targets: Sequence[Target]
+    own: Sequence[Tensor]
+    tau: float
+    own_weight: float
+    own_tau: float
+
+    def __call__(self, number: int, logits: Tensor, gold: Tensor) -> Tensor:
+        rows, probabilities = (tensor.to(logits.device) for tensor in self.targets[number])
+        to_ensemble = divergence(logits[rows], probabilities, self.tau)
+        return to_ensemble + self.own_weight * divergence(logits, self.own[number].to(logits.device), self.own_tau)

@@ -19,7 +19,7 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
     default="mini",
     show_default=True,
     help="mini, hub:OWNER/NAME[@REVISION] (a release on the Hugging Face Hub), release:PATH, folder:PATH (your own "
-    "data), another registered NAME[:ARGUMENT], or a PATH alone.",
+    "data), raw:PATH (published source data sets), another registered NAME[:ARGUMENT], or a PATH alone.",
 )
 @click.option(
     "--split",
@@ -33,8 +33,8 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
 @click.option(
     "--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Seed of the scenes, the order and the schedule."
 )
-@click.option("--train", type=int, help="Records per mini task to train on.  [default: 400]")
-@click.option("--test", type=int, help="Records per mini task to test on.  [default: 100]")
+@click.option("--train", type=int, help="Records per mini task to train on.  [default: 400] Of raw sources, at most.")
+@click.option("--test", type=int, help="Records per mini task to test on.  [default: 100] Of raw sources, at most.")
 @click.option("--public-per-world", type=int, help="Public records per mini world.  [default: 400]")
 @click.option("--public", help="Public records of another source, such as llava-mix:FOLDER.")
 @click.option(

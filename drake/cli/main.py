@@ -27,6 +27,7 @@ COMMANDS = {
     "eval": "drake.cli.evaluate:evaluate",
     "export": "drake.cli.tools:export",
     "methods": "drake.cli.catalog:methods",
+    "plan": "drake.cli.plan:plan",
     "plot": "drake.cli.inspect:plot",
     "show": "drake.cli.inspect:show",
     "transfer": "drake.cli.tools:transfer",

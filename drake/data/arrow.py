@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, DatasetInfo, concatenate_datasets
+from datasets import Dataset, DatasetInfo, Features, concatenate_datasets
 from datasets.table import MemoryMappedTable
 
 from drake.common.files import replacing
-from drake.data.parquet_files import UNDECODED, read_records, read_schedule, record_batches
+from drake.data.columns import UNDECODED_COLUMNS
+from drake.data.parquet_files import read_records, read_schedule, record_batches
 
 __all__ = ["ClientSchedule", "Dataset", "concatenated", "ids", "in_memory", "memory_mapped", "selected"]
+
+_FEATURES = Features.from_arrow_schema(UNDECODED_COLUMNS)
 
 
 class ClientSchedule:
@@ -46,19 +49,19 @@ class ClientSchedule:
 
 def in_memory(paths: Sequence[Path], fingerprint: str) -> Dataset:
     """The records of Parquet files, read into memory; pictures stay encoded. fingerprint: names cached results."""
-    table = pa.concat_tables([UNDECODED.arrow_schema.empty_table(), *map(read_records, paths)])
-    return Dataset(table, info=DatasetInfo(features=UNDECODED), fingerprint=fingerprint)
+    table = pa.concat_tables([UNDECODED_COLUMNS.empty_table(), *map(read_records, paths)])
+    return Dataset(table, info=DatasetInfo(features=_FEATURES), fingerprint=fingerprint)
 
 
 def memory_mapped(paths: Sequence[Path], copy: Path, fingerprint: str) -> Dataset:
     """The same, memory-mapped from `copy`, one uncompressed Arrow file, which is made if it does not exist."""
     if not copy.is_file():
-        with replacing(copy) as temporary, pa.ipc.new_stream(temporary, UNDECODED.arrow_schema) as writer:
+        with replacing(copy) as temporary, pa.ipc.new_stream(temporary, UNDECODED_COLUMNS) as writer:
             for path in paths:
                 for batch in record_batches(path):
                     writer.write_table(batch)
     table = MemoryMappedTable.from_file(str(copy))
-    return Dataset(table, info=DatasetInfo(features=UNDECODED), fingerprint=fingerprint)
+    return Dataset(table, info=DatasetInfo(features=_FEATURES), fingerprint=fingerprint)
 
 
 def concatenated(parts: Sequence[Dataset]) -> Dataset:

@@ -35,6 +35,8 @@ def record_choices(prompt: str, gold: str) -> tuple[str, ...]:
 
 def wins(choices: list[str] | tuple[str, ...], gold: str, prompt: str) -> bool:
     """Whether protocol `strict` marks the gold answer correct if a model gives it."""
+    if gold in choices and gold.strip():  # what `score_strict` would find too, in more time
+        return True
     return score_strict(choices, gold, gold, prompt).correct
 
 

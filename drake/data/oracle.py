@@ -75,6 +75,8 @@ def check_text(what: str, text: object) -> None:
         raise DrakeError(f"{what} is {type(text).__name__}, not a text.")
     if len(text) > MOST_CHARACTERS:
         raise DrakeError(f"{what} has {len(text):,} characters; {MOST_CHARACTERS:,} are allowed.")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,7 +1,7 @@
-"""The Parquet files of a dataset: columns, writing, reading. `drake.data.writer` and `drake.data.arrow` call this.
+"""The Parquet files of a dataset: writing, reading. `drake.data.writer` and `drake.data.arrow` call this.
 
-data/<task>/<split>-00000.parquet     one row per record (`FEATURES`), pictures with the bytes they came with
-schedules/<name>.parquet              rows of `SCHEDULE_FEATURES`
+data/<task>/<split>-00000.parquet     a row per record (`columns.RECORD_COLUMNS`), pictures as they came
+schedules/<name>.parquet              rows of `columns.SCHEDULE_COLUMNS`
 """
 
 from __future__ import annotations
@@ -10,38 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features, Image, List, Value
 
+from drake.data.columns import RECORD_COLUMNS, SCHEDULE_COLUMNS, UNDECODED_COLUMNS, Scratch, records_table
 from drake.data.record import Record
 from drake.errors import DrakeError
 
-FEATURES = Features(
-    {
-        "id": Value("string"),
-        "task": Value("string"),
-        "source": Value("string"),
-        "category": Value("string"),
-        "images": List(Image()),
-        "prompt": Value("string"),
-        "choices": List(Value("string")),
-        "answer": Value("string"),
-        "metric": Value("string"),
-    }
-)
-UNDECODED = FEATURES.copy()
-UNDECODED["images"] = List(Image(decode=False))
-SCHEDULE_FEATURES = Features(
-    {
-        "client": Value("int32"),
-        "round": Value("int32"),
-        "position": Value("int32"),
-        "task": Value("string"),
-        "id": Value("string"),
-    }
-)
 SHARD = 512 << 20
 """Bytes after which a task's split continues in its next file."""
 ROWS_PER_BATCH = 64
@@ -59,6 +34,7 @@ class Shards:
         self.paths: list[Path] = []
         """The files begun so far."""
         self._rows: list[Record] = []
+        self._scratch = Scratch()
         self._writer: pq.ParquetWriter | None = None
         self._count = self._written = self._buffered = 0
 
@@ -82,9 +58,9 @@ class Shards:
     def _write(self, rows: Sequence[Record], size: int) -> None:
         if self._writer is None:
             path = self._folder / f"{self._split}-{self._count:05d}.parquet"
-            self._writer = parquet_writer(path, FEATURES.arrow_schema, self._compress)
+            self._writer = parquet_writer(path, RECORD_COLUMNS, self._compress)
             self.paths.append(path)
-        self._writer.write_table(_table(rows))
+        self._writer.write_table(records_table(rows, self._scratch))
         self._written += size
         if self._written >= SHARD:
             self._finish()
@@ -127,25 +103,11 @@ def _columns(name: str, kind: pa.DataType) -> list[str]:
 
 def record_ids(paths: Sequence[Path]) -> list[str]:
     """The ids of the records of some files, in order; no other column is read."""
-    return [name for path in paths for name in pq.read_table(path, columns=["id"])["id"].to_pylist()]
-
-
-def _table(rows: Sequence[Record]) -> pa.Table:
-    columns: dict[str, list[Any]] = dict(zip(Record._fields, map(list, zip(*rows, strict=True)), strict=True))
-    schema = FEATURES.arrow_schema
-    arrays = {name: pa.array(columns[name], schema.field(name).type) for name in FEATURES if name != "images"}
-    arrays["images"] = _pictures(columns["images"], schema.field("images").type)
-    return pa.Table.from_arrays([arrays[name] for name in FEATURES], schema=schema)
-
-
-def _pictures(rows: Sequence[Sequence[bytes]], kind: pa.ListType) -> pa.ListArray:
-    """The column `images`, each picture copied once."""
-    pictures = [picture for row in rows for picture in row]
-    offsets = pa.array(np.cumsum([0, *map(len, rows)]), pa.int32())
-    structs = pa.StructArray.from_arrays(
-        [pa.array(pictures, pa.binary()), pa.nulls(len(pictures), pa.string())], fields=list(kind.value_type)
-    )
-    return pa.ListArray.from_arrays(offsets, structs, type=kind)
+    found: list[str] = []
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            found += file.read(columns=["id"])["id"].to_pylist()
+    return found
 
 
 def read_records(path: Path) -> pa.Table:
@@ -165,16 +127,15 @@ def record_batches(path: Path) -> Iterator[pa.Table]:
 
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:
-    """The table with the columns of `FEATURES`; raises what `read_records` raises."""
-    if missing := [name for name in FEATURES if name not in table.column_names]:
+    """The table with the columns of `RECORD_COLUMNS`; raises what `read_records` raises."""
+    if missing := [name for name in RECORD_COLUMNS.names if name not in table.column_names]:
         raise DrakeError(f"{path} has no column {missing[0]!r}; build the dataset again.")
     # The files' metadata ask for decoded pictures; the schema set here keeps them encoded.
-    schema = UNDECODED.arrow_schema
     try:
-        table = table.select(list(FEATURES)).cast(schema)
+        table = table.select(RECORD_COLUMNS.names).cast(UNDECODED_COLUMNS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise DrakeError(f"{path} has columns of other types ({error}); build the dataset again.") from error
-    if empty := [name for name in FEATURES if table[name].null_count]:
+    if empty := [name for name in RECORD_COLUMNS.names if table[name].null_count]:
         raise DrakeError(f"{path} has rows without {empty[0]!r}; build the dataset again.")
     return table
 
@@ -182,9 +143,9 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
 def read_schedule(path: Path, client: int) -> pa.Table:
     """The rows of one client in a schedule's file, by round and position; raises what `read_records` raises."""
     table = _read(path, [("client", "=", client)])
-    if set(SCHEDULE_FEATURES) - set(table.column_names):
+    if set(SCHEDULE_COLUMNS.names) - set(table.column_names):
         raise DrakeError(f"{path} lacks columns of a schedule; build the dataset again.")
-    if any(table[name].null_count for name in SCHEDULE_FEATURES):
+    if any(table[name].null_count for name in SCHEDULE_COLUMNS.names):
         raise DrakeError(f"{path} has incomplete rows; build the dataset again.")
     return table.sort_by([("round", "ascending"), ("position", "ascending")])
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from drake.common.files import replacing
-from drake.data.parquet_files import FEATURES, UNDECODED
+from drake.data.columns import RECORD_COLUMNS, UNDECODED_COLUMNS
 from drake.data.record import DatasetRow
 from drake.errors import DrakeError
 
@@ -101,7 +101,10 @@ class ParquetRows:
         if not copy.is_file():
             table = _row_group(path, number)
             try:
-                with replacing(copy) as temporary, pa.ipc.new_stream(temporary, UNDECODED.arrow_schema) as writer:
+                with (
+                    replacing(copy) as temporary,
+                    pa.ipc.new_stream(temporary, UNDECODED_COLUMNS) as writer,
+                ):
                     writer.write_table(table)
             except DrakeError:  # a full disk, or one that may not be written: slower, and nothing else
                 return _keep(self._held, group, table, MOST_HELD)
@@ -119,7 +122,7 @@ def _row_group(path: Path, number: int) -> pa.Table:
     """The records of one row group, pictures encoded; DrakeError where they cannot be read."""
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read_row_group(number, columns=list(FEATURES))
-        return table.select(list(FEATURES)).cast(UNDECODED.arrow_schema)
+            table = file.read_row_group(number, columns=RECORD_COLUMNS.names)
+        return table.select(RECORD_COLUMNS.names).cast(UNDECODED_COLUMNS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, OSError, ValueError) as error:
         raise DrakeError(f"{path} cannot be read as Parquet ({error}); build the dataset again.") from error

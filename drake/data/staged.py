@@ -31,6 +31,8 @@ from drake.scoring.answers import PROTOCOLS
 
 ROW_GROUP = 16 << 20
 """Bytes of records in one row group of a record file."""
+STEP = 1 << 20
+"""Bytes of pictures after which progress is reported."""
 WORTH_KEEPING = 64 << 20
 """Bytes of finished record files from which they are kept although a record was refused; a smaller build is as soon
 begun anew. A build that is killed or interrupted always keeps them."""
@@ -152,7 +154,7 @@ class _Build:
         for leftover in (self.dataset / DATA / task).glob(f"{split}-*.parquet"):
             leftover.unlink()
         shards = Shards(self.dataset / DATA / task, split, compress_pictures=False)
-        verdicts, first, ids, buffered = GoldVerdicts(), None, set[str](), 0
+        verdicts, first, ids, buffered, read_bytes = GoldVerdicts(), None, set[str](), 0, 0
         writing_group: Future[None] | None = None
         try:
             for record in source.records(task, split):
@@ -168,7 +170,10 @@ class _Build:
                 ids.add(record.id)
                 verdicts.add(record)
                 buffered += shards.add(record)
-                moved(sum(map(len, record.images)))
+                read_bytes += sum(map(len, record.images))
+                if read_bytes >= STEP:
+                    moved(read_bytes)
+                    read_bytes = 0
                 if buffered >= ROW_GROUP:  # written while the next records are read
                     if writing_group is not None:
                         writing_group.result()
@@ -177,6 +182,7 @@ class _Build:
             if writing_group is not None:
                 writing_group.result()
             shards.close()
+        moved(read_bytes)
         part = Part(
             key=key,
             task=task,

@@ -16,10 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-import pyarrow as pa
-
 from drake.common.files import writing
 from drake.data import card
+from drake.data.columns import SCHEDULE_COLUMNS, schedule_table
 from drake.data.manifest import (
     DATA,
     MANIFEST,
@@ -35,7 +34,7 @@ from drake.data.manifest import (
     sha256,
 )
 from drake.data.oracle import GoldVerdicts, check_record
-from drake.data.parquet_files import SCHEDULE_FEATURES, Shards, parquet_writer, row_count
+from drake.data.parquet_files import Shards, parquet_writer, row_count
 from drake.data.publishing import check_target, publish, temporary_sibling
 from drake.data.record import Record
 from drake.data.schedules import federation_schedule
@@ -225,16 +224,14 @@ def _write_schedules(
             split, schedules.clients, sizes, schedules.rounds_per_task, seed, 0.5 if alpha is None else alpha
         )
         path = folder / SCHEDULES / f"{name}.parquet"
-        with parquet_writer(path, SCHEDULE_FEATURES.arrow_schema) as writer:
+        with parquet_writer(path, SCHEDULE_COLUMNS) as writer:
             for client, rounds in enumerate(drawn):
                 rows = [
                     (client, number, position, task, train_ids[task][row])
                     for number, arrivals in enumerate(rounds)
                     for position, (task, row) in enumerate(arrivals)
                 ]
-                columns = zip(*rows, strict=True) if rows else ([] for _ in SCHEDULE_FEATURES)
-                table = dict(zip(SCHEDULE_FEATURES, map(list, columns), strict=True))
-                writer.write_table(pa.Table.from_pydict(table, schema=SCHEDULE_FEATURES.arrow_schema))
+                writer.write_table(schedule_table(rows))
         entries[name] = ScheduleEntry(
             split=split, alpha=alpha, rounds_per_task=schedules.rounds_per_task, rounds=max(map(len, drawn))
         )

@@ -13,7 +13,7 @@ from drake.common.stopping import safe_point
 from drake.engines.prefetch import ahead
 from drake.engines.worker import Records, Worker
 from drake.errors import DrakeError
-from drake.federation.federation import Client
+from drake.federation.federation import Client, Work
 from drake.federation.flops import count_flops
 from drake.federation.messages import OPTIMIZER, Download, LocalResult, Message, State
 from drake.federation.method import Step
@@ -93,6 +93,26 @@ class Job:
         return replace(result, state=result.state | moments)
 
 
+@dataclass(frozen=True)
+class ServerTask:
+    """A part of the server's aggregation as a Task; returns the work's result."""
+
+    work: Work
+
+    @property
+    def backbone(self) -> str:
+        return self.work.backbone
+
+    @property
+    def weight(self) -> float:
+        return self.work.weight
+
+    label = "the server's aggregation"
+
+    def __call__(self, worker: Worker) -> Any:
+        return self.work(worker.method)
+
+
 class _Batches:
     """The steps of a round as `Steps`: batches made of their records one step at a time, on a GPU one step ahead.
 
@@ -116,9 +136,11 @@ class _Batches:
 
 
 def moved(value: T, device: str | torch.device) -> T:
-    """The same dict, message or result with its tensors on `device`; no copy of what is there already."""
+    """The same dict, list, message or result with its tensors on `device`; no copy of what is there already."""
     if isinstance(value, torch.Tensor):
         return cast("T", value.to(device))
+    if isinstance(value, list):
+        return cast("T", [moved(item, device) for item in value])
     if isinstance(value, Mapping):
         return cast("T", {key: moved(item, device) for key, item in value.items()})
     if isinstance(value, (Message, LocalResult)):

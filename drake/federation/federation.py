@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from drake.config import Training
 
 if TYPE_CHECKING:
+    from drake.federation.method import Method
     from drake.models.backbones import Backbone
+
+
+class Work(Protocol):
+    """A part of the server's computing that any worker can do with its own instance of the method; picklable.
+
+    backbone: the name of the backbone it needs. weight: its relative duration; the longest begin first.
+    """
+
+    @property
+    def backbone(self) -> str: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    def __call__(self, method: Method) -> Any: ...
+
+
+Compute = Callable[["Method", Sequence[Work]], list[Any]]
+"""(method, works) -> their results, in order."""
+
+
+def one_after_another(method: Method, works: Sequence[Work]) -> list[Any]:
+    """The works' results, computed in this process."""
+    return [work(method) for work in works]
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,7 @@ class Federation:
 
     backbone: name -> the resident Backbone of this worker (loaded at first use).
     public: how to draw public records: (count, purpose) -> records, the same for the same arguments.
+    compute: how the server's own computing is done; an aggregation in a run has the engine's workers for it.
     """
 
     clients: tuple[Client, ...]
@@ -45,6 +71,7 @@ class Federation:
     training: Training
     backbone: Callable[[str], Backbone]
     public: Callable[[int, str], list[Mapping[str, Any]]]
+    compute: Compute = one_after_another
 
     def architecture(self, client: int) -> Architecture:
         """The architecture of client number `client`."""

@@ -7,14 +7,16 @@ Everything else that happens in a run is a callback (`callbacks`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from drake.engines.serial import Engine
-from drake.engines.tasks import Job
+from drake.engines.tasks import Job, ServerTask
 from drake.errors import DrakeError
 from drake.federation.callbacks import (
     Callback,
@@ -24,8 +26,9 @@ from drake.federation.callbacks import (
     RoundContext,
     RunContext,
 )
-from drake.federation.federation import Client
+from drake.federation.federation import Client, Work
 from drake.federation.messages import LocalResult
+from drake.federation.method import Method
 from drake.federation.participation import EVERYONE, Participation
 from drake.federation.state import Progress
 
@@ -53,6 +56,7 @@ def run_rounds(
     """
     worker, progress, call = engine.worker, run.progress, CallbackList(callbacks)
     method, federation = worker.method, worker.federation
+    on_engine = replace(federation, compute=partial(on_workers, engine))
 
     def score(rounds_done: int, moment: EvaluateAt = evaluate_at) -> None:
         scores = evaluate(run, rounds_done, moment) if evaluate and rounds_done in evaluation_rounds else None
@@ -80,7 +84,7 @@ def run_rounds(
             score(number + 1)
 
         uploads = dict(sorted(progress.uploads.items()))  # of absent clients the last one
-        downloads = method.aggregate(number, uploads, federation) if round.has_uploads else {}
+        downloads = method.aggregate(number, uploads, on_engine) if round.has_uploads else {}
         round.received = progress.deliver(downloads, round.participants)
         progress.server = method.server_state()
         progress.rounds_done = number + 1
@@ -90,6 +94,13 @@ def run_rounds(
         call.round_finished(round)
     call.run_finished(run)
     return progress
+
+
+def on_workers(engine: Engine, method: Method, works: Sequence[Work]) -> list[Any]:
+    """The results of a server's works, in order; the engine's workers do them with their own instances of the
+    method."""
+    found = dict(engine.run([ServerTask(work) for work in works]))
+    return [found[index] for index in range(len(works))]
 
 
 COUNTED_WEIGHT = 4

@@ -156,7 +156,7 @@ def compare(a: Answers, b: Answers, resamples: int = 2000, level: float = LEVEL,
     if len(a.seeds) < LEAST_SEEDS:
         return Difference(a.name, b.name, mean, None, None, None, None, by_seed)
     variance, df = crossed_variance(apart)
-    if len({task for _, task in a.cells}) < len(a.cells):
+    if asked_of_several(a):
         variance += question_variance(a, b, resamples, seed)
     if variance == 0:
         better = 0.5 if mean == 0 else float(mean > 0)
@@ -165,6 +165,11 @@ def compare(a: Answers, b: Answers, resamples: int = 2000, level: float = LEVEL,
     half, t = float(stats.t.ppf(1 - level / 2, df)) * error, mean / error
     p, better = 2 * float(stats.t.sf(abs(t), df)), float(stats.t.cdf(t, df))
     return Difference(a.name, b.name, mean, mean - half, mean + half, p, better, by_seed)
+
+
+def asked_of_several(answers: Answers) -> bool:
+    """Whether several clients answered the questions of one task."""
+    return len({task for _, task in answers.cells}) < len(answers.cells)
 
 
 def crossed_variance(table: Floats) -> tuple[float, float]:

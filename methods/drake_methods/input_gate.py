@@ -28,11 +28,15 @@ NOISE = math.log(2)
 
 
 class Reading:
-    """The facts about the current batch that all gates of a model need. real: [B, T], False at padding; None without
-    padding. begins: whether the batch begins a sequence, or continues a cached one."""
+    """The facts about the current batch that all gates of a model need.
+
+    real: [B, T], 1 at tokens and 0 at padding; None without padding. count: [B, T], tokens read so far, at least 1,
+    those of a cached beginning included. begins: whether the batch begins a sequence, or continues a cached one.
+    """
 
     def __init__(self) -> None:
         self.real: Tensor | None = None
+        self.count = torch.ones(1, 1)
         self.begins = True
 
     def watch(self, decoder: nn.Module) -> None:
@@ -40,11 +44,17 @@ class Reading:
         decoder.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, _: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-        cache, mask = options.get("past_key_values"), options.get("attention_mask")
-        self.begins = cache is None or cache.get_seq_length() == 0
-        tokens = options["inputs_embeds"].shape[1]
-        # Training batches have no mask: they are padded on the right, which a causal mean never reads.
-        self.real = mask[:, -tokens:].bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
+        cache, mask, embeds = options.get("past_key_values"), options.get("attention_mask"), options["inputs_embeds"]
+        cached = 0 if cache is None else cache.get_seq_length()
+        self.begins = cached == 0
+        tokens = embeds.shape[1]
+        if isinstance(mask, Tensor) and mask.ndim == 2:
+            read = mask.bool().cumsum(1)[:, -tokens:]
+            self.real = mask[:, -tokens:].to(torch.float32)
+        else:  # training batches have no mask: they are padded on the right, which a causal mean never reads
+            read = torch.arange(cached + 1, cached + tokens + 1, device=embeds.device)[None]
+            self.real = None
+        self.count = read.clamp(min=1).to(torch.float32)
 
 
 class InputGatedLinear(MosaicLinear):
@@ -64,23 +74,25 @@ class InputGatedLinear(MosaicLinear):
         if self._disable_adapters:
             return y
         gate = self._gate(x).to(x.dtype)
-        dropped = self.lora_dropout[LOCAL](x)
-        for name, share in ((LOCAL, 1 - gate), (GLOBAL, gate)):
-            down, up, shift = self.module(name)
-            h = F.linear(dropped, down.to(x.dtype), None if shift is None else shift.to(x.dtype))
-            y = y + share * F.linear(h, up.to(x.dtype))
-        return y
+        (down, up, shift), (down_g, up_g, shift_g) = self.module(LOCAL), self.module(GLOBAL)
+        shifts = None if shift is None or shift_g is None else torch.cat([shift, shift_g]).to(x.dtype)
+        h = F.linear(self.lora_dropout[LOCAL](x), torch.cat([down, down_g]).to(x.dtype), shifts)
+        # Each half of h is weighed by its share, so that both modules are two thin products, not four.
+        h = h.unflatten(-1, (2, -1)) * torch.stack([1 - gate, gate], dim=-2)
+        up = torch.cat([up, up_g], dim=1).to(x.dtype)
+        return torch.addmm(y.flatten(0, -2), h.flatten(-2).flatten(0, -2), up.T).view_as(y)
 
     def _gate(self, x: Tensor) -> Tensor:
         """g [B, T, 1] of x [B, T, d_in]."""
         score = self._score(x.float())
-        real = torch.ones_like(score) if self.reading.real is None else self.reading.real.to(score)
-        total, count = (score * real).cumsum(1), real.cumsum(1)
+        if self.reading.real is not None:
+            score = score * self.reading.real
+        total = score if score.shape[1] == 1 else score.cumsum(1)
         if not self.reading.begins:
-            total, count = total + self._read[0], count + self._read[1]
-        if not self.training:  # a cached continuation adds to these sums
-            self._read = total[:, -1:], count[:, -1:]
-        return torch.sigmoid(total / count.clamp(min=1)).unsqueeze(-1)
+            total = total + self._total
+        if not self.training:  # a cached continuation adds to this sum
+            self._total = total[:, -1:]
+        return torch.sigmoid(total / self.reading.count).unsqueeze(-1)
 
     def _score(self, x: Tensor) -> Tensor:
         """The scores [B, T] whose running mean is the gate's logit."""

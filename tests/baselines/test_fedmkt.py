@@ -9,6 +9,7 @@ import pytest
 import torch
 from distillation_world import NAMES, SIZES, assert_close, descended, kl, same
 from drake_baselines.averaging import largest_backbone
+from drake_baselines.distillation import public_batches
 from drake_baselines.knowledge import unpacked
 from drake_baselines.translation import Target, Translation
 from plain_lora import cross_entropy
@@ -39,7 +40,9 @@ def uploads_of(world, method, federation, held=None):
     found, held = {}, held or world.adapters
     for client in federation.clients:
         model = method.server.model(client.backbone)
-        batches = method.server.batches(client.backbone, world.public[: method.public_size])
+        batches = public_batches(
+            federation.backbone(client.backbone), world.public[: method.public_size], world.training
+        )
         found[client.id] = Upload(method._predictions(model, held[client.id], batches))
     return found
 

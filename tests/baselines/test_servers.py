@@ -3,6 +3,7 @@ clients, same bits."""
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -28,14 +29,15 @@ OPTIONS = {"perada": {"records": "4"}, "takfl": {"records": "4"}, "fedmkt": {}, 
 
 
 class Elsewhere:
-    """Clients train on another worker; this process's own has never seen them."""
+    """Clients train, and the server distils, on another worker; this process's own has never seen the tasks."""
 
     def __init__(self, worker, other):
         self.worker, self.other = worker, other
 
     def run(self, tasks):
         for index in reversed(range(len(tasks))):
-            yield index, moved(perform(tasks[index], self.other), "cpu")
+            sent = pickle.loads(pickle.dumps(tasks[index]))
+            yield index, moved(perform(sent, self.other), "cpu")
 
 
 class Stopped(Exception):

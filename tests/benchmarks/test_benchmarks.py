@@ -1,10 +1,13 @@
 """Benchmarks run: what only a GPU measures is driven here on a nano shape, the others on little of everything."""
 
+import importlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCH = Path(__file__).parents[2] / "benchmarks"
 
@@ -47,3 +50,27 @@ def test_the_overhead_benchmark_accounts_for_all_time_and_memory(micro_data, mic
     start, ten, one, adapters = map(float, memory[:4])
     assert start > 100
     assert float(memory[4]) == pytest.approx(ten / (one + adapters), abs=0.2)
+
+
+def test_the_floor_repeats_every_product_and_attention_kernel(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    floor = importlib.import_module("floor")
+    x, weight = torch.randn(2, 3, 8), torch.randn(5, 8, requires_grad=True)
+    query = torch.randn(1, 2, 4, 8, requires_grad=True)
+    with floor.Recorder() as seen:
+        for _ in range(2):
+            (torch.nn.functional.linear(x, weight).relu().sum() * 2).backward()
+        torch.nn.functional.scaled_dot_product_attention(query, query, query).sum().backward()
+    assert kernels(seen)["mm"] == 4  # twice forward, and twice the gradient of the weight
+    assert sum(count for name, count in kernels(seen).items() if name.startswith("_scaled_dot_product")) == 2
+    with floor.Recorder() as again:
+        floor.replayed(seen.calls)()
+    assert kernels(again) == kernels(seen)
+
+
+def kernels(recorder):
+    """Name of a kernel -> how often it ran."""
+    found = Counter()
+    for (function, *_), count in recorder.calls.items():
+        found[function._schema.name.removeprefix("aten::")] += count
+    return found

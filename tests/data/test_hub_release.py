@@ -236,7 +236,10 @@ MOMENTS = [
     ("drake.data.staged:store", 3),  # ... the third of this attempt
     ("drake.data.sources.hub_release:ArchiveStage.clear", 4),  # an archive is to be deleted
     ("huggingface_hub.file_download:_chmod_and_move", 1),  # an archive is not quite here
+    ("drake.data.staged:complete", 1),  # all parts are finished, schedules and manifest are missing
+    ("drake.data.writer:parquet_writer", 2),  # one of the schedules is written
     ("drake.data.staged:publish", 1),  # everything is finished
+    ("drake.data.publishing:flush", 3),  # ... and partly seen to be on the disk
 ]
 
 

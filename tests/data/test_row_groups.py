@@ -9,8 +9,8 @@ import pytest
 
 from drake.data import benchmark as module
 from drake.data.benchmark import load
+from drake.data.columns import RECORD_COLUMNS
 from drake.data.manifest import FileEntry, Manifest, fingerprint, legacy_fingerprint, read_manifest, sha256
-from drake.data.parquet_files import FEATURES
 from drake.data.row_groups import ParquetRows
 from drake.errors import DrakeError
 
@@ -30,11 +30,11 @@ def million(tmp_path_factory):
         columns["id"] = pa.array([f"Texts-0/{split}/{number:06d}" for number in range(rows)])
         columns["prompt"] = pa.array([f"What is {number}?" for number in range(rows)])
         empty = pa.array([0] * (rows + 1), pa.int32())
-        schema = FEATURES.arrow_schema
+        schema = RECORD_COLUMNS
         for name in ("images", "choices"):
             kind = schema.field(name).type
             columns[name] = pa.ListArray.from_arrays(empty, pa.array([], kind.value_type)).cast(kind)
-        table = pa.table([columns[name].cast(schema.field(name).type) for name in FEATURES], schema=schema)
+        table = pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
         pq.write_table(table, path, row_group_size=50_000, compression="zstd")
         written[f"data/Texts-0/{split}-00000.parquet"] = FileEntry(
             sha256=sha256(path), bytes=path.stat().st_size, rows=rows

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import datasets
 import pyarrow.parquet as pq
@@ -10,6 +12,7 @@ import yaml
 from build_samples import record
 
 from drake.data import parquet_files, writer
+from drake.data.columns import RECORD_COLUMNS, SCHEDULE_COLUMNS, UNDECODED_COLUMNS, Scratch, records_table
 from drake.data.manifest import read_manifest
 from drake.data.writer import Provenance, Schedules, write_dataset
 from drake.errors import DrakeError
@@ -159,7 +162,7 @@ def test_the_card_and_the_metadata_name_every_file(tmp_path):
             source = field["source"]
             assert (source.get("fileSet") or source["fileObject"])["@id"] in distributed
     columns = [field["source"]["extract"]["column"] for field in croissant["recordSet"][0]["field"]]
-    assert columns == list(parquet_files.FEATURES)
+    assert columns == RECORD_COLUMNS.names
 
 
 def test_a_target_in_use_is_not_touched(tmp_path):
@@ -276,3 +279,47 @@ def test_records_that_would_break_a_run_are_refused(tmp_path, change, message):
     with pytest.raises(DrakeError, match=message) as caught:
         write(tmp_path / "d", pairs)
     assert "record 'Pets-0/train/000001' of task 'Pets-0'" in str(caught.value)
+
+
+def test_the_columns_are_those_that_datasets_makes_of_their_features():
+    texts = {
+        name: datasets.Value("string") for name in ("id", "task", "source", "category", "prompt", "answer", "metric")
+    }
+    order = ("id", "task", "source", "category", "images", "prompt", "choices", "answer", "metric")
+    for columns, decode in ((RECORD_COLUMNS, True), (UNDECODED_COLUMNS, False)):
+        lists = {
+            "images": datasets.List(datasets.Image(decode=decode)),
+            "choices": datasets.List(datasets.Value("string")),
+        }
+        features = datasets.Features({name: (texts | lists)[name] for name in order})
+        assert columns.equals(features.arrow_schema, check_metadata=True)
+        assert datasets.Features.from_arrow_schema(columns) == features
+    rows = {name: datasets.Value("int32") for name in ("client", "round", "position")}
+    rows |= {name: datasets.Value("string") for name in ("task", "id")}
+    assert SCHEDULE_COLUMNS.equals(datasets.Features(rows).arrow_schema, check_metadata=True)
+
+
+def test_records_become_a_table_and_memory_is_used_again():
+    rows = [
+        record("Pets-0", "train", 0)._replace(
+            images=(b"one", b""), choices=("ja", "nein, é"), prompt="<image><image>ü"
+        ),
+        record("Pets-0", "train", 1)._replace(images=(), choices=()),
+        record("Pets-0", "train", 2)._replace(images=(b"x" * 100_000,)),
+    ]
+    scratch = Scratch()
+    for some in (rows, rows[:2], [*rows, *rows]):
+        found = records_table(some, scratch).to_pylist()
+        assert [tuple(picture["bytes"] for picture in row["images"]) for row in found] == [row.images for row in some]
+        assert [(row["prompt"], tuple(row["choices"]), row["id"]) for row in found] == [
+            (row.prompt, row.choices, row.id) for row in some
+        ]
+
+
+def test_building_a_release_imports_neither_datasets_nor_pandas(tmp_path, release):
+    code = (
+        "import sys; from drake.data.building import build; build(sys.argv[1], out=sys.argv[2]); "
+        "print([name for name in ('datasets', 'pandas', 'torch') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(release.folder), str(tmp_path / "d")]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=120).stdout == "[]\n"

@@ -18,6 +18,8 @@ MOST_RECORD_BYTES = 4 << 30
 """Upper limit for a file of records."""
 MOST_PICTURE_BYTES = 256 << 20
 """Upper limit for a file with one picture."""
+# Non-blocking, so that a pipe does not wait for a writer; a link is an error.
+_QUICKLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def inside(root: Path, name: str, links_to: Sequence[Path] = ()) -> Path:
@@ -79,6 +81,24 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     return content
 
 
+def _plain_file(path: str, most_bytes: int) -> bytes | None:
+    """The bytes of a regular file; None for a link, a larger file and whatever else cannot be read so."""
+    try:
+        handle = os.open(path, _QUICKLY)
+    except (OSError, ValueError):
+        return None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
+            return None
+        content = os.read(handle, status.st_size)
+        return content if len(content) == status.st_size else None
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
 class Pictures:
     """The pictures below a folder, as bytes. Each is checked when it is read."""
 
@@ -96,18 +116,25 @@ class Pictures:
         self._root, self._prefix, self._hint = root.resolve(), prefix, hint
         self._links_to = [folder.expanduser().resolve() for folder in links_to]
         self._quick = quick
-        self._checked: set[Path] = set()
-        self._folders: dict[str, Path] = {}
+        self._checked: set[str] = set()
+        self._folders: dict[str, str] = {}
 
     def read(self, where: str, name: str) -> bytes:
         """The bytes of the picture `name`. where: file and record, for the error."""
         if not name.startswith(self._prefix):
             raise DrakeError(f"{where}: its image path {name!r} must begin with {self._prefix!r}.")
-        path = self._path(where, name)
-        try:
-            encoded = read_regular(path, MOST_PICTURE_BYTES)
-        except DrakeError as error:
-            raise DrakeError(f"{where}: its image {name} cannot be read: {error}") from error
+        folder, _, file = name.removeprefix(self._prefix).rpartition("/")
+        known = self._folders.get(folder)
+        # A folder is resolved once; a file in it that is no link lies where the folder does.
+        path = f"{known}/{file}" if known else ""
+        encoded = _plain_file(path, MOST_PICTURE_BYTES) if known else None
+        if encoded is None:
+            found = self._path(where, name)
+            path = str(found)
+            try:
+                encoded = read_regular(found, MOST_PICTURE_BYTES)
+            except DrakeError as error:
+                raise DrakeError(f"{where}: its image {name} cannot be read: {error}") from error
         if self._quick:
             check_whole(f"{where}: its image {name}", encoded)
         elif path not in self._checked:
@@ -119,9 +146,6 @@ class Pictures:
         below = name.removeprefix(self._prefix)
         folder, _, file = below.rpartition("/")
         try:
-            # A folder is resolved once; a file in it that is no link lies where the folder does.
-            if folder in self._folders and (path := self._folders[folder] / file).is_file() and not path.is_symlink():
-                return path
             path = inside(self._root, below, self._links_to)
             missing = not path.exists()
         except ValueError as error:
@@ -131,7 +155,7 @@ class Pictures:
         if missing:
             raise DrakeError(f"{where}: its image {name} is missing; {self._hint}.")
         if path == (parent := (self._root / folder).resolve()) / file:  # the file itself is no link
-            self._folders[folder] = parent
+            self._folders[folder] = str(parent)
         return path
 
 

@@ -120,9 +120,10 @@ class TreeSource(Source):
         tree = self._tree_of[task]
         name = tree.files[task][split]
         category, metric = self._kind(task)
+        called = tree.path(name)
         with tree.open(name) as file:
-            for index, row in enumerate(json_items(file, tree.path(name))):
-                where = place(tree.path(name), index)
+            for index, row in enumerate(json_items(file, called)):
+                where = place(called, index)
                 try:
                     prompt, answer = one_turn(where, row)
                     yield Record(
@@ -230,9 +231,10 @@ def source_of(task: str) -> str:
 
 
 def _rows(tree: Tree, name: str) -> Iterator[tuple[str, Any]]:
+    called = tree.path(name)
     with tree.open(name) as file:
-        for index, row in enumerate(json_items(file, tree.path(name))):
-            yield place(tree.path(name), index), row
+        for index, row in enumerate(json_items(file, called)):
+            yield place(called, index), row
 
 
 def _images(tree: Tree, where: str, row: Mapping[str, Any], prompt: str) -> tuple[bytes, ...]:
