@@ -16,7 +16,11 @@ FORMATS = ("table", "markdown", "csv", "html")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of printing.")
 @click.option("--published/--no-published", default=True, show_default=True, help="Show the published results too.")
-def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, published: bool) -> None:
+@click.option("--site", type=click.Path(path_type=Path), help="Write a static site into this folder, a page per row.")
+@click.option("--data", help="With --site: dataset of the runs, for questions and pictures.  [default: the mini suite]")
+def leaderboard(
+    paths: tuple[Path, ...], format_: str, out: Path | None, published: bool, site: Path | None, data: str | None
+) -> None:
     """Rank runs and submissions.
 
     PATHS are run folders, submission folders, or folders that hold such; without any, the bundled submissions and
@@ -25,6 +29,7 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
     \b
     Example:
       drake leaderboard runs/sft runs/fedmosaic --format html --out board.html
+      drake leaderboard --site site
     """
     from rich.console import Console
 
@@ -32,9 +37,23 @@ def leaderboard(paths: tuple[Path, ...], format_: str, out: Path | None, publish
 
     from . import formats, ranking, terminal
 
+    if site is None and data is not None:
+        raise click.UsageError("--data goes with --site.")
+    if site is not None and out is not None:
+        raise click.UsageError("--site writes a folder and --out a file; give one of them.")
+    if site is not None:
+        from .site.build import check_target
+
+        check_target(site)
     board = ranking.collect(paths or ranking.default_paths(), published)
     for note in board.left_out:
         click.echo(f"note: {note}", err=True)
+    if site is not None:
+        from .site import write_site
+
+        pages = write_site(board, site, data)
+        click.echo(f"wrote {site / 'index.html'} and {pages - 1} pages of submissions")
+        return
     if format_ == "table" and out is None:
         if board.tables:
             console = Console()

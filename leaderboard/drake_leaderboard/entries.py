@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from drake.data.fingerprints import current_fingerprint
@@ -69,7 +70,8 @@ class Row:
     results. upload: bytes a client sends per round.
     minutes: wall-clock of one seed, training and evaluation. flops: operations of one seed's training, None where a
     seed has no count. origin: folder name; "published" for published results. checked: how
-    far it was checked (`reviewed.py`). name, authors, link: what a submission says of itself; empty for runs.
+    far it was checked (`reviewed.py`). name, authors, link: what a submission says of itself; empty for runs. folder:
+    where the results and answers are; None for published results.
     """
 
     track: Track
@@ -87,6 +89,7 @@ class Row:
     name: str = ""
     authors: tuple[str, ...] = ()
     link: str = ""
+    folder: Path | None = None
 
 
 def row(results: Results, origin: str) -> Row:

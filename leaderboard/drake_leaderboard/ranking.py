@@ -47,7 +47,7 @@ def collect(paths: Iterable[Path | str], published: bool = True) -> Board:
             left_out.append(f"left out: {error}")
             continue
         if results.status == "complete" and results.summary:
-            rows.append(replace(row(results, shown(folder.name, 80)), checked=checked, **said))
+            rows.append(replace(row(results, shown(folder.name, 80)), checked=checked, folder=folder, **said))
         else:
             left_out.append(f"{folder} is {results.status} and not ranked; finish it with the same `drake eval`.")
     if published:
