@@ -15,12 +15,15 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 480, 320
 TOP, BOTTOM, LEFT = 14, 44, 46
-LETTER = 6.4
+LETTER = 7.0
 """Width of a letter of a label, in units of the view box; an estimate for deciding what fits."""
 LINE = 13
 """Height of a label."""
 COLOURS = 10
 """Number of colours in style.css; further series are grey."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 class Line(NamedTuple):
@@ -88,16 +91,15 @@ def logarithmic(label: str, values: Sequence[float], text: Callable[[float], str
     def place(value: float) -> float:
         return start + (1 - start) * (math.log10(value) - low) / (high - low) if value > 0 else start / 2
 
-    powers = range(math.ceil(low), math.floor(high) + 1)
-    steps = [10.0**power for power in powers]
-    if len(steps) < 3:
-        steps = sorted(
-            factor * 10.0**power for power in range(math.floor(low), math.ceil(high)) for factor in (1, 2, 5)
-        )
-        steps = [step for step in steps if low <= math.log10(step) <= high]
-    every = math.ceil(len(steps) / 6)
-    ticks = [(step, text(step)) for step in steps[::every]]
-    return Axis(label, [(0.0, text(0.0)), *ticks] if start else ticks, place)
+    factors = (1,) if high - low > 2 else (1, 2, 5)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    steps = [factor * 10.0**power for power in powers for factor in factors]
+    inside = [step for step in steps if low <= math.log10(step) <= high]
+    ticks = [(0.0, text(0.0))] if start else []
+    for step in inside:  # those that leave room for their texts
+        if not ticks or place(step) - place(ticks[-1][0]) > 0.13:
+            ticks.append((step, text(step)))
+    return Axis(label, ticks, place)
 
 
 def _step(rough: float) -> float:
@@ -141,9 +143,9 @@ def lines(title: str, description: str, x_label: str, y_label: str, series: Sequ
         ET.SubElement(group, "title").text = line.label
     places = _apart([frame.at(*line.points[-1])[1] for line in named], TOP + 6, HEIGHT - BOTTOM)
     for line, name, place in zip(named, names, places, strict=True):
-        ends = frame.at(*line.points[-1])[0]
+        end = frame.at(*line.points[-1])[0]
         group = ET.SubElement(frame.plot, "g", _marks("series", line.colour, line.row))
-        _text(group, ends + 8, place + 4, name, "name")
+        _text(group, end + 8, place + 4, name, "name")
     return frame.markup()
 
 
@@ -160,7 +162,7 @@ def scatter(title: str, description: str, x: Axis, y: Axis, dots: Sequence[Dot],
             corners += [(px, corners[-1][1])] if corners else []
             corners.append((px, py))
         ET.SubElement(frame.plot, "polyline", {"class": "front", "points": _path([frame.at(*c) for c in corners])})
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
     at = [frame.at(dot.x, dot.y) for dot in dots]
     taken += [(cx - 4, cy - 4, cx + 4, cy + 4) for (cx, cy), dot in zip(at, dots, strict=True) if dot.labelled]
     for dot, (cx, cy) in reversed(list(zip(dots, at, strict=True))):

@@ -1,4 +1,4 @@
-"""What the page of a submission shows: scores, curves, a heat map of clients and tasks, relevance, costs and settings."""
+"""What the page of a submission shows: scores, curves, a heat map of clients and tasks, relevance, costs, settings."""
 
 from __future__ import annotations
 

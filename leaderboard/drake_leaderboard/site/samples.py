@@ -119,8 +119,8 @@ def answers(folder: Path, results: Results, questions: Questions) -> Answers:
     chosen = spaced(mine, SAMPLES)
     dataset, missing = questions.dataset(results)
     note = (
-        f"{len(chosen)} of {len(mine):,} answers of seed {run.seed} after round {run.rounds[-1]}, evenly spaced over the "
-        f"clients' own tasks, not chosen. {missing}"
+        f"{len(chosen)} of {len(mine):,} answers of seed {run.seed} after round {run.rounds[-1]}, evenly spaced "
+        f"over the clients' own tasks, not chosen. {missing}"
     )
     return Answers([_sample(row, dataset, questions) for row in chosen], note)
 

@@ -73,7 +73,7 @@ class Entry(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart with its heading, a sentence on how to read it, and the table of its numbers, if it is not the board's."""
+    """A chart, a sentence on how to read it, and the table of its numbers; empty where the board's table has them."""
 
     heading: str
     svg: object
@@ -249,7 +249,7 @@ def _curves(
         series = [line(curve, side, method, colours[method], str(number + 1)) for method, number, curve in found]
         if not any(one.points for one in series):
             continue
-        after = sorted({int(round_) for one in series for round_, _ in one.points})
+        after = sorted({int(point[0]) for one in series for point in one.points})
         numbers = [
             [
                 method,
@@ -258,7 +258,7 @@ def _curves(
             for method, _, curve in found
         ]
         note = "The best row of each method; the band is one standard error over seeds."
-        head = ["Method", *(f"Round {a}" for a in after)]
+        head = ["Method", *(f"Round {round_}" for round_ in after)]
         figures.append(Figure(f"{heading} over rounds", chart(side, series), note, head, numbers))
     return figures
 
