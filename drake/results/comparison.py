@@ -16,7 +16,7 @@ task, the same draws for both runs and all clients. Differences of several pairs
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -30,7 +30,7 @@ from drake.errors import DrakeError
 from drake.results.schema import Results
 from drake.scoring.answers import Protocol
 from drake.scoring.metrics import token_f1
-from drake.scoring.predictions import Prediction, prediction_path, read_predictions
+from drake.scoring.predictions import Prediction, prediction_path, predictions_table
 
 Side = Literal["self", "others"]
 Floats = NDArray[np.float64]
@@ -123,17 +123,15 @@ def answers_of(folder: Path, results: Results, side: Side = "self", protocol: Pr
     if results.status != "complete" or not results.runs:
         raise DrakeError(f"the run {folder} is {results.status}; finish it before it is compared.")
     owned = [set(client.tasks) for client in results.clients]
+    of_clients = set().union(*owned)
     found: dict[tuple[int, str], dict[str, list[Terms]]] = defaultdict(lambda: defaultdict(list))
     kinds: dict[tuple[int, str], str] = {}
     for run in results.runs:
-        begun = set(run.begun[-1])
-        of_clients = set().union(*owned)
-        for row in read_predictions(prediction_path(folder, run.seed, len(run.rounds))):
-            if row.task not in begun or row.task not in of_clients or not 0 <= row.client < len(owned):
-                continue
-            if (row.task in owned[row.client]) == (side == "self"):
-                kinds[row.client, row.task], term = terms(row, protocol)
-                found[row.client, row.task][row.id].append(term)
+        asked = set(run.begun[-1]) & of_clients
+        wanted = {(i, task) for i, own in enumerate(owned) for task in asked if (task in own) == (side == "self")}
+        for client, task, id, (kind, term) in _marked(folder, run.seed, len(run.rounds), wanted, protocol):
+            kinds[client, task] = kind
+            found[client, task][id].append(term)
     cells: dict[tuple[int, str], Cell] = {}
     for place, questions in sorted(found.items()):
         if {len(terms) for terms in questions.values()} != {len(results.runs)}:
@@ -142,6 +140,37 @@ def answers_of(folder: Path, results: Results, side: Side = "self", protocol: Pr
         sums = np.array([questions[id] for id in ids], dtype=np.float64)  # [Q, S, 2]
         cells[place] = Cell(kinds[place], ids, sums[..., 0].T, sums[..., 1].T)
     return Answers(folder.name, tuple(run.seed for run in results.runs), len(owned), cells)
+
+
+def _marked(
+    folder: Path, seed: int, point: int, wanted: set[tuple[int, str]], protocol: Protocol
+) -> Iterator[tuple[int, str, str, tuple[str, Terms]]]:
+    """Client, task, question and `terms` of the answers of `wanted` clients and tasks. Texts and token ids, which take
+    most of the time, are read of open-ended questions alone."""
+    table = predictions_table(prediction_path(folder, seed, point))
+    clients, tasks, ids = (table[name].to_pylist() for name in ("client", "task", "id"))
+    marks = table["correct" if protocol == "official" else "strict_correct"].to_pylist()
+    choices = table["correct"].to_pylist()
+    kept = [row for row, place in enumerate(zip(clients, tasks, strict=True)) if place in wanted]
+    opened = [row for row in kept if choices[row] is None]
+    texts = table.take(opened)
+    predictions = map(Prediction._make, zip(*(column.to_pylist() for column in texts.columns), strict=True))
+    right, wrong = ("mean", Terms(1, 1)), ("mean", Terms(0, 1))
+    for row in kept:
+        found = terms(next(predictions), protocol) if choices[row] is None else right if marks[row] else wrong
+        yield clients[row], tasks[row], ids[row], found
+
+
+def with_seeds(answers: Answers, seeds: Sequence[int]) -> Answers:
+    """The same of some of its seeds, in this order."""
+    if tuple(seeds) == answers.seeds:
+        return answers
+    rows = [answers.seeds.index(seed) for seed in seeds]
+    cells = {
+        place: Cell(cell.kind, cell.ids, cell.numerator[rows], cell.denominator[rows])
+        for place, cell in answers.cells.items()
+    }
+    return Answers(answers.name, tuple(seeds), answers.clients, cells)
 
 
 def compare(a: Answers, b: Answers, resamples: int = 2000, level: float = LEVEL, seed: int = 0) -> Difference:
@@ -212,11 +241,15 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def all_pairs(answers: Sequence[Answers], resamples: int = 2000) -> list[Difference]:
     """Every pair in the order given, its p adjusted by Holm over all of them."""
-    found = [compare(a, b, resamples) for a, b in combinations(answers, 2)]
+    return adjusted([compare(a, b, resamples) for a, b in combinations(answers, 2)])
+
+
+def adjusted(found: Sequence[Difference]) -> list[Difference]:
+    """The differences with their p adjusted by Holm over all of them."""
     known = [difference.p for difference in found if difference.p is not None]
-    adjusted = iter(holm(known))
+    values = iter(holm(known))
     return [
-        difference if difference.p is None else Difference(**{**vars(difference), "p": next(adjusted)})
+        difference if difference.p is None else Difference(**{**vars(difference), "p": next(values)})
         for difference in found
     ]
 
@@ -237,5 +270,9 @@ def groups(names: Sequence[str], differences: Sequence[Difference]) -> list[str]
             last += 1
         if not runs or last > runs[-1][1]:
             runs.append((first, last))
-    letters = ["".join(chr(97 + n) for n, (f, last) in enumerate(runs) if f <= k <= last) for k in range(len(names))]
-    return letters
+    return ["".join(_letter(n) for n, (f, last) in enumerate(runs) if f <= k <= last) for k in range(len(names))]
+
+
+def _letter(number: int) -> str:
+    """a to z, then (27), (28), ..."""
+    return chr(ord("a") + number) if number < 26 else f"({number + 1})"

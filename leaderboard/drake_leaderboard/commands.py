@@ -8,7 +8,7 @@ import click
 
 from drake.cli.params import SEEDS
 
-FORMATS = ("table", "markdown", "csv", "html")
+FORMATS = ("table", "markdown", "csv", "json", "html", "latex")
 
 
 @click.command()
@@ -16,19 +16,37 @@ FORMATS = ("table", "markdown", "csv", "html")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of printing.")
 @click.option("--published/--no-published", default=True, show_default=True, help="Show the published results too.")
+@click.option("--sort", metavar="COLUMN", help="Order by a column, best first.  [default: Self A_last]")
+@click.option(
+    "--answers/--no-answers",
+    default=True,
+    show_default=True,
+    help="Read the stored answers, for tie groups, gains over SFT and weighted means.",
+)
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Draw tie groups and differences here.")
 @click.option("--site", type=click.Path(path_type=Path), help="Write a static site into this folder, a page per row.")
 @click.option("--data", help="With --site: dataset of the runs, for questions and pictures.  [default: the mini suite]")
 def leaderboard(
-    paths: tuple[Path, ...], format_: str, out: Path | None, published: bool, site: Path | None, data: str | None
+    paths: tuple[Path, ...],
+    format_: str,
+    out: Path | None,
+    published: bool,
+    sort: str | None,
+    answers: bool,
+    plots: Path | None,
+    site: Path | None,
+    data: str | None,
 ) -> None:
     """Rank runs and submissions.
 
     PATHS are run folders, submission folders, or folders that hold such; without any, the bundled submissions and
-    ./runs. One table per track (data, schedule, backbones, preset), best Self A_last first.
+    ./runs. One table per track (data, schedule, backbones, preset, moment of evaluation), best Self A_last first, and a
+    second one of what federation is worth.
 
     \b
     Example:
       drake leaderboard runs/sft runs/fedmosaic --format html --out board.html
+      drake leaderboard runs/* --sort worst_client --plots figures
       drake leaderboard --site site
     """
     from rich.console import Console
@@ -36,7 +54,12 @@ def leaderboard(
     from drake.common.files import replacing
 
     from . import formats, ranking, terminal
+    from .columns import column_of
 
+    if sort is not None:
+        column_of(sort)  # an unknown name ends here, before anything is read
+    if plots is not None and not answers:
+        raise click.UsageError("--plots draws what follows from the answers; leave out --no-answers.")
     if site is None and data is not None:
         raise click.UsageError("--data goes with --site.")
     if site is not None and out is not None:
@@ -48,6 +71,17 @@ def leaderboard(
     board = ranking.collect(paths or ranking.default_paths(), published)
     for note in board.left_out:
         click.echo(f"note: {note}", err=True)
+    if answers:
+        from .standing import judged  # here: it loads scipy
+
+        board = judged(board)
+    if plots is not None:
+        from .figures import draw
+
+        drawn = draw(board, plots)
+        click.echo("\n".join(f"wrote {path}" for path in drawn) or "no track has two rows to compare.", err=True)
+    if sort is not None:
+        board = ranking.by_column(board, sort)
     if site is not None:
         from .site import write_site
 
@@ -65,7 +99,9 @@ def leaderboard(
         "table": terminal.as_text,
         "markdown": formats.as_markdown,
         "csv": formats.as_csv,
+        "json": formats.as_json,
         "html": formats.as_html,
+        "latex": formats.as_latex,
     }[format_](board)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))

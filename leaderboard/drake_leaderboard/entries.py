@@ -10,17 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drake.data.fingerprints import current_fingerprint
 from drake.federation.participation import EVERYONE
-from drake.results import Estimate, Results
+from drake.results import Estimate, Results, SeedRun, estimate
+from drake.results.gains import Share, worst_client
 
+from .names import display_name, plain_models
 from .reviewed import PUBLISHED, UNCHECKED
+
+if TYPE_CHECKING:
+    from drake.results.comparison import Difference
 
 UNKNOWN = Estimate(mean=None, stderr=None, n=0)
 SCORES = {
@@ -39,7 +45,8 @@ class Track(NamedTuple):
     split: the schedule. models: the backbones and their assignment. preset: of the numbers; "" where published.
     numbers: digest of the settings as they were used, so that a run with a changed setting is in a separate track.
     evaluate_at: whether clients answered after local training ("trained") or after the aggregation ("aggregated"); ""
-    where published. heading: the title of a published table; "" for runs.
+    where published. heading: the title of a published table; "" for runs. number: from 2 on, of tracks that would have
+    the title of another one; set by `numbered`.
     """
 
     published: bool
@@ -51,15 +58,35 @@ class Track(NamedTuple):
     numbers: str = ""
     evaluate_at: str = ""
     heading: str = ""
+    number: int = 1
 
     @property
     def title(self) -> str:
-        """One line that identifies the track; the data are given by the first eight digits of their fingerprint."""
+        """One line for readers, without digests: "DRAKE mini, dynamic, tiny-llama-s + tiny-llama-m, preset mini,
+        evaluated after local training"."""
         if self.published:
-            return f"{self.heading} · as published"
-        preset = f"preset {self.preset} ({self.numbers})"
-        evaluated = f"evaluated {self.evaluate_at}"
-        return " · ".join((self.benchmark, self.split, self.models, preset, evaluated, f"data {self.fingerprint[:8]}"))
+            title = f"{self.heading}, as published"
+        else:
+            parts = (
+                self.benchmark,
+                self.split,
+                plain_models(self.models),
+                f"preset {self.preset}",
+                MOMENTS[self.evaluate_at],
+            )
+            title = ", ".join(part for part in parts if part)
+        return title if self.number == 1 else f"{title} ({self.number})"
+
+    @property
+    def details(self) -> str:
+        """What tells tracks of one title apart: digests of the data and of the settings; "" for published results."""
+        if self.published:
+            return ""
+        return f"Data {self.fingerprint[:16]}, settings {self.numbers}, backbones {self.models}."
+
+
+MOMENTS = {"trained": "evaluated after local training", "aggregated": "evaluated after aggregation"}
+"""`evaluate_at` of results -> how titles say it."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +97,15 @@ class Row:
     results. upload: bytes a client sends per round.
     minutes: wall-clock of one seed, training and evaluation. flops: operations of one seed's training, None where a
     seed has no count. origin: folder name; "published" for published results. checked: how
-    far it was checked (`reviewed.py`). name, authors, link: what a submission says of itself; empty for runs. folder:
-    where the results and answers are; None for published results.
+    far it was checked (`reviewed.py`). name, authors, link: what a submission says of itself; empty for runs.
+    folder, run: where the answers are, and the results without their scores, traffic and losses; None where published.
+    clients: seed -> Self A_last of each client. worst: Self A_last of the worst client of each seed. aggregated: Self
+    and Others A_last of what the server aggregated, where it was measured beside the main scores.
+
+    The rest follows from the other rows of a track and from stored answers, and is filled in by `standing.py`. group:
+    the letters of the tie groups. gain, better: against the track's SFT row, of Self A_last. weighted: Self A_last
+    with every test answer counted once. pareto: whether no row is as good in bytes, FLOPs and Self A_last and better in
+    one.
     """
 
     track: Track
@@ -90,10 +124,24 @@ class Row:
     authors: tuple[str, ...] = ()
     link: str = ""
     folder: Path | None = None
+    run: Results | None = field(default=None, repr=False)
+    clients: Mapping[int, tuple[float | None, ...]] = field(default_factory=dict[int, tuple[float | None, ...]])
+    worst: Estimate | None = None
+    aggregated: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
+    group: str = ""
+    gain: Difference | None = None
+    better: Share | None = None
+    weighted: Estimate | None = None
+    pareto: bool | None = None
+
+    @property
+    def display_name(self) -> str:
+        """The method as people write it."""
+        return self.method if self.track.published else display_name(self.method)
 
 
-def row(results: Results, origin: str) -> Row:
-    """The line of a complete run."""
+def row(results: Results, origin: str, folder: Path | None = None) -> Row:
+    """The line of a complete run. folder: where its answers are."""
     models = " + ".join(results.models.names)
     if results.models.assignment not in (models, *results.models.names):
         models += f" ({results.models.assignment})"
@@ -125,7 +173,36 @@ def row(results: Results, origin: str) -> Row:
             name: {run.seed: score for run in runs if (score := getattr(run.summary["official"], name)) is not None}
             for name in SCORES
         },
+        folder=folder,
+        run=_without_bulk(results),
+        clients={run.seed: tuple(run.summary["official"].clients_last) for run in runs},
+        worst=estimate(worst_client(run.summary["official"].clients_last) for run in runs),
+        aggregated=_aggregated(runs),
     )
+
+
+def _aggregated(runs: list[SeedRun]) -> dict[str, Estimate]:
+    found = [run.aggregated.summary["official"] for run in runs if run.aggregated is not None]
+    if len(found) < len(runs):
+        return {}
+    return {name: estimate(getattr(seed, name) for seed in found) for name in ("self_last", "others_last")}
+
+
+def _without_bulk(results: Results) -> Results:
+    """What reading the answers needs; a board of hundreds of rows does not keep every matrix."""
+    bulk = {"scores": {}, "summary": {}, "traffic": [], "train_loss": [], "zero_shot": None, "aggregated": None}
+    runs = [run.model_copy(update={**bulk, "relevance": None}) for run in results.runs]
+    return results.model_copy(update={"runs": runs})
+
+
+def numbered(tracks: Iterable[Track]) -> dict[Track, Track]:
+    """Every track, in the order given, -> the same with a number where its title is that of an earlier one."""
+    seen: Counter[str] = Counter()
+    found: dict[Track, Track] = {}
+    for track in tracks:
+        seen[track.title] += 1
+        found[track] = track._replace(number=seen[track.title])
+    return found
 
 
 def published_rows() -> list[Row]:

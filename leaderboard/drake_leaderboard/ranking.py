@@ -7,27 +7,48 @@ board are in `terminal.py` and `formats.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drake.common.outside import shown
 from drake.errors import DrakeError
 from drake.results import FILE, load, run_folders
 
-from .entries import Row, Track, published_rows, row
+from .columns import column_of, ordered
+from .entries import Row, Track, numbered, published_rows, row
 from .reviewed import UNCHECKED, mark
 from .tickets import TICKET, read_ticket
 from .validation import verdict_for_board
 
+if TYPE_CHECKING:
+    from drake.results.comparison import Difference
+
+
+class Standing(NamedTuple):
+    """What `standing.py` found out about a track beside its rows.
+
+    metrics: of its scores, in a sentence; "" where no answers are stored. ties: what the letters of its tie groups
+    mean; "" without letters. differences: of all pairs with a letter, best row first, named by `labels`, p adjusted.
+    labels: a name for each row that no other row of the track has.
+    """
+
+    metrics: str
+    ties: str
+    differences: list[Difference]
+    labels: list[str]
+
 
 class Board(NamedTuple):
-    """tables: track -> its rows, best first. left_out: why results that were found are not ranked, one line each."""
+    """tables: track -> its rows, best first. left_out: why results that were found are not ranked, one line each.
+    standings: of the tracks of runs, once `standing.judged` has read the answers."""
 
     tables: dict[Track, list[Row]]
     left_out: list[str]
+    standings: Mapping[Track, Standing] = MappingProxyType({})
 
 
 def collect(paths: Iterable[Path | str], published: bool = True) -> Board:
@@ -47,7 +68,7 @@ def collect(paths: Iterable[Path | str], published: bool = True) -> Board:
             left_out.append(f"left out: {error}")
             continue
         if results.status == "complete" and results.summary:
-            rows.append(replace(row(results, shown(folder.name, 80)), checked=checked, folder=folder, **said))
+            rows.append(replace(row(results, shown(folder.name, 80), folder), checked=checked, **said))
         else:
             left_out.append(f"{folder} is {results.status} and not ranked; finish it with the same `drake eval`.")
     if published:
@@ -69,11 +90,21 @@ def _checked(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def ranked(rows: Iterable[Row]) -> dict[Track, list[Row]]:
-    """Rows by track, best first; tracks of runs before published ones, then by name."""
+    """Rows by track, best first; tracks of runs before published ones, then by name. Tracks of equal titles get a
+    number."""
     tables: dict[Track, list[Row]] = {}
     for entry in sorted(rows, key=_order):
         tables.setdefault(entry.track, []).append(entry)
-    return tables
+    return {
+        new: entries if new == old else [replace(entry, track=new) for entry in entries]
+        for (old, entries), new in zip(tables.items(), numbered(tables).values(), strict=True)
+    }
+
+
+def by_column(board: Board, name: str) -> Board:
+    """The same, every track ordered by a column (`columns.column_of`); tie groups stay those of Self A_last."""
+    column = column_of(name)
+    return board._replace(tables={track: ordered(rows, column) for track, rows in board.tables.items()})
 
 
 def _order(entry: Row) -> tuple[Any, ...]:

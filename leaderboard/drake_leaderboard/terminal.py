@@ -6,15 +6,16 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .columns import COLUMNS, NAMES, cells
+from .columns import NAMES, parts
+from .notes import notes
 from .ranking import Board
-from .resolution import resolution
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EXPENDABLE = (
     "Origin",
+    "Name",
     "Checked",
     "TFLOP",
     "Strict Self A_last",
@@ -23,6 +24,12 @@ EXPENDABLE = (
     "Others A_AUC",
     "Self A_AUC",
     "Sent/client/round",
+    "Tie group",
+    "Aggregated Others",
+    "Aggregated Self",
+    "Weighted Self",
+    "Pareto front",
+    "Worst client",
 )
 """Headings in the order in which a narrow terminal drops them."""
 
@@ -38,35 +45,35 @@ def as_rich(board: Board, width: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    parts: list[RenderableType] = []
+    shown: list[RenderableType] = []
     for track, rows in board.tables.items():
-        lines = cells(rows)
-        kept = [index for index in range(len(COLUMNS)) if any(line[index] for line in lines)]
-        dropped = _dropped(lines, kept, width)
-        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-        if dropped:
-            table.caption = f"no room for {', '.join(dropped)}; see --format csv"
-        shown = [index for index in kept if COLUMNS[index].heading not in dropped]
-        for index in shown:
-            heading = COLUMNS[index].heading
-            table.add_column(_stacked(heading), justify="left" if heading in NAMES else "right", overflow="fold")
-        for line in lines:
-            table.add_row(*(Text(line[index]) for index in shown))
-        parts += [Text(track.title, style="bold"), table]
-        if floor := resolution(rows):
-            parts += [Text(floor, style="dim"), Text()]
-    return Group(*parts)
+        shown.append(Text(track.title, style="bold"))
+        for title, columns, lines in parts(rows):
+            headings = [column.heading for column in columns]
+            dropped = _dropped(headings, lines, width)
+            table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), title=title or None, title_justify="left")
+            if dropped:
+                table.caption = f"no room for {', '.join(dropped)}; see --format csv"
+            kept = [k for k, heading in enumerate(headings) if heading not in dropped]
+            for k in kept:
+                justify = "left" if headings[k] in NAMES else "right"
+                table.add_column(_stacked(headings[k]), justify=justify, overflow="fold")
+            for line in lines:
+                table.add_row(*(Text(line[k]) for k in kept))
+            shown.append(table)
+        shown += [Text(note, style="dim") for note in notes(board, track)]
+        shown.append(Text())
+    return Group(*shown)
 
 
 def _stacked(heading: str) -> str:
     return heading.replace(" ", "\n").replace("/", "/\n")
 
 
-def _dropped(lines: Sequence[Sequence[str]], kept: Sequence[int], width: int) -> list[str]:
+def _dropped(headings: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> list[str]:
     wide = {
-        COLUMNS[index].heading: 2
-        + max(map(len, [*(line[index] for line in lines), *_stacked(COLUMNS[index].heading).split("\n")]))
-        for index in kept
+        heading: 2 + max(map(len, [*(line[k] for line in lines), *_stacked(heading).split("\n")]))
+        for k, heading in enumerate(headings)
     }
     dropped: list[str] = []
     for heading in EXPENDABLE:

@@ -169,3 +169,9 @@ def test_the_score_of_stored_answers_is_that_of_the_results(fabricate):
             found = comparison.answers_of(run, results, side, protocol)
             expected = [getattr(seed.summary[protocol], f"{side}_last") for seed in results.runs]
             np.testing.assert_allclose(found.means().mean(0), expected, atol=1e-12)
+
+
+def test_letters_go_on_after_z():
+    names = [str(k) for k in range(28)]
+    found = [Difference(a, b, 0.1, 0.0, 0.2, 0.001, 1.0, ()) for a in names for b in names if a < b]
+    assert groups(names, found)[24:] == ["y", "z", "(27)", "(28)"]

@@ -96,7 +96,7 @@ def _entries(board: Board, site: Path, data: Path | str | None) -> dict[int, Pag
             row=row,
             place=place,
             track=track,
-            method=tracks.method_name(row),
+            method=row.display_name,
             link=tracks.https(row.link),
             results=results,
             view=entry.view(results),

@@ -1,5 +1,5 @@
 // The leaderboard without a library: colour scheme, tracks as tabs, sorting and filtering. Every page is complete
-// without this file. The address keeps track, order and filter: #TRACK;sort=-self_last;q=fed;mark=rerun
+// without this file. The address keeps track, order and filter: #TRACK;sort=-self_last;q=fed;mark=rerun;part=worth
 "use strict";
 
 (() => {
@@ -40,7 +40,7 @@
 
   const readAddress = () => {
     const [track, ...parts] = location.hash.slice(1).split(";");
-    const found = { track, sort: "", q: "", mark: "" };
+    const found = { track, sort: "", q: "", mark: "", part: "" };
     for (const part of parts) {
       const at = part.indexOf("=");
       const key = part.slice(0, at);
@@ -57,7 +57,7 @@
 
   const writeAddress = (board, push) => {
     const parts = [board.slug];
-    for (const key of ["sort", "q", "mark"]) {
+    for (const key of ["sort", "q", "mark", "part"]) {
       if (board.state[key]) {
         parts.push(`${key}=${encodeURIComponent(board.state[key])}`);
       }
@@ -74,13 +74,14 @@
     constructor(section) {
       this.section = section;
       this.slug = section.id;
-      this.state = { sort: "", q: "", mark: "" };
+      this.state = { sort: "", q: "", mark: "", part: "" };
       this.table = section.querySelector("table.board");
       this.body = this.table.tBodies[0];
       this.rows = [...this.body.rows];
       this.heads = [...this.table.tHead.rows[0].cells];
       this.input = section.querySelector(".filter");
       this.select = section.querySelector(".mark-filter");
+      this.part = section.querySelector(".part");
       this.status = section.querySelector(".shown");
       this.texts = null;
       this.sorted = "";
@@ -94,12 +95,13 @@
       section.querySelector(".tools").hidden = false;
       this.input.addEventListener("input", () => this.change({ q: this.input.value }));
       this.select?.addEventListener("change", () => this.change({ mark: this.select.value }));
+      this.part?.addEventListener("change", () => this.change({ part: this.part.value }));
       for (const kind of ["mouseover", "focusin"]) {
         this.body.addEventListener(kind, (event) => this.light(event.target.closest("tr")));
       }
       this.body.addEventListener("mouseleave", () => this.light(null));
       this.body.addEventListener("focusout", () => this.light(null));
-      this.report();
+      this.show();
     }
 
     // Names rise first, numbers fall first, except ranks.
@@ -118,15 +120,19 @@
     }
 
     set(state) {
-      this.state = { sort: state.sort, q: state.q, mark: state.mark };
+      this.state = { sort: state.sort, q: state.q, mark: state.mark, part: state.part };
       this.input.value = state.q;
       if (this.select) {
         this.select.value = state.mark;
+      }
+      if (this.part) {
+        this.part.value = state.part;
       }
       this.show();
     }
 
     show() {
+      this.table.dataset.part = this.state.part || "main";
       if (this.sorted !== this.state.sort) {
         this.order();
       }

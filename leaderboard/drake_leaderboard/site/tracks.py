@@ -21,6 +21,8 @@ MOST_ERRORS = 40
 """Points up to which the charts of a track show standard errors."""
 GREY_CURVES = 20
 """Curves beyond the coloured ones, in grey and without a name."""
+TIES = "tie_group"
+"""Key of the column with the letters of tie groups."""
 PARTS = {
     "benchmark": "Benchmark",
     "split": "Schedule",
@@ -41,8 +43,8 @@ class Page(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """text: as in every format of the board. error: the part after " ± ". value: what the script sorts by: a number,
-    "" for unknown; None where the text decides."""
+    """text: as in every format of the board. error: the error or interval behind it, " ± 0.5" or " [1.2, 3.4]". value:
+    what the script sorts by: a number, "" for unknown; None where the text decides."""
 
     text: str
     error: str
@@ -50,11 +52,13 @@ class Cell(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A column's heading, its key in addresses, and whether it holds names instead of numbers."""
+    """A column's heading, its key in addresses, whether it holds names instead of numbers, and whether it belongs to
+    what federation is worth instead of the main table."""
 
     text: str
     key: str
     names: bool
+    worth: bool
 
 
 class Entry(NamedTuple):
@@ -88,6 +92,7 @@ class Tab(NamedTuple):
     slug: str
     label: str
     title: str
+    details: str
     facts: list[tuple[str, str]]
     published: bool
     heads: list[Head]
@@ -98,7 +103,12 @@ class Tab(NamedTuple):
 
     @property
     def tied(self) -> bool:
-        return any(entry.ties for entry in self.entries)
+        return any(head.key == TIES for head in self.heads)
+
+    @property
+    def worth(self) -> bool:
+        """Whether there are columns about what federation is worth."""
+        return any(head.worth for head in self.heads)
 
 
 def tabs(tables: Mapping[Track, Sequence[Row]], pages: Mapping[int, Page]) -> list[Tab]:
@@ -153,15 +163,19 @@ def _tab(track: Track, rows: Sequence[Row], pages: Mapping[int, Page], label: st
     columns = [
         column
         for column in COLUMNS
-        if _key(column, rows[0]) != "group" and any(column.cell(place, row) for place, row in enumerate(rows, start=1))
+        if _key(column, rows[0]) != "name"  # stands beside the method
+        and any(column.cell(place, row) for place, row in enumerate(rows, start=1))
     ]
-    heads = [Head(column.heading, _key(column, rows[0]), _names(column, rows)) for column in columns]
+    heads = [
+        Head(column.heading, _key(column, rows[0]), _names(column, rows), column.part == "worth") for column in columns
+    ]
     entries = [_entry(place, row, columns, heads, pages.get(id(row))) for place, row in enumerate(rows, start=1)]
-    facts = [(PARTS.get(key, key), shown(value)) for key, value in track._asdict().items() if value and key in PARTS]
+    facts = [(PARTS[key], shown(value)) for key, value in track._asdict().items() if value and key in PARTS]
     return Tab(
         slug=name,
         label=label,
         title=track.title,
+        details=track.details,
         facts=facts,
         published=track.published,
         heads=heads,
@@ -185,7 +199,9 @@ def _names(column: Column, rows: Sequence[Row]) -> bool:
 def _entry(place: int, row: Row, columns: Sequence[Column], heads: Sequence[Head], page: Page | None) -> Entry:
     cells: list[Cell] = []
     for column, head in zip(columns, heads, strict=True):
-        text, _, error = column.cell(place, row).partition(" ± ")
+        text, error = column.cell(place, row), ""
+        if not head.names and (found := re.search(r" (±|\[)", text)):
+            text, error = text[: found.start()], text[found.start() :]
         value = next(iter(column.raw(place, row).values()))
         cells.append(Cell(text, error, None if head.names else _number(value)))
     return Entry(
@@ -195,7 +211,7 @@ def _entry(place: int, row: Row, columns: Sequence[Column], heads: Sequence[Head
         said=row.name,
         authors=", ".join(row.authors),
         link=https(row.link),
-        ties=ties(row),
+        ties=list(row.group),
         checked=row.checked,
         cells=cells,
     )
@@ -203,11 +219,6 @@ def _entry(place: int, row: Row, columns: Sequence[Column], heads: Sequence[Head
 
 def _number(value: object) -> str:
     return repr(float(value)) if isinstance(value, int | float) else ""
-
-
-def ties(row: Row) -> list[str]:
-    """The letters of the groups of rows that a row cannot be told apart from; none where they were not computed."""
-    return list(str(getattr(row, "group", "") or ""))
 
 
 def https(link: str) -> str:
@@ -219,15 +230,10 @@ def https(link: str) -> str:
     return link
 
 
-def method_name(row: Row) -> str:
-    """The method as the table shows it."""
-    return next(column.cell(1, row) for column in COLUMNS if column.heading == "Method")
-
-
 def _figures(rows: Sequence[Row], pages: Mapping[int, Page]) -> list[Figure]:
     best: dict[str, int] = {}  # method -> its best row
     for number, row in enumerate(rows):
-        best.setdefault(method_name(row), number)
+        best.setdefault(row.display_name, number)
     colours = {method: k if k < COLOURS else None for k, method in enumerate(best)}
     return [
         *_curves(rows, pages, best, colours),
@@ -277,7 +283,7 @@ def _dots(
         score, other = row.scores["self_last"], row.scores["others_last"]
         if score.mean is None or across is None:
             continue
-        method = method_name(row)
+        method = row.display_name
         found.append(
             Dot(
                 label=method,
