@@ -166,15 +166,15 @@ def scatter(title: str, description: str, x: Axis, y: Axis, dots: Sequence[Dot],
     at = [frame.at(dot.x, dot.y) for dot in dots]
     taken += [(cx - 4, cy - 4, cx + 4, cy + 4) for (cx, cy), dot in zip(at, dots, strict=True) if dot.labelled]
     for dot, (cx, cy) in reversed(list(zip(dots, at, strict=True))):
-        group = ET.SubElement(frame.plot, "g", _marks("point", dot.colour, dot.row))
         if dot.x_error:
             left, right = frame.at(dot.x - dot.x_error, dot.y)[0], frame.at(dot.x + dot.x_error, dot.y)[0]
-            _segment(group, "error", left, cy, right, cy)
+            _segment(frame.plot, "error", left, cy, right, cy, _marks("point", dot.colour, dot.row))
         if dot.y_error:
             low, high = frame.at(dot.x, dot.y - dot.y_error)[1], frame.at(dot.x, dot.y + dot.y_error)[1]
-            _segment(group, "error", cx, low, cx, high)
-        ET.SubElement(group, "circle", {"class": "dot", "cx": f"{cx:.1f}", "cy": f"{cy:.1f}", "r": "4"})
-        ET.SubElement(group, "title").text = dot.label
+            _segment(frame.plot, "error", cx, low, cx, high, _marks("point", dot.colour, dot.row))
+        marks = _marks("dot point", dot.colour, dot.row)
+        circle = ET.SubElement(frame.plot, "circle", marks | {"cx": f"{cx:.1f}", "cy": f"{cy:.1f}", "r": "4"})
+        ET.SubElement(circle, "title").text = dot.label
     for dot, (cx, cy) in zip(dots, at, strict=True):
         if dot.labelled and (spot := _room(cx, cy, _short(dot.label), taken)):
             group = ET.SubElement(frame.plot, "g", _marks("point", dot.colour, dot.row))
@@ -227,9 +227,12 @@ def _text(parent: ET.Element, x: float, y: float, text: str, kind: str, anchor: 
     ET.SubElement(parent, "text", place).text = text
 
 
-def _segment(parent: ET.Element, kind: str, x1: float, y1: float, x2: float, y2: float) -> None:
+def _segment(
+    parent: ET.Element, kind: str, x1: float, y1: float, x2: float, y2: float, marks: dict[str, str] | None = None
+) -> None:
     ends = {"x1": f"{x1:.1f}", "y1": f"{y1:.1f}", "x2": f"{x2:.1f}", "y2": f"{y2:.1f}"}
-    ET.SubElement(parent, "line", {"class": kind} | ends)
+    found = marks or {}
+    ET.SubElement(parent, "line", found | ends | {"class": f"{kind} {found.get('class', '')}".strip()})
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

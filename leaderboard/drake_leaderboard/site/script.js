@@ -85,6 +85,7 @@
       this.status = section.querySelector(".shown");
       this.texts = null;
       this.sorted = "";
+      this.filtered = false;
       for (const [index, head] of this.heads.entries()) {
         const button = document.createElement("button");
         button.type = "button";
@@ -174,20 +175,26 @@
     }
 
     filter() {
+      if (!this.state.q && !this.state.mark && !this.filtered) {
+        this.report(this.rows.length); // nothing to hide, nothing hidden: the usual case when the page opens
+        return;
+      }
+      this.filtered = true;
       this.texts ??= this.rows.map((row) => `${row.textContent} ${row.dataset.authors ?? ""} ${row.title}`.toLowerCase());
       const words = this.state.q.toLowerCase().split(/\s+/).filter(Boolean);
       const mark = this.state.mark;
+      let shown = 0;
       for (const [index, row] of this.rows.entries()) {
         const fits = words.every((word) => this.texts[index].includes(word)) && (!mark || row.dataset.mark === mark);
         if (row.hidden === fits) {
           row.hidden = !fits;
         }
+        shown += fits;
       }
-      this.report();
+      this.report(shown);
     }
 
-    report() {
-      const shown = this.rows.reduce((count, row) => count + !row.hidden, 0);
+    report(shown) {
       this.status.textContent = shown === this.rows.length ? `${shown} rows` : `${shown} of ${this.rows.length} rows`;
     }
 
@@ -257,7 +264,7 @@
       if (index >= 0) {
         boards[index].set(state);
       }
-      if (index >= 0 || !document.documentElement.classList.contains("ready")) {
+      if (index >= 0 || !state.track || !document.documentElement.classList.contains("ready")) {
         open(Math.max(index, 0), false); // other addresses are places within the page
       }
     };
