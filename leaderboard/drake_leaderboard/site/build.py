@@ -30,6 +30,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
 """The content security policy of every page: no code and no style within a page, nothing from elsewhere."""
+PACKAGE = "drake_leaderboard.site"
 ASSETS = ("style.css", "script.js")
 INDEX = "index.html"
 MARK = '<meta name="generator" content="drake leaderboard">'
@@ -54,7 +55,7 @@ def write_site(board: Board, out: Path | str, data: Path | str | None = None) ->
         pages = _entries(board, site, data)
         (site / INDEX).write_text(index(board.tables, pages), encoding="utf-8")
         for name in ASSETS:
-            (site / name).write_bytes((files(__package__) / name).read_bytes())
+            (site / name).write_bytes((files(PACKAGE) / name).read_bytes())
         if out.is_dir():
             out.rename(Path(made) / "before")
         site.rename(out)
@@ -113,7 +114,7 @@ def _entries(board: Board, site: Path, data: Path | str | None) -> dict[int, Pag
 def _template(name: str) -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader(__package__ or "", "templates")
+    loader = PackageLoader(PACKAGE, "templates")
     return Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template(name)

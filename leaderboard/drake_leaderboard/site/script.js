@@ -3,6 +3,9 @@
 "use strict";
 
 (() => {
+  const FIRST = 50; // rows that are laid out at once; the others follow while the browser is idle
+  const STEP = 75;
+  const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 30));
   const SCHEMES = ["auto", "light", "dark"];
   const stored = () => {
     try {
@@ -84,6 +87,8 @@
       this.part = section.querySelector(".part");
       this.status = section.querySelector(".shown");
       this.texts = null;
+      this.order = this.rows;
+      this.waiting = [];
       this.sorted = "";
       this.filtered = false;
       for (const [index, head] of this.heads.entries()) {
@@ -134,14 +139,43 @@
 
     show() {
       this.table.dataset.part = this.state.part || "main";
-      if (this.sorted !== this.state.sort) {
-        this.order();
-      }
       this.filter();
+      if (this.sorted !== this.state.sort) {
+        this.arrange();
+      } else {
+        this.stage();
+      }
+    }
+
+    // Layout of 500 rows takes longer than a reader should wait for a sort. All rows are in order in the document at
+    // once, those far down are laid out in the steps that follow.
+    stage() {
+      const waiting = [];
+      let before = 0;
+      for (const row of this.order) {
+        const later = !row.hidden && before >= FIRST;
+        if (later) {
+          waiting.push(row);
+        }
+        before += !row.hidden;
+        if (later !== row.classList.contains("later")) {
+          row.classList.toggle("later", later);
+        }
+      }
+      this.waiting = waiting;
+      const reveal = () => {
+        if (this.waiting === waiting && waiting.length) { // else there is a newer order
+          for (const row of waiting.splice(0, STEP)) {
+            row.classList.remove("later");
+          }
+          idle(reveal);
+        }
+      };
+      idle(reveal);
     }
 
     // Unknown numbers are last in both directions; equal rows stay in the order of their rank.
-    order() {
+    arrange() {
       const falling = this.state.sort.startsWith("-");
       const key = falling ? this.state.sort.slice(1) : this.state.sort;
       const index = this.heads.findIndex((head) => head.dataset.key === key);
@@ -171,6 +205,8 @@
         });
         order = keyed.map((found) => found[2]);
       }
+      this.order = order;
+      this.stage(); // before the rows move: those that are not laid out move for nothing
       this.body.append(...order);
     }
 
@@ -271,12 +307,19 @@
     addEventListener("hashchange", follow);
     addEventListener("popstate", follow);
     follow();
-    document.documentElement.classList.add("ready");
+  };
+
+  const begin = () => {
+    try {
+      start();
+    } finally {
+      document.documentElement.classList.add("ready"); // style.css shows the tracks
+    }
   };
 
   if (document.readyState === "loading") {
-    document.addEventListener("DOMContentLoaded", start);
+    document.addEventListener("DOMContentLoaded", begin);
   } else {
-    start();
+    begin();
   }
 })();
