@@ -1,6 +1,8 @@
 """Shared by all rooms: micro backbones (ordinary checkpoint folders) and a small built dataset, made once."""
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,31 @@ def micro_backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         new_processor(shape.family, tokenizer).save_pretrained(root / name)
         folders[name] = str(root / name)
     return folders
+
+
+@pytest.fixture(scope="session")
+def text_checkpoint(micro_backbones: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Name of a micro backbone -> the folder of its language model alone, as `AutoModelForCausalLM` saves one."""
+
+    @cache
+    def saved(name: str) -> str:
+        from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditionalGeneration
+
+        folder = tmp_path_factory.mktemp("text") / name
+        llava = LlavaForConditionalGeneration.from_pretrained(micro_backbones[name])
+        text = AutoModelForCausalLM.from_config(llava.config.text_config)
+        text.model.load_state_dict(llava.model.language_model.state_dict())
+        text.lm_head.load_state_dict(llava.lm_head.state_dict())
+        text.generation_config = llava.generation_config
+        text.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(micro_backbones[name]).save_pretrained(folder)
+        if not (folder / "chat_template.jinja").exists():
+            (folder / "chat_template.jinja").write_text(
+                (Path(micro_backbones[name]) / "chat_template.jinja").read_text()
+            )
+        return str(folder)
+
+    return saved
 
 
 @pytest.fixture(scope="session")

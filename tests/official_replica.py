@@ -53,8 +53,9 @@ COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 160, 30)}
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
 
-def write_replica(name: str, folder: Path) -> Path:
-    """The replica of the catalog's model `name` in the new folder; returns the folder."""
+def write_replica(name: str, folder: Path, layers: int | None = None) -> Path:
+    """The replica of the catalog's model `name` in the new folder; returns the folder. layers: None for those of
+    `LAYERS`."""
     family = "qwen" if name.startswith("qwen") else "llama"
     folder.mkdir(parents=True)
     tokenizer = new_tokenizer(family, [f"{question(side)} {' '.join(COLOURS)}" for side in SIDES])
@@ -65,7 +66,7 @@ def write_replica(name: str, folder: Path) -> Path:
         )
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     image = tokenizer.convert_tokens_to_ids("<image>")
-    config = _config(family, LAYERS[name], -(-len(tokenizer) // 64) * 64, bos, eos, image)
+    config = _config(family, layers or LAYERS[name], -(-len(tokenizer) // 64) * 64, bos, eos, image)
     _json(folder / "config.json", config)
     _weights(config, folder)
     _json(

@@ -84,8 +84,9 @@ class FedDPA(Averaging):
             return super().local_update(now, batches)
         sampled = Sampled(batches, self.options.samples)
         result = super().local_update(now, sampled)
-        own = now.model.mean_direction(sampled.prompts)
-        tokens = sum(prompt.shape[1] for prompt in sampled.prompts) / 2
+        prompts = [now.backbone.batch([record], answers=False) for record in sampled.records]
+        own = now.model.mean_direction(prompts)
+        tokens = sum(prompt.input_ids.shape[1] for prompt in prompts) / 2
         return replace(result, state=result.state | {OWN: own}, stats=result.stats | {"tokens": tokens})
 
     def train(self, now: ClientRound, batches: Steps) -> list[float]:

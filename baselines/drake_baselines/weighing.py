@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from drake.data.record import DatasetRow
 from drake.federation import adapters
 from drake.federation.method import Step, Steps
-from drake.models.backbones import IGNORED
+from drake.models.backbones import Batch
 from drake.scoring.generation import ForwardOutput
 
 from .averaging import PERSONAL, SHARED
@@ -60,23 +61,21 @@ class ByQuestion(nn.Module):
         return ForwardOutput(logits=output.logits, past_key_values=(output.past_key_values, w))
 
     @torch.no_grad()
-    def mean_direction(self, prompts: Sequence[Tensor]) -> Tensor:
-        """`own` of prompts given as embeddings [1, T, d]. Leaves the model in evaluation mode, with L alone active."""
+    def mean_direction(self, prompts: Sequence[Batch]) -> Tensor:
+        """`own` of prompts, each a batch without answers. Leaves the model in evaluation mode, with L alone active."""
         self.eval()
-        return torch.cat([self._directions(inputs_embeds=prompt) for prompt in prompts]).mean(0)
+        return torch.cat([self._directions(**prompt.inputs) for prompt in prompts]).mean(0)
 
     @torch.no_grad()
-    def _directions(self, **inputs: Tensor) -> Tensor:
+    def _directions(self, **inputs: Any) -> Tensor:
         """h(x) / |h(x)|, [B, d], of left-padded prompts."""
         adapters.activate(self.language_model, PERSONAL)
         decoder = self.language_model.get_submodule("model")
         hidden = decoder(**inputs, use_cache=False).last_hidden_state[:, -1]
         return F.normalize(hidden.float(), dim=-1)
 
-    def _w(self, inputs_embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, **_: Any) -> Tensor:
-        directions = self._directions(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids
-        )
+    def _w(self, use_cache: bool = True, logits_to_keep: int = 1, **inputs: Any) -> Tensor:
+        directions = self._directions(**inputs)
         return self.most * (directions @ self.own)[:, None]
 
     @contextmanager
@@ -93,7 +92,7 @@ class ByQuestion(nn.Module):
 
 
 class Sampled:
-    """Wraps a round's steps and keeps the prompts of `count` records, as embeddings [1, T, d], as they pass.
+    """Wraps a round's steps and keeps `count` records as they pass.
 
     The records are the first ones of `count` steps spread evenly over the round, or of every step where there are
     fewer.
@@ -102,7 +101,7 @@ class Sampled:
     def __init__(self, steps: Steps, count: int) -> None:
         self._steps = steps
         self._chosen = {sample * len(steps) // count for sample in range(count)}  # a set: with few steps some coincide
-        self.prompts: list[Tensor] = []
+        self.records: list[DatasetRow] = []
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -110,8 +109,5 @@ class Sampled:
     def __iter__(self) -> Iterator[Step]:
         for number, step in enumerate(self._steps):
             if number in self._chosen:
-                batch = step[0]
-                assert batch.labels is not None  # a batch to train on has answers
-                length = int((batch.labels[0] != IGNORED).int().argmax())
-                self.prompts.append(batch.inputs["inputs_embeds"][:1, :length])
+                self.records.append(step[0].records[0])
             yield step

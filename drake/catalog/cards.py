@@ -92,6 +92,8 @@ def card(source: str, notes: str = "") -> str:
         "",
         f"Licence: {first.licence}.",
         "",
+        f"Commercial use: {first.commercial} (`drake build --commercial-only` keeps what is allowed).",
+        "",
         *(f"- {text}." for text in first.restrictions),
         *([] if first.restrictions else ["No restriction beyond the licence was found."]),
         "",
@@ -123,7 +125,8 @@ def card(source: str, notes: str = "") -> str:
 def index() -> str:
     """The folder's index page as Markdown: every card with its number of tasks, group and licence."""
     rows = [
-        f"| {_link(source, source + '.md')} | {len(of_source)} | {of_source[0].group} | {_cell(of_source[0].licence)} |"
+        f"| {_link(source, source + '.md')} | {len(of_source)} | {of_source[0].group} | {_cell(of_source[0].licence)} "
+        f"| {of_source[0].commercial} |"
         for source, of_source in sources().items()
     ]
     head = [
@@ -132,8 +135,8 @@ def index() -> str:
         "",
         "One card per source data set. What a person has to say about a source is in `notes/`.",
         "",
-        "| Source | Tasks | Group | Licence |",
-        "|---|---|---|---|",
+        "| Source | Tasks | Group | Licence | Commercial use |",
+        "|---|---|---|---|---|",
     ]
     return "\n".join([*head, *rows]) + "\n"
 

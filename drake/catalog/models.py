@@ -84,18 +84,19 @@ def _order(name: str) -> tuple[int, str]:
     return (known[name].anchor_order if name in known else len(known), name)
 
 
-def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str = "drake") -> Assignment:
+def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str | None = "drake") -> Assignment:
     """One backbone per client; the order of `models` does not matter.
 
     models: catalog names, hub ids ("owner/name") or checkpoint folders; the last two are kept as they are.
-    num_clients: that of the benchmark if None.
+    num_clients: that of the benchmark if None. benchmark: None for one without official assignments.
 
     Returns the release's assignment where it has one for exactly these models and this number of clients. Otherwise
     client i gets model i modulo the number of models, so that the numbers of clients per model differ by at most one.
     Raises UnknownName for a name that is none of these, DrakeError for no, repeated or too many models.
     """
-    scenario = federation(benchmark)
+    scenario = federation("drake" if benchmark is None else benchmark)
     count = len(scenario["clients"]) if num_clients is None else num_clients
+    official = {} if benchmark is None else scenario["assignments"]
     if isinstance(models, str) or not models:
         raise DrakeError(f"a federation needs a list of at least one model, not {models!r}; give one or more names.")
     known = _all_models()
@@ -107,7 +108,7 @@ def assign(models: Sequence[str], num_clients: int | None = None, benchmark: str
         raise DrakeError(f"a model is named twice in {', '.join(models)}; name each once.")
     if len(names) > count:
         raise DrakeError(f"{len(names)} models are too many for this federation: name at most {count}, one per client.")
-    for title, held in scenario["assignments"].items():
+    for title, held in official.items():
         if set(held) == set(names) and len(held) == count:
             return Assignment(title, tuple(held), official=True)
     return Assignment("even:" + ",".join(names), tuple(names[i % len(names)] for i in range(count)), official=False)

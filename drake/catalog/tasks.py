@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from drake.catalog.licences import Commercial
 from drake.errors import UnknownName
 
 
@@ -22,7 +23,8 @@ class Task:
     client, client_position: its client and its place in the order of arrival, from 0; for unseen tasks, numbers in the
     list of these.
     measures: what the source tests, to complete the sentence "It measures ...".
-    licence, restrictions: the licence that was found, and what it forbids, in plain words.
+    licence, restrictions: the licence that was found, and what it forbids, in plain words. commercial: whether it
+    allows commercial use of texts and pictures; "unknown" where that is not stated for both.
     conflict: contradictions in the released material.
     train_size_reported, test_size_reported: as reported for the release, therefore text ("<=10000", "80%").
     """
@@ -45,6 +47,7 @@ class Task:
     paper: str
     year: int
     restrictions: tuple[str, ...] = ()
+    commercial: Commercial = "unknown"
     category: str | None = None
     n_images: int | None = None
     images_note: str | None = None

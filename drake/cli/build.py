@@ -9,7 +9,7 @@ import click
 
 from drake.cli.params import NOT_NEGATIVE
 
-_OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
+_OF_SOURCES = ("train", "test", "public_per_world", "public_records", "tasks", "links_to")
 """Options that some sources have."""
 
 
@@ -33,9 +33,14 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
 @click.option(
     "--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Seed of the scenes, the order and the schedule."
 )
-@click.option("--train", type=int, help="Records per mini task to train on.  [default: 400] Of raw sources, at most.")
-@click.option("--test", type=int, help="Records per mini task to test on.  [default: 100] Of raw sources, at most.")
+@click.option(
+    "--train", type=int, help="Records per task to train on, of sources that make or draw them.  [default: 400]"
+)
+@click.option(
+    "--test", type=int, help="Records per task to test on, of sources that make or draw them.  [default: 100]"
+)
 @click.option("--public-per-world", type=int, help="Public records per mini world.  [default: 400]")
+@click.option("--public-records", type=int, help="Public records of the stand-in of another benchmark.  [default: 128]")
 @click.option("--public", help="Public records of another source, such as llava-mix:FOLDER.")
 @click.option(
     "--public-most", type=NOT_NEGATIVE, default=5000, show_default=True, help="How many of them are drawn; 0 for all."
@@ -46,6 +51,7 @@ _OF_SOURCES = ("train", "test", "public_per_world", "tasks", "links_to")
 @click.option(
     "--links-to", metavar="FOLDER", help="A folder that links among your own files may lead to, on another disk say."
 )
+@click.option("--commercial-only", is_flag=True, help="Keep only tasks whose licence is known to allow commercial use.")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset folder at --out.")
 def build(**options: Any) -> None:
     """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.

@@ -1,4 +1,4 @@
-"""`drake methods` and `drake backbones`."""
+"""`drake methods`, `drake benchmarks` and `drake backbones`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,40 @@ def methods() -> None:
         found = registry.find(name)
         cost, mixed, presets = f"{found.relative_cost:.2f}", "yes" if found.mixed else "no", ("drake", *found.presets)
         table.add_row(name, found.sends, cost, mixed, ", ".join(presets), found.reference)
+    Console().print(table)
+
+
+@click.command("benchmarks")
+@click.argument("name", required=False)
+def list_benchmarks(name: str | None) -> None:
+    """List the benchmarks that --benchmark takes; with NAME, what is known of one and what was chosen.
+
+    \b
+    Examples:
+      drake benchmarks
+      drake benchmarks glue
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from drake.catalog import benchmark, benchmarks
+
+    if name is not None:
+        found = benchmark(name)
+        click.echo(f"{found.title}: {len(found.clients)} clients, {len(found.tasks)} tasks")
+        for title, lines in (("Known", found.facts), ("Chosen, not known", found.choices)):
+            if lines:
+                click.echo(f"\n{title}")
+            for line in lines:
+                click.echo(f"  - {line}")
+        click.echo("\nReal data\n  " + "\n  ".join(f"drake build --source {source}" for source in found.build))
+        return
+    table = Table()
+    for title in ("name", "clients", "tasks", "without --data", "metrics"):
+        table.add_column(title, no_wrap=title in ("name", "without --data"))
+    for name, found in benchmarks().items():
+        numbers = str(len(found.clients)), str(len(found.tasks))
+        table.add_row(name, *numbers, found.stand_in, ", ".join(found.metric_names))
     Console().print(table)
 
 

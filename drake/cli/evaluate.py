@@ -20,8 +20,13 @@ RUN, DATA, TRAINING, EVALUATION = "What to run", "Data and rounds", "Training", 
 PARTICIPATION, EXECUTION, OUTPUT = "Participation", "Execution", "Output"
 
 ZERO_SHOT_OPTIONS = (
-    "zero_shot", "config_file", "pairs", "preset", "models", "prompts", "pictures", "data", "out", "overwrite",
-    "eval_records", "device", "dtype", "threads",
+    "zero_shot", "config_file", "pairs", "preset", "benchmark", "models", "prompts", "pictures", "load_in", "data",
+    "out", "overwrite", "eval_records", "device", "dtype", "threads",
+)  # fmt: skip
+ADAPTERS_OPTIONS = (
+    "adapters", "config_file", "pairs", "preset", "benchmark", "models", "prompts", "pictures", "seeds", "data",
+    "clients", "eval_records", "eval_records_others", "eval_unseen", "eval_tokens", "engine", "workers", "threads",
+    "device", "dtype", "gpu_share", "feature_cache", "feature_cache_gb", "out", "overwrite", "callbacks",
 )  # fmt: skip
 RESUME_OPTIONS = ("resume", "method", "feature_cache", "feature_cache_gb", "callbacks", "wandb", "trackio")
 
@@ -33,9 +38,11 @@ class _Evaluate(GroupedCommand, Resumable):
 @click.command("eval", cls=_Evaluate)
 @setting("method", RUN)
 @setting("preset", RUN)
+@setting("benchmark", RUN)
 @setting("models", RUN)
 @setting("prompts", RUN)
 @setting("pictures", RUN)
+@setting("load_in", RUN)
 @setting("seeds", RUN)
 @option(RUN)(
     "--config",
@@ -49,6 +56,12 @@ class _Evaluate(GroupedCommand, Resumable):
     "--resume", metavar="RUN", type=click.Path(path_type=Path), help="Continue this run folder with its own settings."
 )
 @option(RUN)("--zero-shot", is_flag=True, help="Score the bare backbones on every task instead; trains nothing.")
+@option(RUN)(
+    "--adapters",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Score the PEFT adapters in DIR/client-0, DIR/client-1, ... instead; trains nothing.",
+)
 @setting("data", DATA)
 @setting("public", DATA)
 @setting("clients", DATA)
@@ -108,6 +121,7 @@ def evaluate(
     ctx: click.Context,
     resume: Path | None,
     zero_shot: bool,
+    adapters: Path | None,
     config_file: Path | None,
     pairs: tuple[str, ...],
     out: Path | None,
@@ -123,12 +137,14 @@ def evaluate(
     Examples:
       drake eval --method sft --preset quick
       drake eval --method fedmosaic --models tiny-llama-s,tiny-llama-m --seeds 0,1
+      drake eval --method fedit --preset quick --benchmark glue
       drake eval --method ditto --set ditto.penalty=0.1 --set training.dropout=0.1
       drake eval --method fedmosaic --preset paper --models llama1b,llama3b --data data/drake --device cuda
       drake eval --config runs/fedmosaic-mini/config.toml --out runs/again
       drake eval --resume runs/fedmosaic-mini
       drake eval --method sft --tensorboard --callback my_callbacks:Losses
       drake eval --zero-shot --models tiny-llama-s,tiny-qwen-s
+      drake eval --adapters my_adapters --models tiny-llama-s
 
     Settings without an option of their own are reached by --set and --config: docs/configuration.md lists them all.
     """
@@ -137,6 +153,10 @@ def evaluate(
     if zero_shot:
         _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
         return _zero_shot(without_foreign_cache(resolve(config_file, flags, pairs), config_file, flags), out, overwrite)
+    if adapters is not None:
+        _refuse_others(ctx, "--adapters trains nothing", ADAPTERS_OPTIONS)
+        flags |= {"method": "adapters", "seeds": flags["seeds"] or (0,)}
+        pairs = (*pairs, f"adapters.folder={adapters}")
     if resume is not None:
         from drake.runs.folder import config_of, method_of, read_identity, refuse_links
 

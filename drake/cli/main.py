@@ -19,20 +19,26 @@ from drake.errors import DrakeError
 COMMANDS = {
     "adapt": "drake.cli.unseen:adapt",
     "backbones": "drake.cli.catalog:backbones",
+    "benchmarks": "drake.cli.catalog:list_benchmarks",
     "build": "drake.cli.build:build",
     "check-method": "drake.cli.tools:check_method",
     "comm": "drake.cli.tools:comm",
     "compare": "drake.cli.compare:compare",
+    "convert": "drake.cli.convert:convert",
     "diff": "drake.cli.inspect:diff",
     "eval": "drake.cli.evaluate:evaluate",
     "export": "drake.cli.tools:export",
+    "info": "drake.cli.dataset:info",
     "methods": "drake.cli.catalog:methods",
+    "peek": "drake.cli.dataset:peek",
     "plan": "drake.cli.plan:plan",
     "plot": "drake.cli.inspect:plot",
+    "push": "drake.cli.dataset:push",
     "show": "drake.cli.inspect:show",
     "transfer": "drake.cli.tools:transfer",
     "unseen": "drake.cli.unseen:unseen",
     "value": "drake.cli.value:value",
+    "verify": "drake.cli.dataset:verify",
 }
 """Name -> module:command. Other packages add theirs through the entry points "drake.commands"."""
 

@@ -45,6 +45,10 @@ def summary_table(results: Results) -> Table:
             error = f" ± {percent(estimate.stderr)}" if estimate.stderr is not None else ""
             cells.append(percent(estimate.mean) + error)
         table.add_row(protocol, *cells)
+    named = results.config.get("metrics")
+    if isinstance(named, list) and len(named) > 1:
+        table.caption = f"Every figure is a mean over tasks of unlike metrics: {', '.join(map(str, named))}."
+        table.caption_justify = "left"
     return table
 
 

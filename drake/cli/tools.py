@@ -8,30 +8,54 @@ from pathlib import Path
 import click
 
 from drake.cli.params import NAMES, NOT_NEGATIVE, POSITIVE, POSITIVE_NUMBER, Resumable, set_option
+from drake.errors import DrakeError
 from drake.federation import registry
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--client", type=int, required=True, help="The client whose model is written, from 0.")
+@click.option("--client", type=int, help="The client whose model is written, from 0.")
+@click.option("--all", "everyone", is_flag=True, help="Write every client's model, to OUT/client-0, OUT/client-1, ...")
 @click.option("--seed", type=int, help="The seed of the federation.  [default: the run's first seed]")
 @click.option("--merge", is_flag=True, help="Write the whole model instead of an adapter.")
 @click.option("--method", help='The run\'s method, required where it is a "module:Class".')
+@click.option(
+    "--dataset-id", help="The dataset on the Hub that the scores are filed under. [default: what the run read]"
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-def export(run: Path, client: int, seed: int | None, merge: bool, method: str | None, out: Path) -> None:
-    """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a LLaVA checkpoint.
+def export(
+    run: Path,
+    client: int | None,
+    everyone: bool,
+    seed: int | None,
+    merge: bool,
+    method: str | None,
+    dataset_id: str | None,
+    out: Path,
+) -> None:
+    """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a LLaVA checkpoint. A
+    model card says what it is and what it scored.
 
     \b
     Example:
       drake export runs/fedmosaic-mini --client 3 --out models/client-3
       drake export runs/fedmosaic-mini --client 3 --merge --out models/client-3-whole
+      drake export runs/sft-mini --all --out models/sft
     """
+    if everyone == (client is not None):
+        raise DrakeError("drake export needs either --client, with a number, or --all.")
+
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     from drake.tools.export import export as write
+    from drake.tools.export import export_all
 
-    base = write(run, client, out, seed, merge, method)
+    if client is None:
+        bases = export_all(run, out, seed, merge, method, dataset_id)
+        click.echo(f"{out} is ready: client-0 to client-{len(bases) - 1}")
+        return
+    base = write(run, client, out, seed, merge, method, dataset_id)
     kind = "a LLaVA checkpoint" if merge else f"a LoRA adapter for {base}"
     click.echo(f"{out} is ready: {kind}")
 

@@ -2,6 +2,7 @@
 
 FLAGS = {
     "data": "data.path",
+    "benchmark": "data.benchmark",
     "public": "data.public_from",
     "clients": "data.clients",
     "split": "data.split",

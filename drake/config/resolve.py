@@ -14,6 +14,7 @@ from drake.config.sources import (
     Given,
     Source,
     check_method_name,
+    from_benchmark,
     from_file,
     from_flags,
     from_keywords,
@@ -73,8 +74,10 @@ def presets() -> dict[str, Config]:
 def changed(config: Config, settings: Mapping[str, Any]) -> Config:
     """`Config.with_`."""
     source = from_keywords(settings)
-    if source.options or source.settings.keys() & {"method", "preset"}:
-        raise DrakeError("the method, its options and the preset are chosen when a Config is made; use configure.")
+    if source.options or source.settings.keys() & {"method", "preset", "data.benchmark"}:
+        raise DrakeError(
+            "the method, its options, the preset and the benchmark are chosen when a Config is made; use configure."
+        )
     return _checked(_fewer_of_others(_apply(config, _values(source.settings)), source.settings))
 
 
@@ -83,7 +86,7 @@ def _resolved(sources: list[Source]) -> Config:
     name = read(str, *named[-1]) if named else DEFAULT_PRESET
     from_the_preset = from_preset(name)
     given = {"preset": Given(name, "--preset")} | dict(from_the_preset.settings)
-    for source in sources:
+    for source in [*_of_benchmark(sources, name), *sources]:
         if "rounds_per_task" in source.settings and "rounds" not in source.settings:
             given.pop("rounds", None)  # which would win over it
         given |= source.settings
@@ -98,6 +101,12 @@ def _resolved(sources: list[Source]) -> Config:
     _check_method(sources)
     options = _options(config.method, [from_the_preset, *sources])
     return replace(config, method_options=asdict(options))
+
+
+def _of_benchmark(sources: Sequence[Source], preset: str) -> list[Source]:
+    """What the benchmark that the last of the sources names changes in the preset."""
+    named = [source.settings["data.benchmark"] for source in sources if "data.benchmark" in source.settings]
+    return from_benchmark(read(str, *named[-1]), preset) if named else []
 
 
 def _values(given: Mapping[str, Given]) -> dict[str, Any]:

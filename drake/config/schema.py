@@ -18,6 +18,7 @@ Seeds = tuple[int, ...]
 Shares = Mapping[str, float]
 Prompts = Literal["auto", "official", "stored"]
 Pictures = Literal["auto", "pad", "stored"]
+LoadIn = Literal["full", "8bit", "4bit"]
 Starts = Mapping[str, int]
 
 
@@ -115,10 +116,20 @@ class Data:
 
     train: Annotated[int, Setting("Training records per task of the mini suite.", above=0)]
     test: Annotated[int, Setting("Test records per task of the mini suite.", above=0)]
-    public: Annotated[int, Setting("Public records per world of the mini suite.", least=0)]
+    public: Annotated[
+        int, Setting("Public records per world of the mini suite; of another benchmark's, in all.", least=0)
+    ]
     path: Annotated[
-        str | None, Setting("A dataset folder of `drake build`, or a hub repository. [default: the mini suite]")
+        str | None,
+        Setting("A dataset folder of `drake build`, or a hub repository. [default: the benchmark's mini suite]"),
     ] = None
+    benchmark: Annotated[
+        str,
+        Setting(
+            "A name of `drake benchmarks`: which mini suite is used without --data, and the numbers that it changes in "
+            "the preset."
+        ),
+    ] = "drake"
     public_from: Annotated[
         str | None,
         Setting(
@@ -191,6 +202,10 @@ class Execution:
     tensorboard: Annotated[bool, Setting("Write RUN/tensorboard too.")] = False
 
 
+OF_BACKBONES = {"prompts": "auto", "pictures": "auto", "load_in": "full"}
+"""Settings of the Config that say how backbones are loaded and asked, and what they are by default."""
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that a user decides about a run: one object, made by `configure` or `resolve` and never changed."""
@@ -223,11 +238,29 @@ class Config:
             "(stored), or padded where the backbones are the six of the paper (auto)."
         ),
     ] = "auto"
+    load_in: Annotated[
+        LoadIn,
+        Setting(
+            "Load backbones with weights of their dtype (full) or quantised to 8bit or 4bit, which needs a GPU and "
+            "pip install drake-bench[quantised]."
+        ),
+    ] = "full"
     rounds: Annotated[
         int | None, Setting("Rounds in all, spread evenly over the tasks, instead of rounds_per_task.", above=0)
     ] = None
     method_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The method's own hyperparameters, all of them, of the types in the method's `Options`; empty without a method."""
+
+    @property
+    def of_backbones(self) -> dict[str, Any]:
+        """The settings that `drake.models.backbones.load` takes, by the same names."""
+        return {name: getattr(self, name) for name in OF_BACKBONES}
+
+    @property
+    def unusual_of_backbones(self) -> dict[str, Any]:
+        """Those of them that are not the default. Only these are part of what a run is known by, so that runs from
+        before there was a choice are what they were."""
+        return {name: value for name, value in self.of_backbones.items() if value != OF_BACKBONES[name]}
 
     def with_(self, **settings: Any) -> Config:
         """A copy with some settings changed, named as in `drake.config.configure`; the method stays."""

@@ -51,6 +51,18 @@ def from_preset(name: str) -> Source:
     return _source(preset_tables()[name], lambda setting: f"{setting} of the preset {name}")
 
 
+def from_benchmark(name: str, preset: str) -> list[Source]:
+    """What a benchmark changes in a preset: for all of them first. UnknownName where there is no such benchmark."""
+    from drake.catalog import benchmark
+
+    tables = benchmark(name).settings
+    return [
+        _source(tables[part], lambda setting: f"{setting} of the benchmark {name}")
+        for part in ("all", preset)
+        if part in tables
+    ]
+
+
 def from_file(path: Path) -> Source:
     """DrakeError for a file that cannot be read, is no TOML, or holds what no setting is called."""
     return _source(read_toml_table(path), lambda setting: f"{setting} in {path}")
@@ -93,7 +105,7 @@ def from_pairs(pairs: Sequence[str], method: str | None) -> Source:
             settings[name] = given
         elif method is not None and (not dot or owner == method):
             options.setdefault(method, {})[inner] = given
-        elif ":" in owner or owner in registry.names():
+        elif ":" in owner or registry.is_name(owner):
             raise DrakeError(f"--set {pair!r} is an option of {owner!r}, but the method is {method!r}.")
         else:
             raise unknown_setting(name, f"--set {pair!r}")
@@ -107,7 +119,7 @@ def _source(table: Mapping[str, Any], where: Callable[[str], str]) -> Source:
         owner, _, inner = name.rpartition(".")
         if name in known_settings():
             settings[name] = Given(value, where(name))
-        elif inner and (":" in owner or owner in registry.names()):
+        elif inner and (":" in owner or registry.is_name(owner)):
             options.setdefault(owner, {})[inner] = Given(value, where(name))
         else:
             raise unknown_setting(name, where(name))

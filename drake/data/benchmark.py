@@ -7,7 +7,6 @@ Opening reads and checks the folder and never writes into it. Pictures stay enco
 from __future__ import annotations
 
 import hashlib
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from drake.common.files import cache_folder
 from drake.data import arrow
 from drake.data.arrow import Dataset
-from drake.data.hub import fetch
+from drake.data.hub import local_folder
 from drake.data.manifest import (
     DATA,
     PUBLIC,
@@ -49,9 +48,7 @@ def load(path_or_repo: str | Path, split: str = "dynamic", *, check: Check = "sh
     Raises DrakeError if there is no such folder or repository, if it is no built dataset, if a file is missing or
     differs from the manifest, and if the schedule is not stored.
     """
-    folder = Path(path_or_repo)
-    if not folder.exists() and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(path_or_repo)):
-        folder = fetch(str(path_or_repo))
+    folder = local_folder(path_or_repo)
     manifest = read_manifest(folder)
     check_files(folder, manifest, check)
     return Benchmark(folder, manifest, split)

@@ -1,7 +1,7 @@
 """A source (`drake.Source`) -> a dataset folder: `drake.build`.
 
-The command line and users call `build`; a run without a dataset calls `cached_mini`. No source is known by name, except
-that `cached_mini` builds the embedded mini suite.
+The command line and users call `build`; a run without a dataset calls `cached_mini`, or `cached_stand_in` for another
+benchmark. No source is known by name, except that `cached_mini` builds the embedded mini suite.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from drake.catalog import clients as catalog_clients
 from drake.catalog import tasks as catalog_tasks
+from drake.catalog.licences import commercial_use
 from drake.common.files import cache_folder
 from drake.data.schedules import SPLITS, num_rounds
 from drake.data.sources import open_source
@@ -54,6 +55,7 @@ def build(
     warn: Callable[[str], None] | None = None,
     public: str | None = None,
     public_most: int = 5000,
+    commercial_only: bool = False,
     **options: Any,
 ) -> Path:
     """Build a dataset folder and return it; the same arguments give the same bytes.
@@ -66,16 +68,19 @@ def build(
     concentration `alpha` ("dirichlet-0.1" sets both).
     out: the new folder; one below `data/` named after the source if not given.
     options: options of the source. The mini suite has train, test and public_per_world: records per task and split, and
-    public records per world. The release has tasks: "NLVR2-0,VSR", tasks or sources to build.
+    public records per world; the stand-ins of other benchmarks have train, test and public_records. The release has
+    tasks: "NLVR2-0,VSR", tasks or sources to build.
     public: public records of another source, such as "llava-mix:FOLDER", in the place of the source's own; a sample of
     at most `public_most`, 0 for all. Not for sources that are built in stages: name it to `drake eval` then.
+    commercial_only: keep only tasks whose licence is known to allow commercial use; `warn` is told which were left out.
     workers: processes for sources that compute their records.
     progress: called as parts are finished.
-    warn: called with a sentence for each task with gold answers that are none of the choices (`warnings.warn` if not
-    given).
+    warn: called with a sentence for each task with gold answers that are none of the choices, and with one about tasks
+    that were left out (`warnings.warn` if not given).
 
     Raises DrakeError for wrong arguments and for a source that cannot be used, and then leaves no dataset behind.
     """
+    from drake.data.commercial import CommercialOnly
     from drake.data.oracle import GoldVerdicts
     from drake.data.publishing import check_target
     from drake.data.staged import write_in_stages
@@ -84,6 +89,11 @@ def build(
     splits = _splits(split, alpha)
     num_rounds(1, rounds_per_task)  # an early check, before all records are drawn
     opened = open_source(source, seed, **options)
+    chosen = CommercialOnly(opened) if commercial_only else None
+    if chosen is not None:
+        opened = chosen
+        if public is not None:
+            _check_public_licence(public)
     out = Path("data", opened.default_name) if out is None else Path(out)
     check_target(out, overwrite)
     verdicts, parameters = GoldVerdicts(), {**opened.parameters, "split": split}
@@ -102,6 +112,7 @@ def build(
             licence=opened.licence,
             about=opened.about,
             licences=opened.licences_of(tasks),
+            responsible_ai=opened.responsible_ai,
         )
         return Schedules(clients, splits, rounds_per_task, dealt or f"as the source {opened.kind} says"), provenance
 
@@ -116,6 +127,8 @@ def build(
         )
     else:
         tasks = opened.tasks()
+        if not tasks and chosen is not None:
+            raise chosen.nothing_left()
         if not tasks and opened.has_public:
             raise DrakeError(
                 f"the source {opened.kind!r} has public records alone; add them to a dataset, with --public {source}."
@@ -132,9 +145,23 @@ def build(
             overwrite=overwrite,
             verdicts=verdicts,
         )
-    for sentence in verdicts.sentences():
+    sentences = verdicts.sentences()
+    if chosen is not None and (sentence := chosen.sentence()):
+        sentences = [*sentences, sentence]
+    for sentence in sentences:
         warn(sentence) if warn else warnings.warn(sentence, stacklevel=2)
     return out
+
+
+def _check_public_licence(public: str) -> None:
+    """Raise DrakeError for public records whose licence is not known to allow commercial use."""
+    from drake.data.public_pool import public_licence
+
+    if commercial_use(licence := public_licence(public)) != "allowed":
+        raise DrakeError(
+            f"the licence of the public records of {public} ({licence}) is not known to allow commercial use; "
+            "leave out --public, or --commercial-only."
+        )
 
 
 def cached_mini(
@@ -156,9 +183,42 @@ def cached_mini(
     """
     sizes = {"train": train, "test": test, "public_per_world": public_per_world}
     stored = sorted(map(str, _splits(split, alpha)))
-    code = _code("record.py", "writer.py", "parquet_files.py", "manifest.py", "card.py", "oracle.py")
-    key = json.dumps([seed, sizes, rounds_per_task, stored, mini_revision(), code])
-    folder = cache_folder() / f"mini-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    key = [seed, sizes, rounds_per_task, stored, mini_revision(), _code_of_storing()]
+    return _cached("mini", key, split, seed, sizes, rounds_per_task, alpha, progress)
+
+
+def cached_stand_in(source: str, seed: int = 0, *, train: int, test: int, public: int) -> Path:
+    """The same for a stand-in of another benchmark, such as "glue-mini", of these sizes."""
+    sizes = {"train": train, "test": test, "public_records": public}
+    key = [source, seed, sizes, stand_in_revision(), _code_of_storing()]
+    return _cached(source, key, "dynamic", seed, sizes, 5, 0.5, None)
+
+
+def _code_of_storing() -> str:
+    return _code(
+        "record.py",
+        "writer.py",
+        "parquet_files.py",
+        "columns.py",
+        "manifest.py",
+        "card.py",
+        "croissant.py",
+        "oracle.py",
+    )
+
+
+def _cached(
+    source: str,
+    key: list[Any],
+    split: str,
+    seed: int,
+    sizes: dict[str, Any],
+    rounds_per_task: float,
+    alpha: float,
+    progress: Progress | None,
+) -> Path:
+    """The dataset that `key` stands for, in the cache folder; built there unless it is there and whole."""
+    folder = cache_folder() / f"{source}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
     damaged = folder.exists() and not _is_whole(folder)
     if damaged and not (folder / "manifest.json").is_file():  # no dataset any more, which a build would not replace
         shutil.rmtree(folder, ignore_errors=True)
@@ -166,17 +226,15 @@ def cached_mini(
     if damaged or not folder.exists():
         try:
             build(
-                "mini",
+                source,
                 split,
                 folder,
                 seed,
-                train=train,
-                test=test,
-                public_per_world=public_per_world,
                 rounds_per_task=rounds_per_task,
                 alpha=alpha,
                 overwrite=damaged,
                 progress=progress,
+                **sizes,
             )
         except DrakeError:
             if not folder.exists():  # otherwise another process has built the same one meanwhile
@@ -197,6 +255,12 @@ def _is_whole(folder: Path) -> bool:
 def mini_revision() -> str:
     """A hash, in hexadecimal, over the source code that the records of the mini suite depend on."""
     return _code("sources/mini", "../catalog", "../common/seeds.py", "schedules.py")
+
+
+def stand_in_revision() -> str:
+    """The same for the records of the stand-ins."""
+    places = ("sources/stand_ins", "sources/glue.py", "sources/mini", "../catalog", "../common/seeds.py")
+    return _code(*places, "schedules.py")
 
 
 def _staged_code() -> str:

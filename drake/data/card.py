@@ -1,4 +1,4 @@
-"""README.md (dataset card) and croissant.json of a built dataset, from its manifest. `drake.data.writer` calls this."""
+"""README.md, the dataset card of a built dataset, from its manifest. `drake.data.writer` calls this."""
 
 from __future__ import annotations
 
@@ -10,28 +10,11 @@ from typing import Any
 from huggingface_hub import DatasetCardData
 
 from drake.catalog import tasks as catalog_tasks
+from drake.data.croissant import FIELDS
+from drake.data.licences import commercial_use_of
 from drake.data.manifest import DATA, PUBLIC, SCHEDULES, Manifest
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-
-_FIELDS = {
-    "id": ("sc:Text", "task, split and number"),
-    "task": ("sc:Text", "task id"),
-    "source": ("sc:Text", "id of the source dataset"),
-    "category": ("sc:Text", "skill the task asks for"),
-    "images": ("sc:ImageObject", "pictures, in the order of the <image> marks, with the bytes of the source"),
-    "prompt": ("sc:Text", "question, with one <image> per picture"),
-    "choices": ("sc:Text", "answers to choose from; empty when open-ended"),
-    "answer": ("sc:Text", "gold answer"),
-    "metric": ("sc:Text", "accuracy or token-F1"),
-}
-_SCHEDULE_FIELDS = {
-    "client": ("sc:Integer", "client, from 0"),
-    "round": ("sc:Integer", "round, from 0"),
-    "position": ("sc:Integer", "place in the order of arrival within the round, from 0"),
-    "task": ("sc:Text", "task id"),
-    "id": ("sc:Text", "id of a train record of that task"),
-}
 
 
 def configs(manifest: Manifest) -> list[dict[str, Any]]:
@@ -58,6 +41,11 @@ def configs(manifest: Manifest) -> list[dict[str, Any]]:
         }
         for name, files in found
     ]
+
+
+def configs_yaml(manifest: Manifest) -> str:
+    """The configs as they stand in the header of the card."""
+    return DatasetCardData(configs=configs(manifest)).to_yaml()
 
 
 def _content_key(manifest: Manifest) -> str:
@@ -122,7 +110,7 @@ benchmark.client(0).round(3)                                      # what client 
 
 ## Fields
 
-{chr(10).join(f"- `{name}`: {about}" for name, (_, about) in _FIELDS.items())}
+{chr(10).join(f"- `{name}`: {about}" for name, (_, about) in FIELDS.items())}
 
 Pictures have the bytes of the source, so a photograph may be stored on its side with an EXIF orientation. DRAKE turns
 it upright when it decodes the picture, as `datasets` does, puts transparent pictures on white and keeps the eight high
@@ -145,8 +133,8 @@ How tasks were given to clients: {manifest.dealt}.
 def _licences(licences: Mapping[str, str]) -> str:
     if not licences:
         return ""
-    rows = [f"| {source} | {licence} |" for source, licence in licences.items()]
-    return "\n".join(["", "| source | licence |", "|---|---|", *rows, ""])
+    rows = [f"| {source} | {licence} | {commercial_use_of(source, licence)} |" for source, licence in licences.items()]
+    return "\n".join(["", "| source | licence | commercial use |", "|---|---|---|", *rows, ""])
 
 
 def _gold_fails(manifest: Manifest) -> str:
@@ -160,90 +148,3 @@ def _gold_fails(manifest: Manifest) -> str:
         return ""
     head = "Gold answers that a protocol marks wrong even when a model answers with exactly their text:"
     return "\n".join(["", head, "", *lines, ""])
-
-
-def croissant(manifest: Manifest, licence: str) -> str:
-    """The metadata as JSON-LD in the vocabulary of mlcommons Croissant 1.0."""
-    objects = [
-        {
-            "@type": "cr:FileObject",
-            "@id": name,
-            "name": name,
-            "contentUrl": name,
-            "contentSize": f"{entry.bytes} B",
-            "encodingFormat": "application/x-parquet",
-            "sha256": entry.sha256,
-        }
-        for name, entry in manifest.files.items()
-    ]
-    splits = ["train", "test", *([PUBLIC] if manifest.public else [])]
-    sets = [
-        {
-            "@type": "cr:FileSet",
-            "@id": f"{split}-files",
-            "name": f"{split}-files",
-            "description": f"The {split} split of every task.",
-            "encodingFormat": "application/x-parquet",
-            "includes": f"{DATA}/*/{split}-*.parquet",
-        }
-        for split in splits
-    ]
-    record_sets = [_record_set(split, _FIELDS, {"fileSet": {"@id": f"{split}-files"}}) for split in splits]
-    record_sets += [
-        _record_set(name, _SCHEDULE_FIELDS, {"fileObject": {"@id": f"{SCHEDULES}/{name}.parquet"}})
-        for name in manifest.schedules
-    ]
-    document = {
-        "@context": _CONTEXT,
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": manifest.name,
-        "description": "Tasks, clients and schedules of a DRAKE benchmark. "
-        f"Source {manifest.source}, revision {manifest.revision}, seed {manifest.seed}.",
-        "license": licence,
-        "version": f"{manifest.schema_version}.0.0",
-        "distribution": objects + sets,
-        "recordSet": record_sets,
-    }
-    return json.dumps(document, indent=1) + "\n"
-
-
-def _record_set(name: str, fields: dict[str, tuple[str, str]], source: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": name,
-        "name": name,
-        "field": [
-            {
-                "@type": "cr:Field",
-                "@id": f"{name}/{field}",
-                "name": f"{name}/{field}",
-                "description": about,
-                "dataType": kind,
-                **({"repeated": True} if field in ("images", "choices") else {}),
-                "source": source | {"extract": {"column": field}},
-            }
-            for field, (kind, about) in fields.items()
-        ],
-    }
-
-
-_CONTEXT = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "sc": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/",
-    "dct": "http://purl.org/dc/terms/",
-    "conformsTo": "dct:conformsTo",
-    "column": "cr:column",
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "includes": "cr:includes",
-    "recordSet": "cr:recordSet",
-    "repeated": "cr:repeated",
-    "source": "cr:source",
-}
-"""Prefixes of the vocabularies, and the terms used above that are not schema.org's."""

@@ -21,6 +21,8 @@ from drake.errors import DrakeError
 
 MAJORITY = 0.9
 """Fraction of the most frequent answer above which a task is reported."""
+MOST_EXAMPLE = 600
+"""Characters of an example that are kept: texts of a record may be very long."""
 FEW = 10
 """Number of records below which a split is reported."""
 
@@ -72,18 +74,20 @@ class SourceReport(NamedTuple):
         return any(finding.broken for finding in self.findings) or any(task.broken for task in self.tasks)
 
 
-class _Faults:
+class Faults:
     """Counts faults by kind and keeps the first example of each."""
 
     def __init__(self) -> None:
         self._count: Counter[tuple[str, bool]] = Counter()
         self._first: dict[tuple[str, bool], str] = {}
 
-    def add(self, what: str, example: str, broken: bool) -> None:
-        self._count[what, broken] += 1
-        self._first.setdefault((what, broken), example)
+    def add(self, what: str, example: str, broken: bool, count: int = 1) -> None:
+        """Count a fault. The fields are those of `Finding`."""
+        self._count[what, broken] += count
+        self._first.setdefault((what, broken), example[:MOST_EXAMPLE])
 
     def findings(self) -> list[Finding]:
+        """What was counted, broken ones first."""
         ordered = sorted(self._count, key=lambda key: (not key[1], key[0]))
         return [Finding(what, self._count[what, broken], self._first[what, broken], broken) for what, broken in ordered]
 
@@ -94,7 +98,7 @@ class _Seen:
     def __init__(self) -> None:
         self._met: dict[bytes, tuple[str, str, str]] = {}
 
-    def add(self, split: str, record: Record, faults: _Faults) -> None:
+    def add(self, split: str, record: Record, faults: Faults) -> None:
         digest = hashlib.blake2b(record.prompt.encode(), digest_size=16)
         for image in record.images:
             digest.update(hashlib.blake2b(image, digest_size=16).digest())
@@ -113,7 +117,7 @@ class _Seen:
 def check(source: Source, limit: int | None = None) -> SourceReport:
     """Read a source and report on every task. limit: upper limit of records read from each split; None for all."""
     seen = _Seen()
-    general = _Faults()
+    general = Faults()
     try:
         tasks = source.tasks()
     except DrakeError as error:
@@ -126,7 +130,7 @@ def check(source: Source, limit: int | None = None) -> SourceReport:
     trained = {task for of_client in source.clients or () for task in of_client}
     reports: list[TaskReport] = []
     for task, splits in tasks.items():
-        report, faults, answers = TaskReport(task), _Faults(), Counter[str]()
+        report, faults, answers = TaskReport(task), Faults(), Counter[str]()
         for split in splits:
             sound = _sound(source, source.records(task, split), split, faults, limit)
             count = _read(sound, split, report, faults, answers, seen)
@@ -137,7 +141,7 @@ def check(source: Source, limit: int | None = None) -> SourceReport:
             faults.add("a client's task without train records", task, True)
         reports.append(_finished(report, faults, answers))
     if source.has_public:
-        report, faults, answers = TaskReport(PUBLIC), _Faults(), Counter[str]()
+        report, faults, answers = TaskReport(PUBLIC), Faults(), Counter[str]()
         sound = _sound(source, source.public_records(), PUBLIC, faults, limit)
         report.train = _read(sound, PUBLIC, report, faults, answers, seen)
         reports.append(_finished(report, faults, answers))
@@ -145,7 +149,7 @@ def check(source: Source, limit: int | None = None) -> SourceReport:
 
 
 def _sound(
-    source: Source, records: Iterator[Record], split: str, faults: _Faults, limit: int | None
+    source: Source, records: Iterator[Record], split: str, faults: Faults, limit: int | None
 ) -> Iterator[Record]:
     """The usable records; the faults of the others are counted."""
 
@@ -179,7 +183,7 @@ def _decode(record: Record) -> None:
 
 
 def _read(
-    records: Iterable[Record], split: str, report: TaskReport, faults: _Faults, answers: Counter[str], seen: _Seen
+    records: Iterable[Record], split: str, report: TaskReport, faults: Faults, answers: Counter[str], seen: _Seen
 ) -> int:
     count = 0
     for record in records:
@@ -189,11 +193,12 @@ def _read(
             faults.add("records with another metric", f"{record.id} has {record.metric}", True)
         answers[record.answer] += 1
         seen.add(split, record, faults)
-        _check_gold(record, faults)
+        check_gold(record, faults)
     return count
 
 
-def _check_gold(record: Record, faults: _Faults) -> None:
+def check_gold(record: Record, faults: Faults) -> None:
+    """Count the faults of a record's gold answer and its choices."""
     example = f"{record.id}: {record.answer[:60]!r} of {', '.join(record.choices)[:100]!r}"
     if record.metric == "accuracy" and not record.choices:
         faults.add("no choices", record.id, True)
@@ -205,7 +210,7 @@ def _check_gold(record: Record, faults: _Faults) -> None:
         faults.add("a choice twice", example, False)
 
 
-def _finished(report: TaskReport, faults: _Faults, answers: Counter[str]) -> TaskReport:
+def _finished(report: TaskReport, faults: Faults, answers: Counter[str]) -> TaskReport:
     if answers:
         answer, count = answers.most_common(1)[0]
         report.majority = count / answers.total()

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from drake.data.record import PUBLIC as PUBLIC
+from drake.data.record import MetricName
 from drake.data.sources.files import read_regular
 from drake.errors import DrakeError
 
@@ -82,7 +83,7 @@ class TaskEntry(_Part):
 
     source: Text
     category: Text
-    metric: Literal["accuracy", "token-F1"]
+    metric: MetricName
     train: Count
     test: Count
     gold_fails: dict[Literal["official", "strict"], Count] = {}
@@ -242,19 +243,32 @@ def check_files(folder: Path, manifest: Manifest, check: Check = "sha256") -> No
 
     Raises DrakeError for the first file that is missing, is a link out of the dataset, or differs.
     """
-    again = "copy or build the dataset again"
     for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise DrakeError(f"{folder} is incomplete: {name} is missing; {again}.")
-        if not _within(path, folder):
-            raise DrakeError(f"{path} is a link to a file outside the dataset; copy that file into it.")
-        if (size := path.stat().st_size) != entry.bytes:
-            raise DrakeError(f"{path} has {size} bytes where the manifest says {entry.bytes}; {again}.")
+        check_size(folder, name, entry)
     if check == "sha256":
         for name, entry in manifest.files.items():
-            if sha256(folder / name) != entry.sha256:
-                raise DrakeError(f"{folder / name} is not the file its manifest describes (SHA-256); {again}.")
+            check_hash(folder, name, entry)
+
+
+_AGAIN = "copy or build the dataset again"
+
+
+def check_size(folder: Path, name: str, entry: FileEntry) -> None:
+    """Raise DrakeError for a file that is missing, is a link out of the dataset, or has another size than its entry."""
+    path = folder / name
+    if not path.is_file():
+        kind = "is no regular file" if path.exists() else "is missing"
+        raise DrakeError(f"{folder} is incomplete: {name} {kind}; {_AGAIN}.")
+    if not _within(path, folder):
+        raise DrakeError(f"{path} is a link to a file outside the dataset; copy that file into it.")
+    if (size := path.stat().st_size) != entry.bytes:
+        raise DrakeError(f"{path} has {size} bytes where the manifest says {entry.bytes}; {_AGAIN}.")
+
+
+def check_hash(folder: Path, name: str, entry: FileEntry) -> None:
+    """Raise DrakeError for a file with another SHA-256 than its entry."""
+    if sha256(folder / name) != entry.sha256:
+        raise DrakeError(f"{folder / name} is not the file its manifest describes (SHA-256); {_AGAIN}.")
 
 
 def _within(path: Path, folder: Path) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import get_args
 
 from drake.data.choices import wins
-from drake.data.record import PUBLIC, Record
+from drake.data.record import OF_CHOICES, PUBLIC, MetricName, Record
 from drake.errors import DrakeError
 from drake.scoring.answers import PROTOCOLS, Protocol, score_official
 
@@ -23,7 +24,7 @@ MOST_PICTURE_BYTES = 512 << 20
 """Upper limit of bytes for all pictures of one record together."""
 MOST_CHARACTERS = 1_000_000
 """Upper limit for one text of a record."""
-METRICS = ("accuracy", "token-F1")
+METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
 _TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -59,6 +60,15 @@ def check_record(split: str, record: Record) -> None:
         raise DrakeError(f"{what} has {len(record.images)} images and {marks} {IMAGE_MARK} in its prompt.")
     if record.metric not in METRICS:
         raise DrakeError(f"{what} has the metric {record.metric!r}; it must be {' or '.join(METRICS)}.")
+    _check_two_classes(what, record)
+
+
+def _check_two_classes(what: str, record: Record) -> None:
+    """The metrics of GLUE need two classes, and F1 to know which is the positive one."""
+    if record.metric == "Matthews" and len(record.choices) != 2:
+        raise DrakeError(f"{what} has {len(record.choices)} choices; its metric Matthews is for two.")
+    if record.metric == "F1+accuracy" and {choice.lower() for choice in record.choices} != {"yes", "no"}:
+        raise DrakeError(f"{what} has choices other than Yes and No, between which its metric F1+accuracy is defined.")
 
 
 def check_answer(what: str, answer: str) -> None:
@@ -98,7 +108,7 @@ def _check_texts(what: str, record: Record) -> None:
 
 def gold_wins(record: Record, protocol: Protocol) -> bool:
     """Whether `protocol` marks the gold answer correct if a model gives it. Open-ended ones always are."""
-    if record.metric != "accuracy":
+    if record.metric not in OF_CHOICES:
         return True
     if protocol == "strict":
         return wins(record.choices, record.answer, record.prompt)

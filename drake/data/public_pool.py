@@ -15,6 +15,7 @@ from typing import NamedTuple
 from drake.common.files import cache_folder, read_json_object
 from drake.common.seeds import python_random
 from drake.data.benchmark import load
+from drake.data.licences import stored_licences
 from drake.data.manifest import MANIFEST, sha256
 from drake.data.oracle import check_record
 from drake.data.parquet_files import Shards
@@ -50,6 +51,12 @@ def open_public(spec: str) -> Source | None:
 def is_dataset(spec: str) -> bool:
     """Whether `spec` is the folder of a built dataset."""
     return (Path(spec).expanduser() / MANIFEST).is_file()
+
+
+def public_licence(spec: str) -> str:
+    """The licence of a source or a built dataset."""
+    source = open_public(spec)
+    return stored_licences(Path(spec).expanduser()).whole if source is None else source.licence
 
 
 def public_pool(spec: str, most: int) -> PublicPool:

@@ -4,10 +4,16 @@ It has the fields of a row of a built dataset.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 PUBLIC = "public"
 """Task, category and split of public records, which belong to no client."""
+
+MetricName = Literal["accuracy", "token-F1", "ROUGE-L", "F1+accuracy", "Matthews", "Pearson+Spearman"]
+"""How the answers to a task are scored (`drake.scoring.metrics`)."""
+
+OF_CHOICES: tuple[MetricName, ...] = ("accuracy", "F1+accuracy", "Matthews")
+"""The metrics of questions with choices; the others score the text of an answer."""
 
 
 class Record(NamedTuple):
@@ -21,7 +27,7 @@ class Record(NamedTuple):
     prompt: the question, with one "<image>" per picture.
     choices: the answers to choose from; empty when open-ended.
     answer: the gold answer.
-    metric: "accuracy" or "token-F1".
+    metric: a `MetricName`.
     """
 
     id: str

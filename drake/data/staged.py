@@ -24,8 +24,9 @@ from drake.data.oracle import GoldVerdicts, check_record
 from drake.data.parquet_files import Shards, record_ids
 from drake.data.partial import Finished, Gold, Part, add_verdicts, partial_folder, read, store
 from drake.data.publishing import check_target, flush, publish
+from drake.data.record import MetricName
 from drake.data.sources.base import Moved, Source, Split, Stage
-from drake.data.writer import Contents, Metric, Provenance, Schedules, complete, file_entry
+from drake.data.writer import Contents, Provenance, Schedules, complete, file_entry
 from drake.errors import DrakeError
 from drake.scoring.answers import PROTOCOLS
 
@@ -233,7 +234,7 @@ class _Build:
             tasks[task] = TaskEntry(
                 source=first.source,
                 category=first.category,
-                metric=cast(Metric, first.metric),  # `check_record` refuses others
+                metric=cast(MetricName, first.metric),  # `check_record` refuses others
                 train=sum(part.records for part in splits if part.split == "train"),
                 test=sum(part.records for part in splits if part.split == "test"),
                 gold_fails={p: n for p in PROTOCOLS if (n := sum(part.gold_fails.get(p, 0) for part in splits))},

@@ -3,7 +3,7 @@
     data/<task>/<split>-00000.parquet     one row per record, images with the bytes they came with
     data/public/public-00000.parquet
     schedules/<name>.parquet              rows (client, round, position, task, id)
-    README.md, croissant.json             the dataset card and its metadata (`card.py`)
+    README.md, croissant.json             the dataset card (`card.py`) and its metadata (`croissant.py`)
     manifest.json                         hashes, sizes, clients (`manifest.py`)
 
 The folder is written under a temporary name beside its target and renamed when it is complete. The same records in
@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from drake.common.files import writing
 from drake.data import card
 from drake.data.columns import SCHEDULE_COLUMNS, schedule_table
+from drake.data.croissant import croissant
 from drake.data.manifest import (
     DATA,
     MANIFEST,
@@ -36,12 +37,10 @@ from drake.data.manifest import (
 from drake.data.oracle import GoldVerdicts, check_record
 from drake.data.parquet_files import Shards, parquet_writer, row_count
 from drake.data.publishing import check_target, publish, temporary_sibling
-from drake.data.record import Record
+from drake.data.record import MetricName, Record
 from drake.data.schedules import federation_schedule
 from drake.errors import DrakeError
 from drake.scoring.answers import PROTOCOLS
-
-Metric = Literal["accuracy", "token-F1"]
 
 MOST_BUFFERED = 64 << 20
 """Bytes of records kept in memory over all files; beyond that, every file with such records gets a row group."""
@@ -70,6 +69,7 @@ class Provenance(NamedTuple):
     licence: str
     about: str = ""
     licences: Mapping[str, str] = {}
+    responsible_ai: Mapping[str, str] = {}
 
 
 def schedule_name(split: str, alpha: float | None) -> str:
@@ -149,7 +149,9 @@ def complete(
     )
     described = {
         "README.md": card.readme(manifest, provenance.licence, provenance.about, provenance.licences),
-        "croissant.json": card.croissant(manifest, provenance.licence),
+        "croissant.json": croissant(
+            manifest, provenance.licence, provenance.about, provenance.licences, provenance.responsible_ai
+        ),
         MANIFEST: manifest.model_dump_json(indent=1) + "\n",
     }
     for name, text in described.items():
@@ -200,7 +202,7 @@ def _write_records(folder: Path, records: Iterable[tuple[str, Record]], verdicts
             task: TaskEntry(
                 source=record.source,
                 category=record.category,
-                metric=cast(Metric, record.metric),  # `check_record` refuses others
+                metric=cast(MetricName, record.metric),  # `check_record` refuses others
                 train=count.get((task, "train"), 0),
                 test=count.get((task, "test"), 0),
                 gold_fails={p: n for p in PROTOCOLS if (n := verdicts.count[task, p])},

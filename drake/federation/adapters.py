@@ -26,7 +26,8 @@ from drake.federation.messages import State
 from drake.federation.tensor_names import role
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-TARGETS = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
+TARGETS = rf".*(language_model|text_model).*\.({'|'.join(PROJECTIONS)})"
+"""Full names of the linear layers of language models. Vision towers have layers of the same names elsewhere."""
 _PLACE = re.compile(r"\.layers\.(\d+)\.(.+)$")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -126,6 +126,8 @@ class Method(ABC):
     """Whether it learns from public records; a run that has none is refused before it begins."""
     pooled: ClassVar[bool] = False
     """Whether the clients of a backbone are one: the first one trains on the records of all, and all get its state."""
+    trains: ClassVar[bool] = True
+    """Whether clients train. Where not, a run is one evaluation of the states that they begin with."""
     relative_cost: float = 1.0
     """Work of one local step in units of an SFT step; local steps are divided by it, so that all spend the same."""
 
@@ -153,6 +155,11 @@ class Method(ABC):
     def wants_public(self, backbones: int) -> bool:
         """Whether a run with so many different backbones needs public records; asked before anything is loaded."""
         return self.needs_public
+
+    def inputs(self, clients: Sequence[Client]) -> Mapping[str, Any]:
+        """What decides the clients' first states beside options and seed, such as digests of files, as plain values for
+        the run's identity. Asked before anything is loaded, so DrakeError here is early. Default: nothing."""
+        return {}
 
     def join(self, federation: Federation) -> None:
         """Learn who takes part, before everything else. What `attach`, `for_inference`, `sent` and `received` need is

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from drake.federation.method import Method
 
 GROUP = "drake.methods"
+SCORED = {"adapters": "drake.federation.foreign:ForeignAdapters"}
+"""Methods of drake that train nothing, by name; `names` leaves them out. `drake eval` has options of their own for
+them."""
 
 
 def names() -> list[str]:
@@ -22,10 +25,15 @@ def names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
+def is_name(name: str) -> bool:
+    """Whether a method has this name."""
+    return name in SCORED or name in names()
+
+
 def check(name: str) -> None:
     """UnknownName for a name that nobody registered, DrakeError for what is neither a name nor "module:Class". Nothing
     is imported; whether a "module:Class" is there shows when it is."""
-    if ":" not in name and name not in names():
+    if ":" not in name and not is_name(name):
         raise UnknownName("method", name, names())
     module, colon, wanted = name.partition(":")
     if colon and not all(part.isidentifier() for part in (*module.split("."), wanted)):
@@ -62,7 +70,10 @@ def find(name: str) -> type[Method]:
 
     from drake.federation.method import Method
 
-    if ":" in name:
+    if name in SCORED:
+        module_name, _, class_name = SCORED[name].partition(":")
+        found = getattr(import_module(module_name), class_name)
+    elif ":" in name:
         found = load_class("method", name)
     else:
         (entry, *_) = entry_points(group=GROUP, name=name)

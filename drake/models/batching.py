@@ -6,16 +6,13 @@ Nothing here knows chat templates, pictures or checkpoints: rows come in as ids.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from drake.data.record import DatasetRow
 from drake.errors import DrakeError
-
-if TYPE_CHECKING:
-    from transformers import LlavaForConditionalGeneration
 
 IGNORED = -100
 """The label of tokens that carry no loss."""
@@ -26,14 +23,22 @@ class Batch(NamedTuple):
 
     records: the records, in the order of the rows.
     input_ids: [B, T], image tokens expanded to the number of feature tokens.
-    inputs: for `model(**inputs)`: `inputs_embeds` [B, T, d], `attention_mask` and `position_ids` [B, T].
+    inputs: for `model(**inputs)`: `inputs_embeds` [B, T, d], `attention_mask` and `position_ids` [B, T], and whatever
+    else the architecture needs (`drake.models.layouts`).
     labels: [B, T], -100 except for the tokens of the answer and its end of turn; None for generation.
     """
 
     records: tuple[DatasetRow, ...]
     input_ids: Tensor
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Any]
     labels: Tensor | None
+
+    @property
+    def unmasked(self) -> dict[str, Any]:
+        """`inputs` of a batch with answers without the mask and the positions that count tokens: such a batch is padded
+        on the right, where no real token attends to what follows it, and the model counts from 0 itself."""
+        plain = {"attention_mask"} | ({"position_ids"} if self.inputs["position_ids"].ndim == 2 else set())
+        return {name: value for name, value in self.inputs.items() if name not in plain}
 
 
 class Row(NamedTuple):
@@ -69,32 +74,26 @@ def pad(rows: Sequence[Row], pad_id: int, *, answers: bool) -> PaddedIds:
     return PaddedIds(input_ids, mask, labels)
 
 
-def expand_image_tokens(ids: list[int], image_token: int, lengths: Sequence[int], record: DatasetRow) -> list[int]:
-    """`ids` with the k-th image token repeated `lengths[k]` times, once per feature token of the k-th picture.
-
-    Raises DrakeError, which names the record, where there are more or fewer image tokens than lengths.
-    """
-    if ids.count(image_token) != len(lengths):
+def check_image_tokens(ids: Sequence[int], image_token: int, lengths: Sequence[int], record: DatasetRow) -> None:
+    """Raise DrakeError, which names the record, where there are more or fewer image tokens in a prompt's ids than rows
+    of features. lengths: rows of each picture."""
+    if ids.count(image_token) != sum(lengths):
         raise DrakeError(
-            f"record {record['id']!r} has {len(lengths)} pictures but its prompt {ids.count(image_token)} image "
-            "tokens; the numbers must be equal."
+            f"record {record['id']!r} has {len(lengths)} pictures of {sum(lengths)} features but its prompt "
+            f"{ids.count(image_token)} image tokens; the numbers must be equal."
         )
-    left = iter(lengths)
-    return [token for id_ in ids for token in ([id_] * next(left) if id_ == image_token else [id_])]
 
 
 def answer_logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits [n, V] and targets [n] of the batch's n answer tokens, rows in order.
 
-    `model` is a LlavaForConditionalGeneration, with or without adapters. lm_head runs on these positions only: the
+    `model` is a backbone's, with or without adapters. lm_head runs on these positions only: the
     cross-entropy of the two is the usual loss at a fraction of the memory.
     """
     if batch.labels is None:
         raise ValueError("a batch without answers has no targets")
-    llava = cast("LlavaForConditionalGeneration", model)
+    read = cast("Any", model)
     targets = batch.labels[:, 1:]
     wanted = targets != IGNORED
-    # With padding on the right a causal model needs no mask: no answer token attends to what follows it.
-    embeds = batch.inputs["inputs_embeds"]
-    hidden = llava.model(inputs_embeds=embeds, use_cache=False).last_hidden_state[:, :-1]
-    return llava.lm_head(hidden[wanted]), targets[wanted]
+    hidden = read.model(**batch.unmasked, use_cache=False).last_hidden_state[:, :-1]
+    return read.lm_head(hidden[wanted]), targets[wanted]

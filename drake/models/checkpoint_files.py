@@ -14,10 +14,34 @@ from typing import Any, Literal
 from drake.common.files import read_json_object
 from drake.errors import DrakeError
 
-Family = Literal["llama", "qwen"]
+Family = Literal["llama", "qwen", "gemma"]
 
-FAMILIES: dict[str, Family] = {"llama": "llama", "qwen2": "qwen", "qwen3": "qwen"}
+FAMILIES: dict[str, Family] = {
+    "llama": "llama",
+    "qwen2": "qwen",
+    "qwen3": "qwen",
+    "qwen2_vl_text": "qwen",
+    "qwen2_5_vl_text": "qwen",
+    "qwen3_vl_text": "qwen",
+    "gemma3_text": "gemma",
+}
 """model_type of the text config -> family."""
+
+LANGUAGE_MODELS = {
+    "llava": "llama",
+    "llava_onevision": "qwen2",
+    "qwen2_vl": "qwen2_vl_text",
+    "qwen2_5_vl": "qwen2_5_vl_text",
+    "qwen3_vl": "qwen3_vl_text",
+    "idefics3": "llama",
+    "smolvlm": "llama",
+    "gemma3": "gemma3_text",
+}
+"""model_type of config.json, for the architectures of `drake.models.layouts` -> that of the language model where the
+file names none."""
+
+TRAINABLE = ("bitsandbytes",)
+"""Ways of quantising weights beside which adapters can be trained."""
 
 HUB_FILES = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model")
 """What is fetched of a hub repository: configuration, tokenizer, safetensors; no code, no pickles."""
@@ -79,11 +103,42 @@ def settings(folder: Path, name: str) -> dict[str, Any]:
 
 
 def check_checkpoint(folder: Path) -> Family:
-    """The family of the checkpoint in `folder`. Raises DrakeError for a folder without a usable LLaVA checkpoint, for
-    one whose files are damaged or missing, and for one that would make transformers load other weights than its own."""
+    """The family of the checkpoint in `folder`. Raises DrakeError for a folder without a usable checkpoint, for one
+    whose files are damaged or missing, and for one that would make transformers load other weights than its own."""
     if not any(folder.glob("*.safetensors")):
         raise _no_checkpoint(folder)
     found = check_config(folder)
+    check_files(folder)
+    _check_processor(folder)
+    return found
+
+
+def is_text_only(folder: Path) -> bool:
+    """Whether config.json names a language model of a family that is known, and no LLaVA."""
+    path = folder / "config.json"
+    if not os.path.isfile(path):
+        return False
+    _refuse_pointer(path)
+    kind = read_json_object(path).get("model_type")
+    return isinstance(kind, str) and kind in FAMILIES
+
+
+def check_text_checkpoint(folder: Path) -> Family:
+    """The family of the language model in `folder`, where `is_text_only`. Raises what `check_checkpoint` does."""
+    config = read_json_object(folder / "config.json")
+    _refuse_redirects(folder, config)
+    if quantised_by(folder) is not None:
+        raise DrakeError(f"{folder} is a quantised language model, which is not read; name the one it was made of.")
+    if not any(folder.glob("*.safetensors")):
+        raise DrakeError(f"{folder} holds a config.json and no *.safetensors; fetch the weights too.")
+    check_files(folder)
+    _check_tokenizer(folder)
+    return FAMILIES[config["model_type"]]
+
+
+def check_files(folder: Path) -> None:
+    """Raise DrakeError for files of any checkpoint that are damaged or missing, or that would make transformers load
+    other weights."""
     if os.path.lexists(folder / "adapter_config.json"):
         raise DrakeError(
             f"{folder} holds a PEFT adapter (adapter_config.json), which transformers would load too; merge it into "
@@ -95,46 +150,84 @@ def check_checkpoint(folder: Path) -> Family:
         _check_weights(path)
     for name in SETTINGS:
         settings(folder, name)
-    _check_processor(folder)
-    return found
 
 
-def _no_checkpoint(folder: Path, found: str = "") -> DrakeError:
+def _no_checkpoint(folder: Path) -> DrakeError:
     return DrakeError(
-        f"{folder} holds no LLaVA checkpoint{found}: it needs a config.json of type 'llava' and *.safetensors."
+        f"{folder} holds no checkpoint of a vision-language model: it needs a config.json of one of the types "
+        f"{', '.join(LANGUAGE_MODELS)}, and *.safetensors."
     )
 
 
+def model_type(folder: Path) -> str:
+    """The architecture that config.json names; one of `LANGUAGE_MODELS` where `check_config` passed."""
+    return settings(folder, "config.json").get("model_type", "")
+
+
+def quantised_by(folder: Path) -> str | None:
+    """How the stored weights are quantised, None where they are not."""
+    config = settings(folder, "config.json")
+    for part in (config, config.get("text_config")):
+        if isinstance(part, dict) and (quantised := part.get("quantization_config")):
+            how = quantised.get("quant_method") if isinstance(quantised, dict) else None
+            return str(how or "by an unnamed method")
+    return None
+
+
 def check_config(folder: Path) -> Family:
-    """The family that config.json names. Raises DrakeError for anything that is no LLaVA of a family that is known."""
+    """The family that config.json names. Raises DrakeError for an architecture or a language model that is not known,
+    with the reason."""
     path = folder / "config.json"
     if not os.path.isfile(path):
         raise _no_checkpoint(folder)
     _refuse_pointer(path)
     config = read_json_object(path)
     kind = config.get("model_type")
-    if kind != "llava":
-        names = config.get("architectures")
-        name = f" ({names[0]})" if isinstance(names, list) and names else ""
-        raise _no_checkpoint(folder, f" but a model of type {kind!r}{name}")
-    if "transformers_weights" in config:
-        raise DrakeError(f"{folder}: its config.json redirects to other weights; remove transformers_weights.")
+    if not isinstance(kind, str) or kind not in LANGUAGE_MODELS:
+        raise DrakeError(
+            f"{folder} holds a model of type {kind!r}{_class_name(config)}, {_why_not(config)}; supported are "
+            f"{', '.join(LANGUAGE_MODELS)}."
+        )
     if not isinstance(config.get("vision_config"), dict):
         raise DrakeError(f"{path} describes no vision tower; restore its vision_config.")
-    text = config.get("text_config", {})
+    text = config.get("text_config", {})  # the first Qwen2.5-VL have its fields beside their own
     if not isinstance(text, dict):
         raise DrakeError(f"{path} describes no language model; restore its text_config.")
-    kind = text.get("model_type", "llama")  # transformers' default for LLaVA
+    usual = LANGUAGE_MODELS[kind]
+    kind = text.get("model_type", usual)
+    kind = f"{kind}_text" if f"{kind}_text" == usual else kind  # as older versions of transformers wrote it
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise DrakeError(f"{folder}: the language model is of type {kind!r}; supported are {', '.join(FAMILIES)}.")
-    for part in (config, text):
-        if quantised := part.get("quantization_config"):
-            how = quantised.get("quant_method") if isinstance(quantised, dict) else None
-            raise DrakeError(
-                f"{folder} is quantised ({how or 'by an unnamed method'}), which cannot be trained here; name the "
-                "checkpoint it was made of, in float32, bfloat16 or float16."
-            )
+    _refuse_redirects(folder, config)
     return FAMILIES[kind]
+
+
+def _refuse_redirects(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse a config that names other weights, and weights that are quantised in a way that cannot be trained."""
+    if "transformers_weights" in config:
+        raise DrakeError(f"{folder}: its config.json redirects to other weights; remove transformers_weights.")
+    how = quantised_by(folder)
+    if how is not None and how not in TRAINABLE:
+        raise DrakeError(
+            f"{folder} is quantised ({how}), which cannot be trained here; name the checkpoint it was made of, in "
+            "float32, bfloat16 or float16, and choose --load-in 8bit or 4bit to quantise it while it is loaded."
+        )
+
+
+def _class_name(config: dict[str, Any]) -> str:
+    names = config.get("architectures")
+    return f" ({names[0]})" if isinstance(names, list) and names else ""
+
+
+def _why_not(config: dict[str, Any]) -> str:
+    """Why a model of a type that is not known cannot be trained here."""
+    if config.get("is_encoder_decoder"):
+        return "which is an encoder-decoder, while adapters and loss here are those of decoders"
+    if "audio_config" in config:
+        return "which reads sound, and records hold pictures and text"
+    if "vision_config" not in config:
+        return "which has no vision tower"
+    return "whose way of reading pictures is not known here"
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -181,9 +274,13 @@ def _check_weights(path: Path) -> None:
         raise DrakeError(f"{path} is damaged or not complete ({error}); fetch it again.") from error
 
 
-def _check_processor(folder: Path) -> None:
+def _check_tokenizer(folder: Path) -> None:
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise DrakeError(f"{folder} has no tokenizer (tokenizer.json); copy it from the model it was made of.")
+
+
+def _check_processor(folder: Path) -> None:
+    _check_tokenizer(folder)
     if not (folder / "preprocessor_config.json").is_file() and not settings(folder, "processor_config.json").get(
         "image_processor"
     ):

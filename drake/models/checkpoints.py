@@ -1,4 +1,4 @@
-"""Name or path -> the folder of a LLaVA checkpoint and its config, without loading the weights.
+"""Name or path -> the folder of a checkpoint and its config, without loading the weights.
 
 `drake.models.loading` and code that needs only shapes call this. Only configuration, tokenizer and safetensors are
 fetched from a hub: no code, no pickles. No file outside the folder is opened because a file in it names one, and no
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from drake.errors import DrakeError, UnknownName
-from drake.models.checkpoint_files import FAMILIES, HUB_FILES, Family, check_config
+from drake.models.checkpoint_files import FAMILIES, HUB_FILES, Family, check_config, is_text_only
 
 if TYPE_CHECKING:
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, PretrainedConfig, Qwen2Config
 
     from drake.catalog import Model, TextShape
 
@@ -39,14 +39,14 @@ def catalogued(name: str) -> Model | None:
     return known.get(name) or next((model for model in known.values() if model.hub_id == name), None)
 
 
-def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig:
+def config(name_or_path: str | Path, revision: str | None = None) -> PretrainedConfig:
     """The config of a backbone. A name of the catalog gets the language model's shape from there, with a small
     placeholder for the vision tower; for everything else config.json is read, the only file that is fetched.
 
     Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached and for a
-    folder that holds no LLaVA checkpoint.
+    folder that holds no checkpoint of a supported architecture.
     """
-    from transformers import LlavaConfig
+    from transformers import AutoConfig
 
     from drake import catalog
 
@@ -55,8 +55,12 @@ def config(name_or_path: str | Path, revision: str | None = None) -> LlavaConfig
     if known is not None and known.shape is not None:
         return _from_shape(known.shape, known.family)
     folder, _ = locate(name, revision, ("config.json",))
+    if is_text_only(folder):
+        found = with_placeholder(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+        found._attn_implementation = ATTENTION
+        return found
     check_config(folder)
-    found = LlavaConfig.from_pretrained(folder, local_files_only=True)
+    found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     found._attn_implementation = ATTENTION
     return found
 
@@ -69,7 +73,7 @@ def architecture(name_or_path: str | Path, revision: str | None = None) -> tuple
 
 def _from_shape(shape: TextShape, family: str) -> LlavaConfig:
     """A config with this language model and a placeholder for the vision tower."""
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, Qwen2Config
+    from transformers import LlamaConfig, Qwen2Config
 
     kinds = {"llama": LlamaConfig, "qwen": Qwen2Config}
     text = kinds[family](
@@ -81,26 +85,33 @@ def _from_shape(shape: TextShape, family: str) -> LlavaConfig:
         head_dim=shape.head_dim,
         vocab_size=shape.vocab,
     )
+    return with_placeholder(text)
+
+
+def with_placeholder(text: PretrainedConfig) -> LlavaConfig:
+    """The config of a LLaVA with this language model and a small placeholder for the vision tower."""
+    from transformers import CLIPVisionConfig, LlavaConfig
+
     vision = CLIPVisionConfig(
         hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=28, patch_size=14
     )
     return LlavaConfig(text_config=text, vision_config=vision)
 
 
-def family(found: LlavaConfig) -> Family:
+def family(found: PretrainedConfig) -> Family:
     """The family of the language model."""
     return FAMILIES[text_config(found).model_type]
 
 
-def text_config(found: LlavaConfig) -> LlamaConfig | Qwen2Config:
-    """The config of the language model. LlavaConfig is annotated with the dict it may be constructed from, but holds a
-    config of the model's own class; all in `FAMILIES` have the fields of these two."""
-    return cast("LlamaConfig | Qwen2Config", found.text_config)
+def text_config(found: PretrainedConfig) -> LlamaConfig | Qwen2Config:
+    """The config of the language model: of the model's own class, but all in `FAMILIES` have the fields of these
+    two."""
+    return cast("Any", found).text_config
 
 
-def vision_config(found: LlavaConfig) -> CLIPVisionConfig:
+def vision_config(found: PretrainedConfig) -> CLIPVisionConfig:
     """The config of the vision tower, typed as `text_config` is."""
-    return cast("CLIPVisionConfig", found.vision_config)
+    return cast("Any", found).vision_config
 
 
 def locate(name: str, revision: str | None, files: Sequence[str] = HUB_FILES) -> tuple[Path, str | None]:

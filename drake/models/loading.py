@@ -1,13 +1,13 @@
 """Name or path -> `Backbone`: an embedded tiny backbone, a name of the catalog, a hub repository, a local folder.
 
-All of them are ordinary LLaVA checkpoints (LlavaForConditionalGeneration, LlavaProcessor, chat template) and are
-loaded by the same lines. `checkpoints` finds and checks the folder; here it is read into memory.
+All of them are ordinary checkpoints of the architectures in `drake.models.layouts`, with processor and chat template,
+and are loaded by the same lines, or language models alone (`text_only`). `checkpoints` finds and checks the folder;
+here it is read into memory.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +15,17 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import AutoModelForImageTextToText
 
 from drake import catalog
-from drake.config.schema import Pictures, Prompts
+from drake.config.schema import LoadIn, Pictures, Prompts
 from drake.data.pictures import DECODING
 from drake.errors import DrakeError
-from drake.models import checkpoint_files, checkpoints, images, soundness
+from drake.models import checkpoint_files, checkpoints, images, quantising, soundness, text_only
 from drake.models.backbone import Backbone, Outline
 from drake.models.compiling import compile_training
 from drake.models.feature_cache import DiskFeatures, FeatureCache
+from drake.models.layouts import LAYOUTS, Layout, decoder_of
 
 
 def load(
@@ -39,6 +40,7 @@ def load(
     feature_bytes: int = 0,
     prompts: Prompts = "auto",
     pictures: Pictures = "auto",
+    load_in: LoadIn = "full",
 ) -> Backbone:
     """The backbone of an embedded name, a name of the catalog, a local checkpoint folder or a hub repository.
 
@@ -52,40 +54,57 @@ def load(
     official for the six models of the paper, stored for all others.
     pictures: "pad": padded to a square with the mean colour, as in the official code; "stored": as the checkpoint says;
     "auto": padded for the six models of the paper, as stored for all others.
+    load_in: "8bit", "4bit": the language model's linear layers are quantised by bitsandbytes while they are loaded.
 
     Raises UnknownName for a name that is not known, DrakeError for a repository that cannot be reached, for a folder
-    that holds no LLaVA checkpoint, and for one that is damaged, incomplete or does not fit together.
+    that holds neither a checkpoint of a supported architecture nor a language model, for one that is damaged,
+    incomplete or does not fit together, and for a quantised one where it cannot run.
     """
     name = str(name_or_path)
     folder, commit = checkpoints.locate(name, revision)
+
+    def prepare(model: Any) -> None:
+        if checkpointing:
+            # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        if compiled:
+            compile_training(decoder_of(model).layers)
+
+    if checkpoint_files.is_text_only(folder):
+        if load_in != "full":
+            raise DrakeError(f"{name} is a language model alone, which is not quantised; leave --load-in out.")
+        return text_only.load(name, folder, commit, device=device, dtype=dtype, prompts=prompts, prepare=prepare)
     family = checkpoint_files.check_checkpoint(folder)
-    processor = _processor(folder, name)
+    device = torch.device(device)
+    quantised = quantising.check(name, folder, load_in, device)
+    layout = LAYOUTS[checkpoint_files.model_type(folder)]
+    processor = _processor(folder, name, layout)
     if (template := _official_prompt(name, family, prompts)) is not None:
-        _check_official(name, template, processor)
+        soundness.check_official(name, template, processor.tokenizer)
         processor.chat_template = template
-    model = _model(folder, name, dtype)
+    options = quantising.options(load_in, layout, dtype, device) if quantised else {}
+    model = _model(folder, name, dtype, options)
     soundness.check_tokenizer(name, processor, len(cast(nn.Embedding, model.get_input_embeddings()).weight))
-    cast(nn.Module, model).to(device)  # in place; transformers' own `to` is typed as an unbound function
-    if checkpointing:
-        # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    if compiled:
-        compile_training(model.model.language_model.layers)
+    if not quantised:  # quantised weights are put on the device while they are loaded
+        cast(nn.Module, model).to(device)  # in place; transformers' own `to` is typed as an unbound function
+    prepare(model)
     backbone = Backbone(
         name=name,
         family=family,
         revision=commit or _revision(name, folder),
         model=model,
         processor=processor,
-        device=torch.device(device),
+        device=device,
         dtype=dtype,
-        pad_colour=images.mean_colour(processor.image_processor) if _pads(name, folder, processor, pictures) else None,
+        pad_colour=images.mean_colour(processor.image_processor)
+        if _pads(name, folder, layout, processor, pictures)
+        else None,
     )
     soundness.check_finite(name, model)
     soundness.check_picture(name, backbone)
     if feature_folder is not None:
         disk = DiskFeatures(feature_folder, encoder_identity(backbone), feature_bytes, backbone.device)
-        backbone.cache = FeatureCache(disk=disk)
+        backbone.encoder.cache = FeatureCache(disk=disk)
     return backbone
 
 
@@ -96,10 +115,9 @@ def _revision(name: str, folder: Path) -> str:
     return checkpoint_files.hash_of_weights(folder) if embedded else checkpoint_files.revision(folder)
 
 
-def _processor(folder: Path, name: str) -> LlavaProcessor:
+def _processor(folder: Path, name: str, layout: Layout) -> Any:
     try:
-        # The backend is named because torchvision, where it is installed, gives other bits than Pillow.
-        return LlavaProcessor.from_pretrained(folder, local_files_only=True, backend="pil", trust_remote_code=False)
+        return layout.read_processor(folder)
     except Exception as error:  # damaged files fail in tokenizers, json, transformers, each with errors of its own
         raise DrakeError(
             f"the tokenizer and picture processor of {name} cannot be read ({soundness.reason(error)}); restore their "
@@ -107,12 +125,9 @@ def _processor(folder: Path, name: str) -> LlavaProcessor:
         ) from error
 
 
-def _model(folder: Path, name: str, dtype: torch.dtype) -> LlavaForConditionalGeneration:
+def _model(folder: Path, name: str, dtype: torch.dtype, options: dict[str, Any]) -> Any:
     # With `output_loading_info` a pair, which the annotations of transformers do not know.
-    read = cast(
-        "Callable[..., tuple[LlavaForConditionalGeneration, dict[str, Any]]]",
-        LlavaForConditionalGeneration.from_pretrained,
-    )
+    read = cast("Callable[..., tuple[Any, dict[str, Any]]]", AutoModelForImageTextToText.from_pretrained)
     try:
         model, info = read(
             folder,
@@ -122,6 +137,8 @@ def _model(folder: Path, name: str, dtype: torch.dtype) -> LlavaForConditionalGe
             attn_implementation=checkpoints.ATTENTION,
             ignore_mismatched_sizes=True,  # they are in `info`, and refused
             output_loading_info=True,
+            trust_remote_code=False,
+            **options,
         )
     except MemoryError:
         raise
@@ -140,25 +157,17 @@ def _official_prompt(name: str, family: checkpoints.Family, prompts: Prompts) ->
     if prompts == "stored" or (prompts == "auto" and prompt is None):
         return None
     of_family = (model.prompt for model in catalog.models().values() if model.family == family and model.prompt)
-    return catalog.official_prompts()[prompt or next(of_family)]
+    prompt = prompt or next(of_family, None)
+    if prompt is None:
+        raise DrakeError(f"there is no official prompt for {name}, a {family}; use --prompts stored.")
+    return catalog.official_prompts()[prompt]
 
 
-def _check_official(name: str, template: str, processor: LlavaProcessor) -> None:
-    """Refuse the official prompt for a tokenizer of another kind, which would read its marks as words."""
-    vocabulary = processor.tokenizer.get_vocab()
-    for token in re.findall(r"<\|\w+\|>", template):
-        if token not in vocabulary:
-            raise DrakeError(
-                f"the tokenizer of {name} has no token {token}, which the official prompt is written with; use "
-                "--prompts stored."
-            )
-
-
-def _pads(name: str, folder: Path, processor: LlavaProcessor, pictures: Pictures) -> bool:
+def _pads(name: str, folder: Path, layout: Layout, processor: Any, pictures: Pictures) -> bool:
     known = checkpoints.catalogued(name)
     if pictures == "pad" or (pictures == "auto" and known is not None and known.pad_pictures):
         return True
-    return images.says_pad(folder, processor.image_processor)
+    return layout.pads and images.says_pad(folder, processor.image_processor)
 
 
 def encoder_identity(backbone: Backbone) -> str:
@@ -170,7 +179,7 @@ def encoder_identity(backbone: Backbone) -> str:
             str(backbone.dtype),
             torch.cuda.get_device_name(backbone.device) if cuda else torch.backends.cpu.get_cpu_capability(),
             checkpoints.vision_config(config).to_dict(),
-            [config.vision_feature_layer, config.vision_feature_select_strategy, config.projector_hidden_act],
+            backbone.layout.identity(config),
             backbone.processor.image_processor.to_dict(),
             [version(name) for name in ("torch", "transformers", "pillow", "numpy")],
             DECODING,
@@ -186,14 +195,14 @@ def outline(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32) -> 
     `checkpoints.config` raises."""
     found = checkpoints.config(name_or_path)
     with torch.device("meta"):
-        model = LlavaForConditionalGeneration(found)
+        model = AutoModelForImageTextToText.from_config(found)
     cast(nn.Module, model).to(dtype)
     return Outline(
         name=str(name_or_path),
         family=checkpoints.family(found),
         revision="",
         model=model,
-        processor=cast(LlavaProcessor, None),  # an outline reads no text, so it has none
+        processor=None,  # an outline reads no text, so it has none
         device=torch.device("meta"),
         dtype=dtype,
     )

@@ -28,10 +28,10 @@ ANSWER = 'It\'s "omega",\n<so> they say'
 
 Message = dict[str, Any]
 Content = Callable[[str, str], Any]
-"""(text, image token) -> the content of a message."""
+"""(text, what stands for a picture) -> the content of a message."""
 
 
-def _in_parts(text: str, image_token: str) -> Any:
+def _in_parts(text: str, picture: str) -> Any:
     """Content as typed parts, each picture a part of its own, as vision-language models document."""
     first, *rest = text.split(PLACEHOLDER)
     parts: list[Message] = [{"type": "text", "text": first}] if first else []
@@ -42,14 +42,14 @@ def _in_parts(text: str, image_token: str) -> Any:
     return parts
 
 
-def _in_one_part(text: str, image_token: str) -> Any:
+def _in_one_part(text: str, picture: str) -> Any:
     """One text part that contains the image tokens, for templates that would put all pictures first."""
-    return [{"type": "text", "text": text.replace(PLACEHOLDER, image_token)}]
+    return [{"type": "text", "text": text.replace(PLACEHOLDER, picture)}]
 
 
-def _as_string(text: str, image_token: str) -> Any:
+def _as_string(text: str, picture: str) -> Any:
     """A plain string, for templates of text-only models."""
-    return text.replace(PLACEHOLDER, image_token)
+    return text.replace(PLACEHOLDER, picture)
 
 
 CONTENTS: tuple[Content, ...] = (_in_parts, _in_one_part, _as_string)
@@ -85,6 +85,8 @@ def common_groups(first: Sequence[int | None], second: Sequence[int | None]) -> 
 class Chat:
     """How one processor's chat template writes turns.
 
+    picture: what the template writes for a picture; default: the processor's image token.
+
     Attributes:
         tokenizer: the processor's tokenizer.
         image_token_id: the id that stands for one picture in `prompt_ids`.
@@ -94,15 +96,17 @@ class Chat:
     passed, and if it takes endlessly long.
     """
 
-    def __init__(self, processor: Any, name: str = "the checkpoint"):
+    def __init__(self, processor: Any, name: str = "the checkpoint", picture: str | None = None):
         self.tokenizer = processor.tokenizer
         self.image_token: str = processor.image_token
+        self._picture = picture or self.image_token
         self.image_token_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
         self._name = name
         self._template = self._compiled(processor.chat_template or self.tokenizer.chat_template)
         self._content = self._user_form()
         self._answer_content = self._answer_form()
-        self._user_start = self._render(self._turns("alpha" + PROBE)).find("alpha" + PROBE)
+        marked = f"alpha{PROBE}omega"  # no space at its ends, which some templates trim
+        self._user_start = self._render(self._turns(marked)).find(marked)
         self._glue, self.end_of_turn = self._answer_frame()
 
     def messages(self, record: DatasetRow) -> list[Message]:
@@ -118,31 +122,32 @@ class Chat:
             )
         return self._turns(record["prompt"])
 
-    def prompt_ids(self, record: DatasetRow) -> list[int]:
-        """Token ids up to the start of the answer: at most one BOS, one image token per picture."""
-        return self._encode(self._render(self.messages(record), add_generation_prompt=True))
+    def prompt_ids(self, record: DatasetRow, pictures: Sequence[str] | None = None) -> list[int]:
+        """Token ids up to the start of the answer: at most one BOS, one image token per picture.
 
-    def answer_ids(self, record: DatasetRow, before: list[int] | None = None) -> list[int]:
-        """Token ids of the answer that follows `prompt_ids`, with the end-of-turn token.
+        pictures: what is to stand there for each picture instead."""
+        return self._encode(self._prompt(record, pictures))
 
-        before: the record's `prompt_ids`, if the caller has computed them."""
-        prompt = self._render(self.messages(record), add_generation_prompt=True)
+    def answer_ids(self, record: DatasetRow) -> list[int]:
+        """Token ids of the answer that follows `prompt_ids`, with the end-of-turn token."""
+        prompt = self._prompt(record)
         whole = self._encode(prompt + self._glue + record["answer"])
-        before = self._encode(prompt) if before is None else before
+        before = self._encode(prompt)
         if whole[: len(before)] == before:
             ids = whole[len(before) :]
         else:  # the tokenizer merges prompt and answer; generation starts from `before`, so training must too
             ids = self.tokenizer(self._glue + record["answer"], add_special_tokens=False)["input_ids"]
         return [*ids, self.end_of_turn]
 
-    def characters_read(self, record: DatasetRow) -> list[int | None]:
+    def characters_read(self, record: DatasetRow, pictures: Sequence[str] | None = None) -> list[int | None]:
         """For every token of `prompt_ids` and then `answer_ids`: the number of visible characters of the record's
-        prompt and answer up to the end of this token; None for a token that contains none of them.
+        prompt and answer up to the end of this token; None for a token that contains none of them. pictures: as in
+        `prompt_ids`.
 
         The count does not depend on the tokenizer or the template, so it tells which tokens of two models cover the
         same text (`common_groups`). Raises DrakeError for a template that changes a user's text.
         """
-        prompt = self._render(self.messages(record), add_generation_prompt=True)
+        prompt = self._prompt(record, pictures)
         whole = prompt + self._glue + record["answer"]
         visible = [False] * len(whole)
         cursor = self._user_start
@@ -171,10 +176,24 @@ class Chat:
         found = self.tokenizer(text, add_special_tokens=not written, return_offsets_mapping=True)
         return [(token, *span) for token, span in zip(found["input_ids"], found["offset_mapping"], strict=True)]
 
+    def _prompt(self, record: DatasetRow, pictures: Sequence[str] | None = None) -> str:
+        """The rendered text up to the start of the answer. Raises DrakeError where the record's own text has the image
+        token in it."""
+        text = self._render(self.messages(record), add_generation_prompt=True)
+        if pictures is None:
+            return text
+        first, *rest = text.split(self.image_token)
+        if len(rest) != len(pictures):
+            raise DrakeError(
+                f"record {record['id']!r} has {len(pictures)} pictures but its prompt {len(rest)} image tokens; the "
+                "numbers must be equal."
+            )
+        return first + "".join(piece for pair in zip(pictures, rest, strict=True) for piece in pair)
+
     def _turns(self, user: str, assistant: str | None = None) -> list[Message]:
-        turns = [{"role": "user", "content": self._content(user, self.image_token)}]
+        turns = [{"role": "user", "content": self._content(user, self._picture)}]
         if assistant is not None:
-            turns.append({"role": "assistant", "content": self._answer_content(assistant, self.image_token)})
+            turns.append({"role": "assistant", "content": self._answer_content(assistant, self._picture)})
         return turns
 
     def _render(self, messages: list[Message], add_generation_prompt: bool = False) -> str:
@@ -213,7 +232,7 @@ class Chat:
         return self._form(ANSWER, "assistant", "does not write the assistant's answer")
 
     def _form(self, text: str, role: str, fault: str) -> Content:
-        expected = text.replace(PLACEHOLDER, self.image_token)
+        expected = text.replace(PLACEHOLDER, self._picture)
         failures: list[Exception] = []
         for form in CONTENTS:
             if role == "user":
@@ -237,7 +256,8 @@ class Chat:
         prompt = self._render(self._turns("alpha"), add_generation_prompt=True)
         head, _, tail = self._render(self._turns("alpha", ANSWER)).partition(ANSWER)
         glue = head[len(prompt) :] if head.startswith(prompt) else ""
-        special = set(self.tokenizer.all_special_ids)
+        added = self.tokenizer.added_tokens_decoder  # Gemma's end of a turn has no role, so it is not among the others
+        special = {*self.tokenizer.all_special_ids, *(id_ for id_, token in added.items() if token.special)}
         ids = self.tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
         end = next((id_ for id_ in ids if id_ in special), self.tokenizer.eos_token_id)
         if end is None:

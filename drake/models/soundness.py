@@ -7,7 +7,7 @@ or a text is read. Everything here is found at load and named in one sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def check_finite(where: str, model: nn.Module) -> None:
 
 def check_tokenizer(where: str, processor: Any, rows: int) -> None:
     """Refuse a tokenizer without a token for pictures, and one whose ids go beyond the model's embeddings. rows: of the
-    embedding table; only the picture's own token may lie beyond it."""
+    embedding table; only the tokens of pictures may lie beyond it."""
     tokenizer, token = processor.tokenizer, processor.image_token
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     ids = tokenizer(f"a{token}b", add_special_tokens=False)["input_ids"]
@@ -80,7 +80,24 @@ def check_tokenizer(where: str, processor: Any, rows: int) -> None:
             f"the tokenizer of {where} has no token {token}, so it cannot say where a picture stands; add it as a "
             "special token, or copy the tokenizer of the checkpoint that this one was made of."
         )
-    largest = max((number for name, number in vocabulary.items() if name != token), default=0)
+    of_pictures = {token, *(name for name, number in vocabulary.items() if number in processor.image_token_ids)}
+    check_vocabulary(where, tokenizer, rows, but=of_pictures)
+
+
+def check_official(where: str, template: str, tokenizer: Any) -> None:
+    """Refuse the official prompt for a tokenizer of another kind, which would read its marks as words."""
+    vocabulary = tokenizer.get_vocab()
+    for token in re.findall(r"<\|\w+\|>", template):
+        if token not in vocabulary:
+            raise DrakeError(
+                f"the tokenizer of {where} has no token {token}, which the official prompt is written with; use "
+                "--prompts stored."
+            )
+
+
+def check_vocabulary(where: str, tokenizer: Any, rows: int, but: Container[str] = ()) -> None:
+    """Refuse a tokenizer whose ids go beyond the `rows` of the embedding table, `but` for tokens of pictures."""
+    largest = max((number for name, number in tokenizer.get_vocab().items() if name not in but), default=0)
     if largest >= rows:
         raise DrakeError(
             f"the tokenizer of {where} has ids up to {largest}, the model embeddings for {rows} tokens; copy the "
@@ -91,7 +108,7 @@ def check_tokenizer(where: str, processor: Any, rows: int) -> None:
 def check_picture(where: str, backbone: Backbone) -> None:
     """Encode one blank picture; refuse a checkpoint that cannot, or whose features do not fit its language model."""
     try:
-        (features,) = backbone.encode_alone(Image.new("RGB", SAMPLE))
+        features = backbone.encoder.alone(Image.new("RGB", SAMPLE))
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # what fails here fails in transformers, with errors of many kinds
@@ -99,7 +116,7 @@ def check_picture(where: str, backbone: Backbone) -> None:
             f"{where} cannot encode a picture: its processor, vision tower and projector do not fit one another "
             f"({reason(error)}); restore its preprocessor_config.json and config.json."
         ) from error
-    if features.ndim != 2 or features.shape[1] != backbone.hidden_size or not features.isfinite().all():
+    if features.ndim != 2 or features.shape[1] % backbone.hidden_size or not features.isfinite().all():
         raise DrakeError(
             f"{where} encodes a picture as {_shape(features.shape)} numbers where rows of {backbone.hidden_size} "
             "finite ones belong; restore its weights."

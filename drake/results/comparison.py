@@ -15,6 +15,7 @@ task, the same draws for both runs and all clients. Differences of several pairs
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -271,6 +272,11 @@ def groups(names: Sequence[str], differences: Sequence[Difference]) -> list[str]
         if not runs or last > runs[-1][1]:
             runs.append((first, last))
     return ["".join(_letter(n) for n, (f, last) in enumerate(runs) if f <= k <= last) for k in range(len(names))]
+
+
+def letters_of(group: str) -> list[str]:
+    """The letters of one method, as `groups` writes them: "ab(27)" -> a, b, (27)."""
+    return re.findall(r"[a-z]|\(\d+\)", group)
 
 
 def _letter(number: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from drake.catalog import benchmarks
 from drake.config import Config, presets
 from drake.errors import DrakeError
 from drake.results.schema import Results
@@ -21,7 +22,7 @@ class NoDataset(DrakeError):
 SEED = 0
 """The seed of the embedded suite; other seeds are other datasets, which are built on request only."""
 SIZES = ("train", "test", "public_per_world")
-"""Keys of config["data"] with the sizes of a mini suite."""
+"""Keys of config["data"] with the sizes of a mini suite. Of another benchmark's, `public_per_world` are all."""
 
 
 def dataset_of(results: Results, data: Path | str | None = None) -> Benchmark:
@@ -43,6 +44,13 @@ def dataset_of(results: Results, data: Path | str | None = None) -> Benchmark:
             )
         train, test, public_per_world = _sizes(results.config.get("data"))
         folder = cached_mini(seed=results.data.seed, train=train, test=test, public_per_world=public_per_world)
+        return benchmark.load(folder)
+    stand_ins = {known.stand_in for known in benchmarks().values()} - {"mini"}
+    if results.data.source in stand_ins and results.data.path is None:
+        from drake.data.building import cached_stand_in
+
+        train, test, public = _sizes(results.config.get("data"))
+        folder = cached_stand_in(results.data.source, results.data.seed, train=train, test=test, public=public)
         return benchmark.load(folder)
     if results.data.path is None:
         raise NoDataset("the results name no dataset; name it with --data.")

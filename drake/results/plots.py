@@ -82,6 +82,8 @@ def communication(runs: Sequence[Results], path: Path | str, protocol: Protocol 
         for results, label, colour, marker in zip(runs, _labels(runs), cycle(COLOURS), cycle(MARKERS), strict=False):
             sent = [t.bytes for run in results.runs for t in run.traffic if t.direction == "up"]
             rounds = sum(len(run.train_loss) for run in results.runs)
+            if not rounds:  # trained elsewhere: what was sent is not known
+                continue
             kilobytes = sum(sent) / max(1, rounds * len(results.clients)) / 1000
             for panel, name in zip(panels, ("self_last", "others_last"), strict=True):
                 found = results.summary[protocol][name]

@@ -143,11 +143,11 @@ class SeedSummary(Part):
     self_last: Score | None
     """Mean over clients of the mean over their own begun tasks, at the last point. Ranks the leaderboard."""
     self_auc: Score | None
-    """The same, averaged over all points after training began."""
+    """The same, averaged over all points after training began; null where nothing was trained."""
     others_last: Score | None
     """Mean over clients of the mean over the begun tasks of all other clients, its own left out, at the last point."""
     others_auc: Score | None
-    """The same, averaged over all points after training began."""
+    """The same, averaged over all points after training began; null where nothing was trained."""
     clients_std: Score | None
     """Population standard deviation over `clients_last`."""
     worst_decile: Score | None
@@ -211,7 +211,8 @@ class SeedRun(Part):
     without the server: PyTorch's count for one round of one client of each backbone, taken per padded token and
     multiplied by the tokens of all. Null where it was not counted."""
     train_loss: list[list[float | None]]
-    """[rounds][N]: mean training loss per answer token; null where client i took no part in the round."""
+    """[rounds][N]: mean training loss per answer token; null where client i took no part in the round. Empty where
+    nothing was trained: adapters that came from elsewhere."""
     relevance: list[list[list[float | None]] | None] | None
     """[rounds][N][N]: task relevance S_ij; null for methods and rounds that compute none."""
     aggregated: SecondScores | None = None

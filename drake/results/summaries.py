@@ -23,6 +23,7 @@ class ScoreTable:
     own: per client its task ids in order of arrival.
     begun: per point the tasks that some client has started to train on (in static splits all of them).
     rounds: rounds completed at each point, ascending; 0 is the zero-shot point, which enters no average.
+    trained: whether the rounds are of a training; without one there is no curve over time, so no A_AUC.
     Raises DrakeError where these do not fit together.
     """
 
@@ -31,6 +32,7 @@ class ScoreTable:
     own: tuple[tuple[str, ...], ...]
     begun: tuple[frozenset[str], ...]
     rounds: tuple[int, ...]
+    trained: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
@@ -59,6 +61,7 @@ def score_table(run: SeedRun, protocol: Protocol, clients: Sequence[ClientInfo])
         own=tuple(tuple(client.tasks) for client in clients),
         begun=tuple(frozenset(point) for point in run.begun),
         rounds=tuple(run.rounds),
+        trained=bool(run.train_loss),
     )
 
 
@@ -82,9 +85,9 @@ def seed_summary(scores: ScoreTable) -> SeedSummary:
     tenth = np.sort(clients_last)[: math.ceil(len(clients_last) / 10)]
     return SeedSummary(
         self_last=_known(self_curve[-1]),
-        self_auc=_known(_mean(self_curve)),
+        self_auc=_known(_mean(self_curve)) if scores.trained else None,
         others_last=_known(others_curve[-1]),
-        others_auc=_known(_mean(others_curve)),
+        others_auc=_known(_mean(others_curve)) if scores.trained else None,
         clients_std=_known(float(np.std(clients_last))),
         worst_decile=None if np.isnan(clients_last).any() else _known(_mean(tenth)),
         forgetting=_known(_forgetting(scores, points)),

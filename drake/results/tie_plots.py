@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,10 +54,8 @@ def tie_groups(
 
 def bars_of(groups: Sequence[str]) -> list[tuple[int, int]]:
     """The places of the first and last method of each letter that several have, in the order of the letters."""
-    letters = sorted({letter for group in groups for letter in _letters(group)}, key=lambda x: (len(x), x))
-    places = [[k for k, group in enumerate(groups) if letter in _letters(group)] for letter in letters]
+    from drake.results.comparison import letters_of  # here: it loads scipy
+
+    letters = sorted({letter for group in groups for letter in letters_of(group)}, key=lambda x: (len(x), x))
+    places = [[k for k, group in enumerate(groups) if letter in letters_of(group)] for letter in letters]
     return [(found[0], found[-1]) for found in places if len(found) > 1]
-
-
-def _letters(group: str) -> list[str]:
-    return re.findall(r"[a-z]|\(\d+\)", group)

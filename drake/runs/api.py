@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drake.catalog.benchmarks import DEFAULT
 from drake.common.threads import threads, use_threads
 from drake.config import Config, configure, required
 from drake.errors import DrakeError
@@ -54,8 +55,11 @@ def evaluate(
 
 
 def default_folder(config: Config) -> Path:
-    """Where a run is kept that names no folder: runs/METHOD-PRESET."""
-    return Path("runs") / f"{config.method.rsplit(':', 1)[-1].lower()}-{config.preset}"
+    """Where a run is kept that names no folder: runs/METHOD-PRESET, and runs/METHOD-BENCHMARK-PRESET for another
+    benchmark than DRAKE."""
+    named = config.data.benchmark
+    parts = [config.method.rsplit(":", 1)[-1].lower(), *([] if named == DEFAULT else [named]), config.preset]
+    return Path("runs") / "-".join(parts)
 
 
 def prepare(config: Config, out: Path) -> Setup:

@@ -24,6 +24,17 @@ def participation_of(config: Config, pooled: bool) -> Participation:
     return found
 
 
+def check_untrained(config: Config, participation: Participation) -> None:
+    """DrakeError for settings that mean nothing where nobody trains."""
+    if participation != EVERYONE:
+        raise DrakeError(
+            f"{config.method} trains nobody; leave --participation, --client-dropout, --deadline and --late-clients "
+            "out."
+        )
+    if len(config.seeds) > 1:
+        raise DrakeError(f"{config.method} trains nothing, so every seed gives the same scores; name one in --seeds.")
+
+
 def check_participation(participation: Participation, clients: int, rounds: int) -> None:
     """DrakeError for absent or late clients that do not exist, or that leave nobody to train."""
     named = [("participation.absent", client) for client in participation.absent]

@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from drake.catalog import benchmark as catalog_benchmark
+from drake.catalog.benchmarks import DEFAULT
 from drake.common.seeds import python_random
 from drake.config import Config
 from drake.data.benchmark import Benchmark, load
-from drake.data.building import cached_mini
+from drake.data.building import cached_mini, cached_stand_in
 from drake.data.manifest import MANIFEST, read_manifest
 from drake.data.public_pool import PublicPool, open_public, public_pool
 from drake.data.row_groups import Rows
 from drake.errors import DrakeError
+from drake.models.backbone import Backbone
 
 DATA_SEED = 0
 """The seed the embedded suite is built with: a run's own seeds vary the stream and the draws, not the questions."""
 
 
 def open_data(config: Config) -> Benchmark:
-    """The dataset that the Config names, or the embedded mini suite in its sizes, built once and cached."""
+    """The dataset that the Config names, or the embedded suite of its benchmark in its sizes, built once and cached.
+    DrakeError for a dataset of another benchmark than the Config names."""
     data = config.data
     if data.path is not None:
-        return load(data.path)
+        return _of_benchmark(load(data.path), data.benchmark)
+    if data.benchmark != DEFAULT:
+        source = catalog_benchmark(data.benchmark).stand_in
+        return load(cached_stand_in(source, DATA_SEED, train=data.train, test=data.test, public=data.public))
     return load(cached_mini(DATA_SEED, train=data.train, test=data.test, public_per_world=data.public))
+
+
+def _of_benchmark(found: Benchmark, name: str) -> Benchmark:
+    """The dataset; DrakeError unless it has the benchmark's tasks, source by source. DRAKE is not asked for by name, so
+    any dataset will do."""
+    if name == DEFAULT:
+        return found
+    known = catalog_benchmark(name)
+    has = Counter(entry.source for task, entry in found.tasks.items() if task not in found.unseen)
+    if has != Counter(known.tasks_per_source) or len(found.clients) != len(known.clients):
+        wanted = ", ".join(f"{count} of {source}" for source, count in known.tasks_per_source.items())
+        raise DrakeError(
+            f"{found.name} is not {known.title}, which has {len(known.clients)} clients and as tasks {wanted}; build "
+            f"it with drake build --source {known.build[-1]}, or leave --benchmark out."
+        )
+    return found
+
+
+def check_readable(benchmark: Benchmark, tasks: Iterable[str], backbones: Iterable[Backbone]) -> None:
+    """DrakeError where a backbone that reads text alone would be asked a task with pictures, as the task's first test
+    record says."""
+    blind = next((found.name for found in backbones if not found.reads_pictures), None)
+    if blind is None:
+        return
+    for task in tasks:
+        rows = benchmark.rows(task, "test")
+        if len(rows) and rows[0]["images"]:
+            raise DrakeError(
+                f"{blind} reads text alone, and the records of {task} have pictures; name a backbone that sees, or "
+                "data without pictures."
+            )
 
 
 def check_public(config: Config, needed: bool) -> None:

@@ -123,7 +123,9 @@ class Evaluation:
             seconds_aggregation=progress.seconds_aggregate,
             seconds_eval=progress.seconds_eval,
             flops=progress.flops(),
-            train_loss=[[row.get(client.id) for client in setup.clients] for row in progress.losses],
+            train_loss=[[row.get(client.id) for client in setup.clients] for row in progress.losses]
+            if setup.method_class.trains
+            else [],
             relevance=self._relevance(len(progress.losses)),
         )
         clients = [ClientInfo(id=c.id, model=c.backbone, tasks=list(c.tasks)) for c in setup.clients]

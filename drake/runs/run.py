@@ -206,7 +206,7 @@ def _results(setup: Setup, runs: Sequence[SeedRun], status: Status, clock: _Cloc
             reference=setup.method_class.reference,
             options=dict(setup.config.method_options),
             relative_cost=cost,
-            local_steps=training.local_steps(cost),
+            local_steps=training.local_steps(cost) if setup.method_class.trains else 0.0,
             batch=training.micro_batch * training.accumulation,
         ),
         evaluate_at=setup.config.evaluation.at,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drake import catalog
+from drake.catalog.benchmarks import DEFAULT
 from drake.config import Config, preset, required
 from drake.data import schedules as stream
 from drake.data.partitions import shared_clients, shared_schedule
@@ -18,8 +19,8 @@ from drake.federation import registry
 from drake.federation.method import Architecture, Client, Federation, Method
 from drake.models import backbones
 from drake.models.compiling import check_compiler
-from drake.runs.clients import attendance, check_participation, participation_of
-from drake.runs.data import DATA_SEED, check_public, open_data, opened_public, public_records
+from drake.runs.clients import attendance, check_participation, check_untrained, participation_of
+from drake.runs.data import DATA_SEED, check_public, check_readable, open_data, opened_public, public_records
 from drake.runs.device import DTYPES, resolve_device
 from drake.runs.pooling import pooled
 from drake.runs.provenance import versions
@@ -46,6 +47,8 @@ class Setup:
         if len(config.models) > 1 and not self.method_class.mixed:
             raise DrakeError(f"{config.method} needs one backbone for all clients, not {', '.join(config.models)}.")
         self.participation = participation_of(config, self.method_class.pooled)
+        if not self.method_class.trains:
+            check_untrained(config, self.participation)
         needs_public = self.method().wants_public(len(config.models))
         check_public(config, needs_public)
         elsewhere = resident is not None and execution.device != "auto"  # where the GPUs are, not here
@@ -58,18 +61,22 @@ class Setup:
         self.benchmark = open_data(config)
         self.public_rows, self.public_pool = opened_public(config, self.benchmark, needs_public)
         tasks_of_clients = shared_clients(self.benchmark.clients, config.data.clients)
-        self.assignment = catalog.assign(config.models, len(tasks_of_clients))
+        scenario = catalog.benchmark(config.data.benchmark).scenario
+        self.assignment = catalog.assign(config.models, len(tasks_of_clients), scenario)
         self.clients = tuple(
             Client(number, backbone, tuple(tasks))
             for number, (backbone, tasks) in enumerate(zip(self.assignment.models, tasks_of_clients, strict=True))
         )
+        self.inputs = dict(self.method().inputs(self.clients))
         longest = max(len(client.tasks) for client in self.clients)
-        self.rounds_per_task = config.rounds_per_task if config.rounds is None else config.rounds / longest
+        rounds = config.rounds if self.method_class.trains else 1  # in which nothing happens but the evaluation
+        self.rounds_per_task = config.rounds_per_task if rounds is None else rounds / longest
         self.rounds = stream.num_rounds(longest, self.rounds_per_task)
         check_participation(self.participation, len(self.clients), self.rounds)
         self.tasks = tuple(dict.fromkeys(task for client in self.clients for task in client.tasks))
         self.unseen = self.benchmark.unseen if config.evaluation.unseen != "none" else ()
         self.backbones = {name: self.load_backbone(name) for name in dict.fromkeys(self.assignment.models)}
+        check_readable(self.benchmark, (*self.tasks, *self.unseen), self.backbones.values())
         self.architectures = {
             name: Architecture(name, found.family, found.num_layers) for name, found in self.backbones.items()
         }
@@ -98,8 +105,7 @@ class Setup:
             compiled=self.compiled,
             feature_folder=None if features is None else Path(features),
             feature_bytes=int(execution.feature_cache_gb * 1e9),
-            prompts=self.config.prompts,
-            pictures=self.config.pictures,
+            **self.config.of_backbones,
         )
 
     def worker(self, seed: int) -> Worker:
@@ -123,6 +129,8 @@ class Setup:
 
     def plan(self, seed: int, method: Method) -> Plan:
         """What every client trains on in every round."""
+        if not method.trains:
+            return lambda client, round: []
         training = self.config.training
         tables = {task: self.benchmark.rows(task, "train") for task in self.tasks}
         arrivals = shared_schedule(
@@ -222,8 +230,7 @@ class Setup:
             "also_aggregated": config.evaluation.also_aggregated,
             "assignment": [client.backbone for client in self.clients],
             "revisions": {name: found.revision for name, found in self.backbones.items()},
-            # Only where they are not what runs had before there was a choice.
-            **{key: value for key in ("prompts", "pictures") if (value := getattr(config, key)) != "auto"},
+            **config.unusual_of_backbones,
             "data": {
                 "fingerprint": self.benchmark.fingerprint,
                 "seed": DATA_SEED,
@@ -245,11 +252,14 @@ class Setup:
 
     def _added(self) -> dict[str, Any]:
         """The part of the identity that only runs with these settings have, so that others are what they were."""
-        config, found = self.config, dict[str, Any]()
+        config, found = self.config, dict(self.inputs)
         if self.unseen:
             found |= {"eval_unseen": config.evaluation.unseen, "eval_records_unseen": self.unseen_records}
         if config.data.clients is not None:
             found["clients"] = config.data.clients
+        if config.data.benchmark != DEFAULT:
+            metrics = {self.benchmark.tasks[task].metric for task in self.tasks}
+            found |= {"benchmark": config.data.benchmark, "metrics": sorted(metrics)}
         if self.public_pool is not None:
             found["public"] = {"most": config.data.public_most, "digest": self.public_pool.digest}
         return found
@@ -273,6 +283,8 @@ class Setup:
             "dtype": standard.execution.dtype,
             "models": list(config.models),
             "training": training | {"alpha": _whole(training["alpha"])},
+            # So that a track never holds both what was trained here and what was not.
+            **({} if self.method_class.trains else {"trained": False}),
         }
 
     def _evaluation_rounds(self, phases: int) -> tuple[int, ...]:

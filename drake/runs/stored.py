@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from drake.common.files import read_json_object
 from drake.config import Training
-from drake.config.schema import Pictures, Prompts, known_settings
+from drake.config.schema import OF_BACKBONES, LoadIn, Pictures, Prompts, known_settings
 from drake.config.values import check_range
 from drake.errors import DrakeError
 from drake.runs.folder import identity_path
@@ -54,7 +54,13 @@ class StoredRun(_Part):
     dtype: Literal["float32", "bfloat16"]
     prompts: Prompts = "auto"
     pictures: Pictures = "auto"
+    load_in: LoadIn = "full"
     evaluation_rounds: Annotated[list[Annotated[int, Field(strict=True, ge=1)]], Field(min_length=1)]
+
+    @property
+    def of_backbones(self) -> dict[str, Any]:
+        """As `Config.of_backbones`."""
+        return {name: getattr(self, name) for name in OF_BACKBONES}
 
     @model_validator(mode="after")
     def _revisions_of_all(self) -> StoredRun:

@@ -44,6 +44,8 @@ _POLAR = {"Positive": "yes", "Negative": "no"}
 
 _IMAGE_NAME = re.compile(r"image (\w)", re.IGNORECASE)
 _QUOTES = "'\""
+_POINTS = ". \u3002\uff0e\uff61\u0964"
+"""What may end a sentence: points (Latin, Chinese and Japanese, full and half width; the danda of Hindi) and spaces."""
 
 
 class Verdict(NamedTuple):
@@ -241,9 +243,9 @@ def _folded(text: str) -> str:
 
 def _undressed(text: str) -> str:
     """Without final points and without a pair of quote marks around the whole."""
-    text = _folded(text).rstrip(". ")
+    text = _folded(text).rstrip(_POINTS)
     if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES:
-        text = text[1:-1].strip().rstrip(". ")
+        text = text[1:-1].strip().rstrip(_POINTS)
     return text
 
 

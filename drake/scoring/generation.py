@@ -58,7 +58,7 @@ def generate(model: nn.Module, batch: Batch, stop_ids: Sequence[int], max_new_to
         inputs = {
             "input_ids": token[:, None],
             "attention_mask": torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
-            "position_ids": inputs["position_ids"][:, -1:] + 1,
+            "position_ids": inputs["position_ids"][..., -1:] + 1,
             "past_key_values": output.past_key_values,
         }
     ends = set(stop_ids)

@@ -12,15 +12,15 @@ import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from drake.errors import DrakeError
+from drake.scoring.text_metrics import correlation, f1_and_accuracy, matthews, number_in, rouge_l
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _MARK = re.escape(string.punctuation)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_PUNCTUATION = re.compile(rf"(?<=\d)[{_MARK}](?=\d)|(?<!\w)[-.](?=\.?\d)|([{_MARK}])")
+_PUNCTUATION = re.compile(rf"(?<=\d)[{_MARK}](?=\d)|(?<!\w)[-.](?=\$?\.?\d)|([{_MARK}])")
 """Group 1: punctuation that is no part of a number. The other two kinds are: between digits, and a sign or decimal
 point before the first digit."""
 
@@ -99,18 +99,6 @@ def token_f1(answer: str, gold: str) -> float:
     return 2 * common / (len(answered) + len(wanted))
 
 
-@cache
-def _rouge() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer  # here: it loads nltk, which most callers never need
-
-    return RougeScorer(["rougeL"], use_stemmer=False)
-
-
-def rouge_l(answer: str, gold: str) -> float:
-    """ROUGE-L of one answer: the F-measure over the longest common subsequence of words, no stemming."""
-    return float(_rouge().score(gold, answer)["rougeL"].fmeasure)
-
-
 def mean_of(score: Callable[[str, str], float]) -> TaskScorer:
     """The mean of score(text, gold) over the answers, the same in whatever order they come."""
     return lambda answers: math.fsum(score(answer.text, answer.gold) for answer in answers) / len(answers)
@@ -128,19 +116,37 @@ def _official_f1_of_ids(answers: Sequence[MarkedAnswer]) -> float:
     return official_f1((answer.predicted_ids or (), answer.gold_ids or ()) for answer in answers)
 
 
+def _of_marks(score: Callable[[Sequence[tuple[str, bool]]], float], strict: bool) -> TaskScorer:
+    """A score of the gold answers and of which answers are right, by one protocol."""
+    return lambda answers: score(
+        [(answer.gold, bool(answer.strict_correct if strict else answer.correct)) for answer in answers]
+    )
+
+
+def _correlation(strict: bool) -> TaskScorer:
+    """The correlation of the numbers that answers give: the first in the text, by protocol strict the whole text."""
+    return lambda answers: correlation(
+        [number_in(answer.text, whole=strict) for answer in answers], [number_in(answer.gold) for answer in answers]
+    )
+
+
 METRICS = {
     metric.name: metric
     for metric in (
         Metric("accuracy", open_ended=False, official=_accuracy, strict=_strict_accuracy),
         Metric("token-F1", open_ended=True, official=_official_f1_of_ids, strict=mean_of(token_f1)),
+        Metric("ROUGE-L", open_ended=True, official=mean_of(rouge_l), strict=mean_of(rouge_l)),
+        Metric("F1+accuracy", False, _of_marks(f1_and_accuracy, False), _of_marks(f1_and_accuracy, True)),
+        Metric("Matthews", False, _of_marks(matthews, False), _of_marks(matthews, True)),
+        Metric("Pearson+Spearman", True, _correlation(False), _correlation(True)),
     )
 }
-"""Name of a metric -> the metric."""
+"""Name of a metric -> the metric; `drake.data.record.MetricName` lists the same names."""
 
 
 def metric_of(name: str, task: str) -> Metric:
     """The metric that a task names. DrakeError for one that is not in METRICS."""
     if name not in METRICS:
-        known = " and ".join(repr(known) for known in METRICS)
+        known = ", ".join(repr(known) for known in METRICS)
         raise DrakeError(f"task {task} has the metric {name!r}; known are {known}; correct its column `metric`.")
     return METRICS[name]

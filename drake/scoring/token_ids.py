@@ -63,15 +63,19 @@ def _tokenizer(model: str, revision: str | None, folders: bool) -> Any | None:
     """The tokenizer of an embedded model, a checkpoint folder or a repository in the local hub cache, or None."""
     from transformers import AutoTokenizer
 
+    from drake.models.checkpoint_files import is_text_only
     from drake.models.checkpoints import WEIGHTS_FOLDER, embedded
+    from drake.models.text_only import read_tokenizer
 
     known = catalog_models()
     if model in embedded():
         source, revision = str(WEIGHTS_FOLDER / model), None
-    elif Path(model).expanduser().is_dir():
+    elif (folder := Path(model).expanduser()).is_dir():
         if not folders:
             return None
-        source, revision = str(Path(model).expanduser()), None
+        if is_text_only(folder):
+            return read_tokenizer(folder)
+        source, revision = str(folder), None
     else:
         source = (known[model].hub_id if model in known else None) or model
     try:

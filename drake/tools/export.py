@@ -24,7 +24,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlavaForConditionalGeneration, PretrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, LlamaConfig, PretrainedConfig
 
 from drake import catalog
 from drake.common.files import writing
@@ -36,12 +36,12 @@ from drake.federation.adapters import AdaptedLinear
 from drake.federation.checkpoint import Checkpoints
 from drake.federation.messages import split_moments
 from drake.federation.method import Architecture, Client, ClientRound, Federation, Method
-from drake.models import backbones, checkpoints
+from drake.models import backbones, checkpoint_files, checkpoints
 from drake.models.backbones import Backbone
 from drake.runs.device import DTYPES
 from drake.runs.folder import checkpoint_folder
 from drake.runs.stored import StoredRun, read_stored
-from drake.tools import stock_checkpoint
+from drake.tools import model_card, stock_checkpoint
 
 
 class LayerFactors(NamedTuple):
@@ -53,14 +53,21 @@ class LayerFactors(NamedTuple):
 
 
 def export(
-    run: Path, client: int, out: Path, seed: int | None = None, merge: bool = False, method: str | None = None
+    run: Path,
+    client: int,
+    out: Path,
+    seed: int | None = None,
+    merge: bool = False,
+    method: str | None = None,
+    dataset_id: str | None = None,
 ) -> str:
-    """Write the model with which `client` answers after the last finished round to the new folder `out`; returns
-    where the backbone under it is found. seed: None for the run's first.
+    """Write the model with which `client` answers after the last finished round to the new folder `out`, with a card;
+    returns where the backbone under it is found. seed: None for the run's first. dataset_id: the run's dataset on the
+    Hub, under which the model's scores are to be filed.
 
-    merge: a LLaVA checkpoint, else a PEFT adapter. method: the run's, where it is a "module:Class": code is not
-    imported because a folder names it. Raises DrakeError for a folder that holds no run, a client or seed that is not
-    in it, a state that is not there, and a method whose model is not of this form.
+    merge: a checkpoint of the backbone's kind, else a PEFT adapter. method: the run's, where it is a "module:Class":
+    code is not imported because a folder names it. Raises DrakeError for a folder that holds no run, a client or seed
+    that is not in it, a state that is not there, and a method whose model is not of this form.
     """
     config = read_stored(run)
     registry.named_by_folder(run, config.method, method)
@@ -86,8 +93,24 @@ def export(
                 _write_adapter(backbone, factors, inner)
             for file in inner.glob("*.safetensors"):  # written for their owner alone; these are to be shared
                 shutil.copymode(next(inner.glob("*config.json")), file)
+            card = model_card.Exported(run, config, client, seed, merge)
+            model_card.write(card, inner, dataset_id)
             inner.rename(out)
     return _base(backbone.name)
+
+
+def export_all(
+    run: Path,
+    out: Path,
+    seed: int | None = None,
+    merge: bool = False,
+    method: str | None = None,
+    dataset_id: str | None = None,
+) -> list[str]:
+    """`export` every client of the run, to `out`/client-0 and so on, as `drake eval --adapters` reads them; returns
+    where their backbones are found."""
+    clients = len(read_stored(run).assignment)
+    return [export(run, i, out / f"client-{i}", seed, merge, method, dataset_id) for i in range(clients)]
 
 
 def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
@@ -101,8 +124,7 @@ def restore(run: Path, config: StoredRun, client: int, seed: int) -> Backbone:
         )
     name = config.assignment[client]
     revision = config.revisions[name]
-    asked: dict[str, Any] = {"prompts": config.prompts, "pictures": config.pictures}
-    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision, **asked)
+    backbone = backbones.load(name, dtype=DTYPES[config.dtype], revision=revision, **config.of_backbones)
     if backbone.revision != revision:
         raise DrakeError(f"{name} has other files than those the run was made with; restore them.")
     training = config.numbers.training
@@ -136,7 +158,7 @@ def _federation(config: StoredRun, seed: int, training: Training, backbone: Back
     def resident(name: str) -> Backbone:
         if name == backbone.name:
             return backbone
-        return backbones.load(name, dtype=backbone.dtype, prompts=config.prompts, pictures=config.pictures)
+        return backbones.load(name, dtype=backbone.dtype, **config.of_backbones)
 
     def public(count: int, purpose: str) -> list[Mapping[str, Any]]:
         raise DrakeError(f"the method wants public data ({purpose}) to answer as a client; it cannot be exported.")
@@ -169,11 +191,11 @@ def _write_adapter(backbone: Backbone, factors: Mapping[str, LayerFactors], fold
     """A PEFT folder. A layer without a shift gets a bias of zeros where others have one."""
     ranks = {name: len(layer.down) for name, layer in factors.items()}
     (usual, _), *_ = Counter(ranks.values()).most_common(1)
-    others = {name: rank for name, rank in ranks.items() if rank != usual}
+    others = {_in_checkpoint(backbone, name): rank for name, rank in ranks.items() if rank != usual}
     biased = any(layer.bias is not None for layer in factors.values())
     tensors = {}
     for name, layer in factors.items():
-        place = f"base_model.model.{name}"
+        place = f"base_model.model.{_in_checkpoint(backbone, name)}"
         tensors[f"{place}.lora_A.weight"] = layer.down.contiguous()
         tensors[f"{place}.lora_B.weight"] = layer.up.contiguous()
         if biased:
@@ -184,12 +206,18 @@ def _write_adapter(backbone: Backbone, factors: Mapping[str, LayerFactors], fold
         rank_pattern=others,
         alpha_pattern=others,
         lora_bias=biased,
-        target_modules=adapters.TARGETS,
+        target_modules=adapters.TARGETS if backbone.reads_pictures else list(adapters.PROJECTIONS),
         task_type="CAUSAL_LM",
         base_model_name_or_path=_base(backbone.name),
         inference_mode=True,
     ).save_pretrained(str(folder))
     save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+
+
+def _in_checkpoint(backbone: Backbone, name: str) -> str:
+    """What a module or tensor of the backbone is called in its checkpoint: a language model alone has no
+    `language_model` in its names."""
+    return name if backbone.reads_pictures else name.replace("model.language_model.", "model.", 1)
 
 
 def _base(name: str) -> str:
@@ -201,14 +229,25 @@ def _base(name: str) -> str:
 
 
 def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], folder: Path) -> None:
-    """A LLaVA checkpoint with its processor and the prompt that the client was asked with; sums are made in float32,
-    stored is the backbone's dtype."""
+    """A checkpoint with its processor and the prompt that the client was asked with, or a language model with its
+    tokenizer; sums are made in float32, stored is the backbone's dtype. A LLaVA is written as transformers 4.47 reads
+    it, another architecture as transformers 5 does, its processor as it was."""
     config = deepcopy(backbone.model.config)
+    if hasattr(config, "quantization_config"):
+        raise DrakeError(f"{backbone.name} is quantised, so that nothing can be merged into it; leave --merge out.")
     if any(layer.bias is not None for layer in factors.values()):
         config.text_config = _with_biases(cast("PretrainedConfig", config.text_config), backbone.name)
+    whole: Any
     with torch.device("meta"):
-        whole = LlavaForConditionalGeneration(config)
-    have = {name.replace(".base_layer.", "."): tensor for name, tensor in backbone.model.state_dict().items()}
+        if backbone.reads_pictures:
+            whole = AutoModelForImageTextToText.from_config(config)
+        else:
+            whole = AutoModelForCausalLM.from_config(config.text_config)
+    have = {
+        _in_checkpoint(backbone, name.replace(".base_layer.", ".")): tensor
+        for name, tensor in backbone.model.state_dict().items()
+    }
+    factors = {_in_checkpoint(backbone, name): layer for name, layer in factors.items()}
     merged = {}
     for name in whole.state_dict():
         place, _, kind = name.rpartition(".")
@@ -224,7 +263,29 @@ def _write_checkpoint(backbone: Backbone, factors: Mapping[str, LayerFactors], f
     whole.generation_config = deepcopy(backbone.model.generation_config)
     whole.generation_config.eos_token_id = backbone.stop_ids  # where drake ends an answer
     whole.config.dtype = backbone.dtype
-    stock_checkpoint.write(whole, backbone.processor, folder, pad_pictures=backbone.pad_colour is not None)
+    if not backbone.reads_pictures:
+        whole.save_pretrained(folder)
+        if backbone.processor.chat_template:  # the official prompt, in the place of the tokenizer's own
+            backbone.tokenizer.chat_template = backbone.processor.chat_template
+        backbone.tokenizer.save_pretrained(folder)
+        return
+    padded = backbone.pad_colour is not None
+    if config.model_type == "llava":
+        stock_checkpoint.write(whole, backbone.processor, folder, pad_pictures=padded)
+        return
+    if padded:
+        raise DrakeError(
+            f"a {config.model_type} checkpoint cannot say that its pictures are padded to a square; leave --merge out."
+        )
+    whole.save_pretrained(folder)
+    original, _ = checkpoints.locate(backbone.name, backbone.revision)
+    for file in checkpoint_files.loaded_files(original):
+        if file.name not in (checkpoint_files.INDEX, "config.json", "generation_config.json") and (
+            file.suffix != ".safetensors"
+        ):
+            (folder / file.relative_to(original)).parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, folder / file.relative_to(original))
+    (folder / "chat_template.jinja").write_text(backbone.processor.chat_template)
 
 
 def _with_biases(text: PretrainedConfig, name: str) -> PretrainedConfig:

@@ -53,7 +53,7 @@ class Transfer:
 
     def run(self, out: Path, done: Callable[[str, dict[str, float]], None] = lambda row, scores: None) -> dict:
         """row -> test task -> official score, the first row being the bare backbone. Written to OUT/transfer.json."""
-        backbone = backbones.load(self.model, prompts=self.config.prompts, pictures=self.config.pictures)
+        backbone = backbones.load(self.model, **self.config.of_backbones)
         identity = self._identity(backbone.revision)
         claim(out, identity, "only-missing")
         tasks = dict.fromkeys((*self.test_tasks, *self.train_tasks))
@@ -106,7 +106,7 @@ class Transfer:
             "model": self.model,
             "revision": revision,
             "preset": config.preset,
-            **{key: value for key in ("prompts", "pictures") if (value := getattr(config, key)) != "auto"},
+            **config.unusual_of_backbones,
             "training": asdict(config.training),
             "evaluation": asdict(config.evaluation),
             "fingerprint": self.benchmark.fingerprint,

@@ -61,9 +61,7 @@ def zero_shot(
     checkpoint: str | Path, benchmark: Benchmark, config: Config, device: str = "cpu", dtype: str = "float32"
 ) -> dict[str, float]:
     """Official score of a bare backbone on every task of the benchmark, from 0 to 1."""
-    backbone = backbones.load(
-        checkpoint, device=device, dtype=dtype_of(dtype), prompts=config.prompts, pictures=config.pictures
-    )
+    backbone = backbones.load(checkpoint, device=device, dtype=dtype_of(dtype), **config.of_backbones)
     return Questions(benchmark, config, benchmark.tasks).scores(backbone, backbone.model, benchmark.tasks)
 
 
@@ -75,7 +73,7 @@ def score_backbones(config: Config, out: Path, overwrite: Overwrite = "only-miss
     identity = {
         "zero_shot": list(config.models),
         "fingerprint": benchmark.fingerprint,
-        **{key: value for key in ("prompts", "pictures") if (value := getattr(config, key)) != "auto"},
+        **config.unusual_of_backbones,
         "eval_records": config.evaluation.records,
         "eval_sample": config.evaluation.sample,
         "max_new_tokens": config.evaluation.max_new_tokens,

@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from drake.config.schema import OF_BACKBONES
 from drake.data.fingerprints import current_fingerprint
 from drake.federation.participation import EVERYONE
 from drake.results import Estimate, Results, SeedRun, estimate
@@ -152,7 +153,7 @@ def row(results: Results, origin: str, folder: Path | None = None) -> Row:
     return Row(
         track=Track(
             published=False,
-            benchmark=results.data.name,
+            benchmark=results.data.name + _metrics(results.config),
             split=results.data.split,
             models=models,
             preset=results.preset,
@@ -205,6 +206,14 @@ def numbered(tracks: Iterable[Track]) -> dict[Track, Track]:
     return found
 
 
+def _metrics(config: Mapping[str, Any]) -> str:
+    """The metrics that averages span, as they stand in a track's title; "" for runs of DRAKE and for a single one."""
+    named = config.get("metrics")
+    if not isinstance(named, list) or len(named) < 2:
+        return ""
+    return f" (means over {', '.join(map(str, named))})"
+
+
 def published_rows() -> list[Row]:
     """The rows of published.toml beside this module, as fractions. Published are tables of Self and Others A_last;
     A_AUC, bytes and minutes are unknown."""
@@ -246,7 +255,7 @@ def _digest(config: Mapping[str, Any]) -> str:
     """
     decisive = {key: config.get(key) for key in ("numbers", "eval_records", "alpha", "evaluation_rounds")}
     # What files that do not mention them stand for.
-    unnamed = {"eval_records_others": None, "eval_sample": "first", "prompts": "auto", "pictures": "auto"}
+    unnamed = {"eval_records_others": None, "eval_sample": "first", "benchmark": "drake", **OF_BACKBONES}
     decisive |= {key: config[key] for key, usual in unnamed.items() if config.get(key, usual) != usual}
     everyone = asdict(EVERYONE)
     for name in ("absent", "late"):  # a run names such clients only where there are any

@@ -23,6 +23,7 @@ from drake.results.comparison import (
     answers_of,
     compare,
     groups,
+    letters_of,
     with_seeds,
 )
 from drake.results.gains import Share, better_off, pareto_front, weighted_mean
@@ -34,6 +35,8 @@ from .reviewed import RERUN, RESCORED
 
 MOST_ROWS = 40
 """The best rows of a track whose answers are read: 780 pairs."""
+MOST_NAMED = 6
+"""Pairs that a note names."""
 METRICS = {"mean": "accuracy", "f1": "token F1"}
 """Kind of a cell of answers -> the metric's name."""
 
@@ -68,7 +71,8 @@ def _judged(rows: list[Row]) -> tuple[list[Row], Standing]:
         for k, entry in enumerate(rows)
     ]
     metrics = next((metrics_sentence(found) for found in answers.values()), "")
-    return filled, Standing(metrics, _ties(rows, lettered, len(pairs)), found, labels)
+    sentences = _ties(rows, lettered, len(pairs)) + _apart_by_letters_only(found, group, labels)
+    return filled, Standing(metrics, sentences, found, labels)
 
 
 def _answers(rows: Sequence[Row]) -> dict[int, Answers]:
@@ -81,9 +85,21 @@ def _answers(rows: Sequence[Row]) -> dict[int, Answers]:
             read = answers_of(entry.folder, entry.run)
         except DrakeError:  # a run without its answers has a row, and nothing that follows from answers
             continue
-        if read.cells:
+        if read.cells and _gives(read, entry):
             found[k] = read
     return found
+
+
+def _gives(answers: Answers, entry: Row) -> bool:
+    """Whether the answers give the row's scores; not where its tasks have other metrics than accuracy and token F1,
+    which `comparison` does not know, nor where scores or answers were changed."""
+    stored = [entry.clients.get(seed, ()) for seed in answers.seeds]
+    found = answers.means().T
+    return [len(seed) for seed in stored] == [found.shape[1]] * len(found) and all(
+        score is not None and abs(score - other) < 1e-9
+        for seed, others in zip(stored, found.tolist(), strict=True)
+        for score, other in zip(seed, others, strict=True)
+    )
 
 
 def comparable(answers: Mapping[int, Answers]) -> list[int]:
@@ -192,6 +208,20 @@ def _ties(rows: Sequence[Row], lettered: Sequence[int], pairs: int) -> str:
         f"Rows that share a letter cannot be told apart in Self A_last (paired differences of {pairs} pairs, Holm's "
         f"correction, level {LEVEL:.0%}).{without}"
     )
+
+
+def _apart_by_letters_only(found: Sequence[Difference], group: Mapping[int, str], labels: Sequence[str]) -> str:
+    """Letters stand for neighbours, so two rows may have none in common although they cannot be told apart."""
+    letters = {labels[k]: set(letters_of(of_row)) for k, of_row in group.items()}
+    pairs = [
+        f"{difference.a} and {difference.b}"
+        for difference in found
+        if (difference.p is None or difference.p > LEVEL) and not letters[difference.a] & letters[difference.b]
+    ]
+    if not pairs:
+        return ""
+    more = f" and {len(pairs) - MOST_NAMED} more pairs" if len(pairs) > MOST_NAMED else ""
+    return f" Nor can these, which share none: {'; '.join(pairs[:MOST_NAMED])}{more}."
 
 
 def unique_labels(rows: Sequence[Row]) -> list[str]:

@@ -223,7 +223,7 @@ def projection_inputs(backbone: Backbone, layer: int, batch: Batch) -> dict[str,
     """The inputs [B, T, d] of one layer's projections in the backbone without adapters, by the keys of `SHARED_INPUTS`;
     later layers are not computed."""
     seen: dict[str, Tensor] = {}
-    decoder = backbone.model.model.language_model
+    decoder = backbone.decoder
     entries = list(SHARED_INPUTS)
 
     def hook(entry: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -237,7 +237,7 @@ def projection_inputs(backbone: Backbone, layer: int, batch: Batch) -> dict[str,
     hooks = [decoder.layers[layer].get_submodule(entry).register_forward_pre_hook(hook(entry)) for entry in entries]
     adapters.activate(backbone.model)
     try:
-        backbone.model.model(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False)
+        backbone.model.model(**batch.unmasked, use_cache=False)
     except _Enough:
         pass
     finally:

@@ -90,7 +90,7 @@ def write(similarity: Tensor, path: Path) -> None:
 @torch.no_grad()
 def _grams(backbone: Backbone, batch: Batch, pooling: Pooling) -> Tensor:
     """Gram matrices [L, n, n] of the layers' outputs at n <= `ROWS` rows, spread evenly over the batch."""
-    decoder = backbone.model.model.language_model
+    decoder = backbone.decoder
     step = -(-pooling.rows // ROWS)
     grams: list[Tensor] = []
 
@@ -101,7 +101,7 @@ def _grams(backbone: Backbone, batch: Batch, pooling: Pooling) -> Tensor:
     hooks = [layer.register_forward_hook(keep) for layer in decoder.layers]
     adapters.activate(backbone.model)
     try:
-        backbone.model.model(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False)
+        backbone.model.model(**batch.unmasked, use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()

@@ -66,7 +66,7 @@ def random_factors(backbone: Backbone, layers: Sequence[int], rank: int, seed: i
     """Orthonormal A and B of every projection in `layers`; the same for all clients of the backbone, because P of
     different clients can be averaged only where A and B are equal."""
     rng = torch_generator(seed, "co-lora", backbone.revision)
-    decoder = backbone.model.model.language_model
+    decoder = backbone.decoder
     factors: State = {}
     for layer in layers:
         for projection in (name for group in SHARED_INPUTS.values() for name in group):

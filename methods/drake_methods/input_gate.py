@@ -39,20 +39,22 @@ class Reading:
         self.count = torch.ones(1, 1)
         self.begins = True
 
-    def watch(self, decoder: nn.Module) -> None:
-        """Update the facts before every forward pass of `decoder`."""
-        decoder.register_forward_pre_hook(self._look, with_kwargs=True)
+    def watch(self, model: nn.Module) -> None:
+        """Update the facts before every forward pass of `model`, the part without the head: the language model within
+        it may be given masks of another form."""
+        model.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, _: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-        cache, mask, embeds = options.get("past_key_values"), options.get("attention_mask"), options["inputs_embeds"]
+        cache, mask, embeds = (options.get(name) for name in ("past_key_values", "attention_mask", "inputs_embeds"))
+        given: Tensor = options["input_ids"] if embeds is None else embeds
         cached = 0 if cache is None else cache.get_seq_length()
         self.begins = cached == 0
-        tokens = embeds.shape[1]
+        tokens = given.shape[1]
         if isinstance(mask, Tensor) and mask.ndim == 2:
             read = mask.bool().cumsum(1)[:, -tokens:]
             self.real = mask[:, -tokens:].to(torch.float32)
         else:  # training batches have no mask: they are padded on the right, which a causal mean never reads
-            read = torch.arange(cached + 1, cached + tokens + 1, device=embeds.device)[None]
+            read = torch.arange(cached + 1, cached + tokens + 1, device=given.device)[None]
             self.real = None
         self.count = read.clamp(min=1).to(torch.float32)
 
@@ -120,4 +122,4 @@ def watch(model: nn.Module) -> None:
     for layer in adapters.layers(model).values():
         if isinstance(layer, InputGatedLinear):
             layer.reading = reading
-    reading.watch(model.get_submodule("model.language_model"))
+    reading.watch(model.get_submodule("model"))

@@ -11,7 +11,7 @@ Reference: Co-LoRA, ICLR 2026, arXiv 2506.11024, section 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from drake.federation import adapters
 from drake.models.backbones import IGNORED
+from drake.models.layouts import decoder_of, layout_of
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, LlamaModel
+    from torch.utils.hooks import RemovableHandle
+    from transformers import LlamaConfig
 
     from drake.federation.method import Step
     from drake.models.backbones import Backbone, Batch
@@ -63,40 +65,61 @@ def last_layer_gradient(model: nn.Module, batch: Batch, diagonal: bool = False) 
 
     One forward pass and no backward: with delta = (softmax(logits) - onehot) / n and u the input of W, the gradient is
     J^T (H^T delta) u^T summed over answer tokens, where H is lm_head and J the exact Jacobian of the final RMSNorm
-    y = w * x / rms(x); the residual connection passes it on unchanged. No adapter of the model may be active.
+    y = w * x / rms(x); the residual connection passes it on unchanged. Where an RMSNorm lies between W and that
+    connection (Gemma 3), its Jacobian follows. No adapter of the model may be active.
 
     diagonal: use the diagonal of J alone, as the official code does.
     """
     if batch.labels is None:
         raise ValueError("a batch without answers has no gradient")
-    decoder = cast("LlamaModel", model.get_submodule("model.language_model"))  # Qwen2's has the same parts
+    decoder, offset = decoder_of(model), layout_of(model).norm_offset
+    between = getattr(decoder.layers[-1], "post_feedforward_layernorm", None)
+    watched = {"u": decoder.layers[-1].mlp.down_proj, "x": decoder.norm} | ({"z": between} if between else {})
     seen: dict[str, Tensor] = {}
-    down = decoder.layers[-1].get_submodule("mlp.down_proj")
-    hooks = [
-        down.register_forward_pre_hook(lambda _, inputs: seen.update(u=inputs[0])),
-        decoder.norm.register_forward_pre_hook(lambda _, inputs: seen.update(x=inputs[0])),
-    ]
+
+    def watch(name: str, module: nn.Module) -> RemovableHandle:
+        return module.register_forward_pre_hook(lambda _, inputs: seen.update({name: inputs[0]}))
+
+    hooks = [watch(name, module) for name, module in watched.items()]
     try:
-        model.get_submodule("model")(inputs_embeds=batch.inputs["inputs_embeds"], use_cache=False)
+        model.get_submodule("model")(**batch.unmasked, use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()
     targets = batch.labels[:, 1:]
     chosen = targets != IGNORED
     exact = torch.promote_types(seen["x"].dtype, torch.float32)
-    x, u = seen["x"][:, :-1][chosen].to(exact), seen["u"][:, :-1][chosen].to(exact)
+    kept = {name: value[:, :-1][chosen].to(exact) for name, value in seen.items()}
     lm_head = model.get_submodule("lm_head")
-    head, scale = lm_head.get_parameter("weight"), decoder.norm.weight.to(exact)
-    # The norm is computed here because that of transformers computes in float32, whatever the dtype.
-    inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + decoder.norm.variance_epsilon)
-    delta = torch.softmax(lm_head((scale * x * inverse).to(head.dtype)).to(exact), dim=-1)
+    head, norm = lm_head.get_parameter("weight"), _Norm(decoder.norm, offset, kept["x"])
+    delta = torch.softmax(lm_head(norm.output().to(head.dtype)).to(exact), dim=-1)
     delta[torch.arange(len(delta)), targets[chosen]] -= 1
-    at_norm = ((delta / len(delta)).to(head.dtype) @ head).to(exact) * scale
-    if diagonal:
-        at_x = inverse * at_norm * (1 - x.square() * inverse.square() / x.shape[-1])
-    else:
-        at_x = inverse * (at_norm - x * inverse.square() * (at_norm * x).mean(-1, keepdim=True))
-    return at_x.T @ u
+    at_residual = norm.back(((delta / len(delta)).to(head.dtype) @ head).to(exact), diagonal)
+    if between is not None:
+        at_residual = _Norm(between, offset, kept["z"]).back(at_residual, diagonal)
+    return at_residual.T @ kept["u"]
+
+
+class _Norm:
+    """An RMSNorm y = w * x / rms(x) at the inputs x [n, d]. offset: of w from the stored weight.
+
+    Computed here because that of transformers computes in float32, whatever the dtype."""
+
+    def __init__(self, norm: Any, offset: float, x: Tensor) -> None:
+        self.scale = norm.weight.to(x) + offset
+        epsilon = getattr(norm, "variance_epsilon", None) or norm.eps
+        self.x, self.inverse = x, torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
+
+    def output(self) -> Tensor:
+        """y [n, d]."""
+        return self.scale * self.x * self.inverse
+
+    def back(self, gradient: Tensor, diagonal: bool) -> Tensor:
+        """J^T times a gradient [n, d] at y; diagonal: of J alone its diagonal."""
+        at_norm, x, inverse = gradient * self.scale, self.x, self.inverse
+        if diagonal:
+            return inverse * at_norm * (1 - x.square() * inverse.square() / x.shape[-1])
+        return inverse * (at_norm - x * inverse.square() * (at_norm * x).mean(-1, keepdim=True))
 
 
 def gradient_width(backbone: Backbone) -> int:

@@ -153,7 +153,7 @@ def test_a_config_never_changes():
     changed = config.with_(rank=3, training={"steps": 9}, **{"evaluation.records": 1})
     assert (changed.training.rank, changed.training.steps, changed.evaluation.records) == (3, 9, 1)
     assert config.training.rank == 8
-    with pytest.raises(DrakeError, match="the method, its options and the preset are chosen when a Config is made"):
+    with pytest.raises(DrakeError, match="its options, the preset and the benchmark are chosen when a Config is made"):
         config.with_(method="sft")
 
 

@@ -15,8 +15,10 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from build_samples import png
 from huggingface_hub.errors import EntryNotFoundError
 from PIL import Image
+from stored_samples import stored as stored_sample
 
 import drake.data.benchmark
 from drake.data.benchmark import load
@@ -295,6 +297,54 @@ def test_load_dataset_never_hands_out_another_build(tmp_path):
     assert len(pictures(second, "default")) == 12 * 47
 
 
+RECORDS = """
+import sys, datasets
+for folder in sys.argv[2:]:
+    for config, split in (("Pets-0", "train"), ("default", "test"), ("public", "public")):
+        rows = datasets.load_dataset(folder, config, split=split, cache_dir=sys.argv[1])
+        rows = rows.cast_column("images", datasets.List(datasets.Image(decode=False)))
+        print([(row["id"], row["prompt"], row["answer"], row["images"][0]["bytes"].hex()) for row in rows])
+"""
+
+
+def test_load_dataset_in_a_fresh_process_never_gives_another_builds_records(tmp_path):
+    """Builds whose folders have the same last part, the same configs and the same patterns, with other prompts, other
+    pictures, other answers. The last takes the place of the first. They share a cache, and each is opened by a process
+    of its own."""
+
+    def opened(*folders: Path) -> list[str]:
+        command = [sys.executable, "-c", RECORDS, str(tmp_path / "cache"), *map(str, folders)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def written(*folders: Path) -> list[str]:
+        found = []
+        for folder in folders:
+            for pattern in ("Pets-0/train-*", "*/test-*", "public/public-*"):
+                tables = [pq.read_table(path, partitioning=None) for path in sorted(folder.glob(f"data/{pattern}"))]
+                rows = [row for table in tables for row in table.to_pylist()]
+                found.append(
+                    str([(row["id"], row["prompt"], row["answer"], row["images"][0]["bytes"].hex()) for row in rows])
+                )
+        return found
+
+    folders = [tmp_path / part / "same" for part in "abcd"]
+    changes = [
+        lambda split, record: record,
+        lambda split, record: record._replace(prompt=record.prompt + " "),
+        lambda split, record: record._replace(answer="No" if record.answer == "Yes" else "Yes"),
+        lambda split, record: record._replace(images=(png(int(record.id[-1])),)),
+    ]
+    for folder, change in zip(folders, changes, strict=True):
+        stored_sample(folder, change)
+    assert len(set(written(*folders))) == 12
+    assert opened(folders[0]) == written(folders[0])
+    shutil.rmtree(folders[0])
+    folders[3].rename(folders[0])
+    assert opened(*folders[:3]) == written(*folders[:3])
+
+
 SCHEDULE = """
 import sys, datasets
 rows = datasets.load_dataset(sys.argv[1], "dynamic", split="train", cache_dir=sys.argv[2])
@@ -332,7 +382,7 @@ def test_the_arrow_copies_of_a_large_dataset_belong_to_their_content(stored, tmp
         assert load(folder).records("VSR-0", "train").to_list() == table.to_pylist()
 
 
-@pytest.mark.parametrize("name", ["x [v2]", "a::b", "ein Ordner", "*"])
+@pytest.mark.parametrize("name", ["x [v2]", "a::b", "ein Ordner", "*", "a?b=1", "100%20", "~d", "-d"])
 def test_a_folder_may_be_called_anything(stored, tmp_path, monkeypatch, name):
     monkeypatch.setattr(drake.data.benchmark, "MOST_IN_MEMORY", 0)
     monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))

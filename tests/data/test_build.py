@@ -65,6 +65,14 @@ def test_a_script_without_a_main_guard_may_use_several_processes(mini, tmp_path)
     assert read_manifest(tmp_path / "built").fingerprint == read_manifest(mini).fingerprint
 
 
+def test_a_script_from_standard_input_may_use_several_processes(tmp_path):
+    sizes = {"train": 2, "test": 1, "public_per_world": 0}
+    script = f"import drake\ndrake.build('mini', out='built', workers=2, **{sizes!r})\nprint('once')\n"
+    done = subprocess.run([sys.executable], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "once\n"), done.stderr
+    assert read_manifest(tmp_path / "built").tasks["VSR-0"].train == 2
+
+
 def test_a_process_that_is_killed_is_one_sentence(tmp_path, monkeypatch):
     real = processes._start
 

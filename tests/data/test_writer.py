@@ -151,7 +151,7 @@ def test_the_card_and_the_metadata_name_every_file(tmp_path):
     }
     assert matched == set(manifest.files)
     croissant = json.loads((tmp_path / "d" / "croissant.json").read_text())
-    assert croissant["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    assert croissant["conformsTo"][0] == "http://mlcommons.org/croissant/1.1"
     objects = {part["@id"]: part for part in croissant["distribution"] if part["@type"] == "cr:FileObject"}
     assert {name: part["sha256"] for name, part in objects.items()} == {
         name: entry.sha256 for name, entry in manifest.files.items()

@@ -34,10 +34,19 @@ Fabricate = Callable[..., Path]
 Json = dict[str, Any]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the honest submission is kept, which is made once."""
+    return tmp_path_factory.mktemp("made") / "honest"
+
+
 @pytest.fixture
-def honest(fabricate: Fabricate, tmp_path: Path) -> Path:
-    said = tickets.about("Fine-tuning", ["A. Author", "B. Author"], "https://example.org/paper", "owner/name")
-    return submission.submit(fabricate(seeds=(0, 1)), tmp_path / "submissions" / "honest", said=said)
+def honest(fabricate: Fabricate, made: Path, tmp_path: Path) -> Path:
+    """A copy of the honest submission, to be forged."""
+    if not made.exists():
+        said = tickets.about("Fine-tuning", ["A. Author", "B. Author"], "https://example.org/paper", "owner/name")
+        submission.submit(fabricate(seeds=(0, 1)), made, said=said)
+    return Path(shutil.copytree(made, tmp_path / "submissions" / "honest"))
 
 
 def sign(folder: Path, **changes: Any) -> None:

@@ -21,12 +21,12 @@ from drake_leaderboard.columns import column_of, parts
 from drake_leaderboard.commands import leaderboard
 from drake_leaderboard.entries import Track, numbered
 from drake_leaderboard.notes import notes
-from drake_leaderboard.standing import comparable, judged, unique_labels
+from drake_leaderboard.standing import _apart_by_letters_only, comparable, judged, unique_labels
 from scipy import stats
 
 from drake.errors import UnknownName
 from drake.results import Estimate
-from drake.results.comparison import answers_of
+from drake.results.comparison import Difference, answers_of
 
 Fabricate = Callable[..., Path]
 SEEDS = (0, 1, 2)
@@ -239,3 +239,22 @@ def test_the_command_sorts_and_draws(board: ranking.Board, tmp_path: Path) -> No
     without = CliRunner().invoke(leaderboard, [*args[:4], "--no-answers"], catch_exceptions=False)
     assert [row["tie_group"] for row in csv.DictReader(io.StringIO(without.stdout))] == ["", ""]
     assert CliRunner().invoke(leaderboard, [*args, "--no-answers"]).exit_code == 2
+
+
+def test_answers_that_do_not_give_the_scores_decide_nothing(board: ranking.Board, fabricate: Fabricate) -> None:
+    ((track, rows),) = board.tables.items()
+    changed = [replace(entry, clients=dict.fromkeys(SEEDS, (0.5, 0.5)), group="") for entry in rows]
+    found = judged(board._replace(tables={track: changed}))
+    assert [(entry.group, entry.gain, entry.weighted) for entry in found.tables[track]] == [("", None, None)] * 2
+    assert found.standings[track].metrics == ""
+
+
+def test_pairs_that_letters_keep_apart_without_reason_are_named() -> None:
+    def pair(a: str, b: str, p: float) -> Difference:
+        return Difference(a, b, 0.1, 0.0, 0.2, p, 0.9, ())
+
+    pairs = [pair("A", "B", 0.01), pair("A", "C", 0.3), pair("B", "C", 0.2)]
+    assert _apart_by_letters_only(pairs, {0: "a", 1: "b", 2: "b"}, ["A", "B", "C"]) == (
+        " Nor can these, which share none: A and C."
+    )
+    assert _apart_by_letters_only(pairs[::2], {0: "a", 1: "b", 2: "b"}, ["A", "B", "C"]) == ""

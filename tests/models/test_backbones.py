@@ -153,8 +153,8 @@ def test_generation_does_not_depend_on_the_batch(backbone):
 
 def test_each_distinct_picture_is_encoded_once(backbone, monkeypatch):
     encoded = []
-    encode = backbone._encode
-    monkeypatch.setattr(backbone, "_encode", lambda pictures: encoded.extend(pictures) or encode(pictures))
+    encode = backbone.encoder._encode
+    monkeypatch.setattr(backbone.encoder, "_encode", lambda found, *rest: encoded.extend(found) or encode(found, *rest))
     a, b, c = picture(1), picture(2), picture(3)
     first = backbone.features([a, b, a])
     assert len(encoded) == 2
@@ -178,8 +178,8 @@ def test_the_feature_cache_forgets_the_least_recently_used(backbone, monkeypatch
     backbone.features([a])  # now b is the older one
     backbone.features([c])
     encoded = []
-    encode = backbone._encode
-    monkeypatch.setattr(backbone, "_encode", lambda pictures: encoded.extend(pictures) or encode(pictures))
+    encode = backbone.encoder._encode
+    monkeypatch.setattr(backbone.encoder, "_encode", lambda found, *rest: encoded.extend(found) or encode(found, *rest))
     backbone.features([a, c])
     assert encoded == []
     backbone.features([b])
@@ -313,10 +313,10 @@ def test_a_path_that_is_not_there_says_so(tmp_path):
 
 
 def test_a_folder_without_llava_says_what_is_missing(folder, tmp_path):
-    with pytest.raises(DrakeError, match=r"no LLaVA checkpoint.*\.$"):
+    with pytest.raises(DrakeError, match=r"holds no checkpoint of a vision-language model.*\.$"):
         load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with pytest.raises(DrakeError, match=r"no LLaVA checkpoint.*\.$"):
+    with pytest.raises(DrakeError, match=r"holds a config.json and no \*.safetensors.*\.$"):
         load(tmp_path)
     # Pickled weights are not read even where the configuration fits.
     shutil.copy(folder / "config.json", tmp_path)
@@ -392,7 +392,7 @@ def test_an_outline_of_a_folder_has_the_shapes_of_the_loaded_model(folder):
 def test_an_outline_of_nothing_says_so(tmp_path):
     with pytest.raises(UnknownName, match="llama1b"):
         backbones.outline("llama1c")
-    with pytest.raises(DrakeError, match="holds no LLaVA checkpoint"):
+    with pytest.raises(DrakeError, match="holds no checkpoint of a vision-language model"):
         backbones.outline(tmp_path)
 
 

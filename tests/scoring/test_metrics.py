@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from drake.errors import DrakeError
-from drake.scoring.metrics import METRICS, MarkedAnswer, Metric, mean_of, metric_of, official_f1, rouge_l, token_f1
+from drake.scoring.metrics import METRICS, MarkedAnswer, Metric, mean_of, metric_of, official_f1, token_f1
 from drake.scoring.scores import Question, TaskScore, answer_row, score_rows
+from drake.scoring.text_metrics import rouge_l
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "official_f1.json").read_text())
 
@@ -62,13 +63,13 @@ def test_the_mean_over_answers_is_the_same_in_every_order():
 
 
 def test_a_further_metric_is_one_more_entry(monkeypatch):
-    monkeypatch.setitem(METRICS, "ROUGE-L", Metric("ROUGE-L", True, official=mean_of(rouge_l), strict=mean_of(rouge_l)))
-    question = Question("words", "<image>\nDescribe it.", (), "the cat sat", "ROUGE-L")
+    monkeypatch.setitem(METRICS, "overlap", Metric("overlap", True, official=mean_of(rouge_l), strict=mean_of(rouge_l)))
+    question = Question("words", "<image>\nDescribe it.", (), "the cat sat", "overlap")
     row = answer_row(1, 1, 0, "1", "the cat", question, [1, 2], [1, 2, 3])
     found = score_rows([row], {"1": question})[0, "words"]
     assert found == TaskScore(official=pytest.approx(0.8), strict=pytest.approx(0.8), unparsed=None, answers=1)
 
 
 def test_an_unknown_metric_is_one_sentence():
-    with pytest.raises(DrakeError, match="task t has the metric 'bleu'; known are 'accuracy' and 'token-F1'"):
+    with pytest.raises(DrakeError, match="task t has the metric 'bleu'; known are 'accuracy', 'token-F1', 'ROUGE-L', "):
         metric_of("bleu", "t")

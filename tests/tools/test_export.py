@@ -132,6 +132,7 @@ def test_a_peft_adapter_answers_like_the_client(mosaic, tmp_path, number):
     base = export(mosaic.folder, number, tmp_path / "adapter", seed=5)
     assert Path(base) == WEIGHTS_FOLDER / mosaic.setup.clients[number].backbone
     assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
     ]

@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from random import Random
 from types import UnionType
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 
+from drake.catalog.licences import Commercial, commercial_use
 from drake.data.record import PUBLIC, Record
 from drake.errors import DrakeError, UnknownName
 
@@ -33,6 +34,13 @@ Split = Literal["train", "test"]
 T = TypeVar("T")
 Moved = Callable[[int], None]
 """Called with the number of bytes that were read or downloaded since the last call."""
+
+
+class TaskLicence(NamedTuple):
+    """licence: its name or a description. commercial: whether it allows commercial use."""
+
+    licence: str
+    commercial: Commercial
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,7 @@ class NoOptions:
 class Stage(ABC):
     """A piece of a source that is built, and kept if the build is stopped, on its own: an archive, for instance.
 
+    source: the source data set that all its tasks belong to; None if there are several, or if it is not known.
     name: shown in progress bars, different for each stage of a source. key: changes when the content does. bytes: what
     is read to build it. download: what has to be downloaded before, in bytes.
     """
@@ -51,6 +60,7 @@ class Stage(ABC):
     key: str
     bytes: int
     download: int = 0
+    source: str | None = None
 
     @abstractmethod
     def opened(self, folder: Path, moved: Moved) -> AbstractContextManager[Source]:
@@ -87,6 +97,9 @@ class Source(ABC):
     """Licence of the whole dataset, as the Hugging Face Hub spells it ("apache-2.0", "cc-by-4.0", "other")."""
     about: str = ""
     """The origin of the records, in sentences for the dataset card."""
+    responsible_ai: Mapping[str, str] = {}
+    """What is known of the data by field of Croissant's responsible-AI vocabulary ("personalSensitiveInformation"; all
+    of them in `drake.data.croissant.RESPONSIBLE_AI`). What is left out is said to be not stated."""
 
     def __init__(self, argument: str | None = None, *, seed: int = 0, **options: Any) -> None:
         if self.wants_argument and not argument:
@@ -141,6 +154,10 @@ class Source(ABC):
     def licences_of(self, tasks: Iterable[str]) -> Mapping[str, str]:
         """The same for these tasks, which a source that is built in stages may not know itself."""
         return self.licences
+
+    def licence_of(self, task: str) -> TaskLicence:
+        """The licence of a task's records, for `drake build --commercial-only`."""
+        return TaskLicence(self.licence, commercial_use(self.licence))
 
     def all_records(self, workers: int | None = None) -> Iterator[tuple[str, Record]]:
         """(split, record) of all records: task by task, train before test, the public records last.

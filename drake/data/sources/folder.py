@@ -14,12 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from drake.catalog.licences import commercial_use
 from drake.common.seeds import python_random
 from drake.data.manifest import check_clients, sha256
 from drake.data.oracle import IMAGE_MARK, check_answer, check_pictures, check_text
 from drake.data.record import PUBLIC, Record
 from drake.data.sources import folder_config
-from drake.data.sources.base import Source, Split
+from drake.data.sources.base import Source, Split, TaskLicence
 from drake.data.sources.files import Pictures, check_picture, inside
 from drake.data.sources.folder_config import FILE, FolderConfig, PublicTable, TaskTable, read_config
 from drake.data.sources.tables import Row, file_rows, hub_rows
@@ -51,6 +52,7 @@ class FolderSource(Source):
         self._pictures = Pictures(self._root, links_to=links_to)
         self.config: FolderConfig = read_config(self._file)
         self.name, self.licence, self.about = self.config.name, self.config.licence, self.config.about
+        self.responsible_ai = self.config.responsible_ai
         self.has_public = self.config.public is not None
         if self.config.clients is not None:
             try:
@@ -95,6 +97,11 @@ class FolderSource(Source):
     def licences(self) -> Mapping[str, str]:
         """The licences of tasks that have their own, by source data set."""
         return {_source_of(task, table): table.licence for task, table in self.config.tasks.items() if table.licence}
+
+    def licence_of(self, task: str) -> TaskLicence:
+        """The licence of the task's table, or of the whole file."""
+        licence = self.config.tasks[task].licence or self.licence
+        return TaskLicence(licence, commercial_use(licence))
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
         """The tasks of the TOML file, sorted."""

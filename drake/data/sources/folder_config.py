@@ -18,11 +18,13 @@ from __future__ import annotations
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from drake.data.croissant import check_field
 from drake.data.oracle import check_task_name
+from drake.data.record import OF_CHOICES, MetricName
 from drake.data.sources.files import read_regular
 from drake.errors import DrakeError
 
@@ -60,7 +62,7 @@ class Mapping(_Table):
     choices: _Text | tuple[_Text, ...] | None = None
     separator: _Text | None = None
     images: Names = ()
-    metric: Literal["accuracy", "token-F1"] | None = None
+    metric: MetricName | None = None
     source: _Text | None = None
     licence: _Text | None = None
 
@@ -80,8 +82,8 @@ class Mapping(_Table):
             raise ValueError("`separator` cuts the text of a column of choices; name that column in `choices`")
         if (self.config or self.revision) and not self.dataset:
             raise ValueError("`config` and `revision` belong to a Hugging Face `dataset`; name one")
-        if self.metric == "accuracy" and not self.choices:
-            raise ValueError('the metric "accuracy" needs `choices`')
+        if self.metric in OF_CHOICES and not self.choices:
+            raise ValueError(f'the metric "{self.metric}" needs `choices`')
         return self
 
 
@@ -127,7 +129,8 @@ class PublicTable(Mapping):
 
 
 class FolderConfig(_Table):
-    """The whole file. clients: the tasks of each client in order of arrival; assigned automatically if not given."""
+    """The whole file. clients: the tasks of each client in order of arrival; assigned automatically if not given.
+    responsible_ai: texts by field of Croissant's responsible-AI vocabulary, such as personalSensitiveInformation."""
 
     name: _Text
     licence: _Text
@@ -135,6 +138,7 @@ class FolderConfig(_Table):
     clients: tuple[tuple[_Text, ...], ...] | None = None
     tasks: Annotated[dict[str, TaskTable], Field(min_length=1)]
     public: PublicTable | None = None
+    responsible_ai: dict[Annotated[str, AfterValidator(check_field)], _Text] = {}
 
 
 def read_config(path: Path) -> FolderConfig:

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.hf_api import DatasetInfo, RepoSibling
 from huggingface_hub.utils import tqdm
 
+from drake.data.hub import hub_errors
 from drake.data.manifest import sha256
 from drake.data.record import Record
-from drake.data.sources.base import Moved, Source, Split, Stage
-from drake.data.sources.release import ReleaseOptions, TreeSource, about_release, release_licences, source_of
+from drake.data.sources.base import Moved, Source, Split, Stage, TaskLicence
+from drake.data.sources.release import (
+    RESPONSIBLE_AI,
+    ReleaseOptions,
+    TreeSource,
+    about_release,
+    release_licence,
+    release_licences,
+    source_of,
+)
 from drake.data.sources.release_trees import ENDING, TarTree
 from drake.errors import DrakeError, UnknownName
 
@@ -40,6 +48,7 @@ class HubSource(Source):
     Options = ReleaseOptions
     in_stages = True
     licence = "other"
+    responsible_ai = RESPONSIBLE_AI
 
     def __init__(self, argument: str | None = None, *, seed: int = 0, **options: Any) -> None:
         super().__init__(argument, seed=seed, **options)
@@ -70,6 +79,10 @@ class HubSource(Source):
     def licences_of(self, tasks: Iterable[str]) -> Mapping[str, str]:
         """Licence by source data set for these tasks, from the catalog."""
         return release_licences(tasks)
+
+    def licence_of(self, task: str) -> TaskLicence:
+        """The licence of a task, from the catalog."""
+        return release_licence(task)
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
         """DrakeError: see the class."""
@@ -112,20 +125,9 @@ class HubSource(Source):
             raise DrakeError(f"the Hub names no commit for {self.repository}; try again later.")
         return found
 
-    @contextmanager
-    def asking(self, what: str) -> Iterator[None]:
+    def asking(self, what: str) -> AbstractContextManager[None]:
         """A block that asks the Hub for something; its errors become a DrakeError."""
-        try:
-            yield
-        except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-            raise DrakeError(f"{what} did not come from the Hugging Face Hub: {reason}.") from error
-        except Exception as error:  # of the HTTP library, of which huggingface_hub has had several
-            if not type(error).__module__.startswith(("httpx", "httpcore", "requests", "hf_xet")):
-                raise
-            raise DrakeError(
-                f"{what} did not come from the Hugging Face Hub: {error or type(error).__name__}; check the network."
-            ) from error
+        return hub_errors(f"{what} did not come from the Hugging Face Hub")
 
 
 class ArchiveStage(Stage):
@@ -135,6 +137,7 @@ class ArchiveStage(Stage):
         if not isinstance(file.size, int) or file.size < 0:
             raise DrakeError(f"the Hub gives no size for {file.rfilename} of {source.repository}; try again later.")
         self.name = file.rfilename
+        self.source = self.name.removesuffix(ENDING)
         self.bytes = self.download = file.size
         self._sha256 = file.lfs.sha256 if file.lfs else None
         self.key = f"{self._sha256 or file.blob_id} {file.size}"

@@ -20,7 +20,7 @@ from drake.catalog import tasks as catalog_tasks
 from drake.data.choices import record_choices
 from drake.data.oracle import IMAGE_MARK, check_pictures
 from drake.data.record import Record
-from drake.data.sources.base import Moved, Source, Split, Stage
+from drake.data.sources.base import Moved, Source, Split, Stage, TaskLicence
 from drake.data.sources.json_list import json_items
 from drake.data.sources.release_rows import one_turn, place, task_metric
 from drake.data.sources.release_trees import RecordFiles, TarTree, Tree, holds_release, trees
@@ -45,6 +45,16 @@ class ReleaseOptions:
         return not self.wanted or task in self.wanted or source_of(task) in self.wanted
 
 
+RESPONSIBLE_AI = {
+    "dataAnnotationProtocol": "That of each source data set; the release turned their annotations into questions.",
+    "dataLimitations": "The choices of a record are read from its prompt. Gold answers that are none of them are "
+    "counted in manifest.json.",
+    "personalSensitiveInformation": "Photographs of the sources may show people, faces, licence plates and private "
+    "places; they were not screened for this dataset.",
+}
+"""What is known of any copy of the release, by field of Croissant's responsible-AI vocabulary."""
+
+
 class TreeSource(Source):
     """The records of the tasks in some trees.
 
@@ -59,6 +69,7 @@ class TreeSource(Source):
     in_stages = True
     name = "DRAKE release"
     licence = "other"
+    responsible_ai = RESPONSIBLE_AI
 
     def __init__(
         self, argument: str | None, found: Sequence[Tree] = (), *, seed: int = 0, **options: str | None
@@ -107,6 +118,10 @@ class TreeSource(Source):
     def licences_of(self, tasks: Iterable[str]) -> dict[str, str]:
         """Licence by source data set for these tasks."""
         return release_licences(tasks)
+
+    def licence_of(self, task: str) -> TaskLicence:
+        """The licence of a task, from the catalog."""
+        return release_licence(task)
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
         """The tasks with record files; DrakeError for one with train records and no test records."""
@@ -218,6 +233,12 @@ def release_licences(tasks: Iterable[str]) -> dict[str, str]:
     """Licence by source data set for these tasks, from the catalog."""
     known = catalog_tasks()
     return {source_of(task): known[task].licence if task in known else "unknown" for task in sorted(tasks)}
+
+
+def release_licence(task: str) -> TaskLicence:
+    """The licence of a task, from the catalog; unknown for a task that it lacks."""
+    known = catalog_tasks().get(task)
+    return TaskLicence(known.licence, known.commercial) if known else TaskLicence("unknown", "unknown")
 
 
 def release_records(folder: Path) -> Iterator[tuple[str, Record]]:

@@ -13,10 +13,11 @@ from typing import Any
 
 from drake.catalog import clients as catalog_clients
 from drake.catalog import tasks as catalog_tasks
+from drake.catalog.licences import commercial_use
 from drake.data.manifest import sha256
 from drake.data.oracle import check_text
 from drake.data.record import Record
-from drake.data.sources.base import Moved, Source, Split, Stage
+from drake.data.sources.base import Moved, Source, Split, Stage, TaskLicence
 from drake.data.sources.files import Pictures, check_whole, inside
 from drake.data.sources.raw.cells import Cells
 from drake.data.sources.raw.dataset import Cell, Draft, Picture, RawDataset, Size
@@ -128,6 +129,11 @@ class RawSource(Source):
         """The same for some tasks."""
         present = {task.rpartition("-")[0] for task in tasks}
         return {name: text for name, text in self.licences.items() if name in present}
+
+    def licence_of(self, task: str) -> TaskLicence:
+        """The licence that the published files of a task's source data set state."""
+        licence = self.licences.get(task.rpartition("-")[0], "unknown")
+        return TaskLicence(licence, commercial_use(licence))
 
     def tasks(self) -> Mapping[str, Sequence[Split]]:
         """The tasks that get records from the files, sorted; each with train and test."""
