@@ -292,7 +292,7 @@ def many(fabricate: Fabricate, kept: Path) -> Path:
     tables = {track: rows, other: [replace(first, track=other)]}
     pages = {id(row): Page(f"entries/{number}.html", curves(results)) for number, row in enumerate(rows)}
     write_site(ranking.Board({}, []), kept)
-    (kept / build.INDEX).write_text(build.index(tables, pages), encoding="utf-8")
+    (kept / build.INDEX).write_text(build.index(ranking.Board(tables, []), pages), encoding="utf-8")
     return kept
 
 
@@ -323,9 +323,7 @@ LAID_OUT = """new Promise((done) => {
 SHOWN = "[...document.querySelectorAll('section.track')].filter((part) => !part.hidden).map((part) => part.id)"
 
 
-def test_five_hundred_rows_load_within_a_second_and_sort_within_100_ms(
-    browser: Browser, many: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_five_hundred_rows_load_within_a_second_and_sort_within_100_ms(browser: Browser, many: Path) -> None:
     url = (many / "index.html").as_uri()
     page = browser.open(url)
     timing = "performance.getEntriesByType('navigation')[0].loadEventEnd"
@@ -333,7 +331,6 @@ def test_five_hundred_rows_load_within_a_second_and_sort_within_100_ms(
     while min(loads) >= 1000 and len(loads) < 4:  # others may use this machine
         page.go(url)
         loads.append(page.run(timing))
-    record_property("load_ms", loads)
     assert min(loads) < 1000, loads
     sorts: list[float] = []
     for key, place in (("others_last", 3), ("bytes_up_per_client_and_round", 7), ("others_last", 3)):
@@ -344,7 +341,6 @@ def test_five_hundred_rows_load_within_a_second_and_sort_within_100_ms(
         assert values == sorted(values, reverse=True)
     while min(sorts) >= 100 and len(sorts) < 30:
         sorts.append(page.run(TIMED.replace("KEY", "others_last")))
-    record_property("sort_ms", sorts)
     assert min(sorts) < 100, sorts
     assert page.run(LAID_OUT) == ROWS  # those far down follow
     sort = page.run("document.querySelector('th[data-key=others_last]').getAttribute('aria-sort')")

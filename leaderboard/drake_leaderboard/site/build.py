@@ -20,7 +20,6 @@ from drake.common.files import check_folder, writing
 from drake.errors import DrakeError
 from drake.results import load
 
-from ..entries import Row, Track
 from ..ranking import Board
 from . import entry, samples, tracks
 from .curves import curves
@@ -53,7 +52,7 @@ def write_site(board: Board, out: Path | str, data: Path | str | None = None) ->
         site = Path(made) / "site"
         site.mkdir()
         pages = _entries(board, site, data)
-        (site / INDEX).write_text(index(board.tables, pages), encoding="utf-8")
+        (site / INDEX).write_text(index(board, pages), encoding="utf-8")
         for name in ASSETS:
             (site / name).write_bytes((files(PACKAGE) / name).read_bytes())
         if out.is_dir():
@@ -74,11 +73,9 @@ def check_target(out: Path) -> None:
         raise DrakeError(f"{out} holds something else than a site of the leaderboard; choose another --site.")
 
 
-def index(tables: Mapping[Track, list[Row]], pages: Mapping[int, Page]) -> str:
+def index(board: Board, pages: Mapping[int, Page]) -> str:
     """The first page. pages: id() of a row -> its page."""
-    return _template("index.html.jinja").render(
-        tabs=tracks.tabs(tables, pages), root="", policy=POLICY, mark=MARK, total=sum(map(len, tables.values()))
-    )
+    return _template("index.html.jinja").render(tabs=tracks.tabs(board, pages), root="", policy=POLICY, mark=MARK)
 
 
 def _entries(board: Board, site: Path, data: Path | str | None) -> dict[int, Page]:

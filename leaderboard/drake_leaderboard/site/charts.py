@@ -39,7 +39,8 @@ class Line(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A point. x_error, y_error: standard errors, None where unknown. labelled: whether its label may be drawn."""
+    """A point. x_error, y_error: standard errors, None where unknown. labelled: whether its label may be drawn.
+    rival: whether it may be on the front."""
 
     label: str
     colour: int | None
@@ -49,6 +50,7 @@ class Dot(NamedTuple):
     y_error: float | None = None
     labelled: bool = True
     row: str = ""
+    rival: bool = True
 
 
 class Axis(NamedTuple):
@@ -156,7 +158,7 @@ def scatter(title: str, description: str, x: Axis, y: Axis, dots: Sequence[Dot],
         return Markup("")
     frame = _Frame(title, description, x, y, 16)
     if front:
-        best = _front([(dot.x, dot.y) for dot in dots])
+        best = _front([(dot.x, dot.y) for dot in dots if dot.rival])
         corners: list[tuple[float, float]] = []
         for px, py in best:
             corners += [(px, corners[-1][1])] if corners else []

@@ -11,7 +11,9 @@ from drake.errors import DrakeError
 
 from ..columns import COLUMNS, NAMES, Column, percent, readable_bytes
 from ..entries import UNKNOWN, Row, Track
-from ..resolution import resolution
+from ..names import REFERENCES
+from ..notes import notes
+from ..ranking import Board
 from ..tickets import check_link
 from . import charts
 from .charts import COLOURS, Dot
@@ -92,13 +94,12 @@ class Tab(NamedTuple):
     slug: str
     label: str
     title: str
-    details: str
     facts: list[tuple[str, str]]
     published: bool
     heads: list[Head]
     entries: list[Entry]
     marks: list[str]
-    resolution: str
+    notes: list[str]
     figures: list[Figure]
 
     @property
@@ -111,13 +112,13 @@ class Tab(NamedTuple):
         return any(head.worth for head in self.heads)
 
 
-def tabs(tables: Mapping[Track, Sequence[Row]], pages: Mapping[int, Page]) -> list[Tab]:
+def tabs(board: Board, pages: Mapping[int, Page]) -> list[Tab]:
     """The tracks of a board. pages: id() of a row -> its page; rows without one are not linked."""
-    labels = _labels(list(tables))
+    labels = _labels(list(board.tables))
     slugs = unique(slug(label) for label in labels)
     return [
-        _tab(track, rows, pages, label, name)
-        for (track, rows), label, name in zip(tables.items(), labels, slugs, strict=True)
+        _tab(track, rows, pages, label, name, notes(board, track))
+        for (track, rows), label, name in zip(board.tables.items(), labels, slugs, strict=True)
     ]
 
 
@@ -159,7 +160,9 @@ def _labels(tracks: Sequence[Track]) -> list[str]:
     return found
 
 
-def _tab(track: Track, rows: Sequence[Row], pages: Mapping[int, Page], label: str, name: str) -> Tab:
+def _tab(
+    track: Track, rows: Sequence[Row], pages: Mapping[int, Page], label: str, name: str, sentences: list[str]
+) -> Tab:
     columns = [
         column
         for column in COLUMNS
@@ -175,13 +178,12 @@ def _tab(track: Track, rows: Sequence[Row], pages: Mapping[int, Page], label: st
         slug=name,
         label=label,
         title=track.title,
-        details=track.details,
         facts=facts,
         published=track.published,
         heads=heads,
         entries=entries,
         marks=sorted({entry.checked for entry in entries}),
-        resolution=resolution(rows),
+        notes=sentences,
         figures=_figures(rows, pages),
     )
 
@@ -294,6 +296,7 @@ def _dots(
                 y_error=100 * score.stderr if errors and score.stderr else None,
                 labelled=best[method] == number and colours[method] is not None,
                 row=str(number + 1),
+                rival=row.method not in REFERENCES,
             )
         )
     return found
@@ -323,7 +326,7 @@ def _score_against_bytes(
     x = charts.logarithmic(label, [dot.x for dot in dots], _short_bytes)
     y = charts.linear("Self A_last, percent", [end for dot in dots for end in _ends(dot.y, dot.y_error)])
     svg = charts.scatter("Score against bytes", _described(dots, "bytes sent"), x, y, dots, front=True)
-    note = "The line joins the rows that no other row beats in both score and bytes."
+    note = "The line joins the rows that no other row beats in both; methods whose server has all data are left out."
     return [Figure("Score against bytes", svg, note, [], [])]
 
 
