@@ -24,6 +24,8 @@ FORMATS = ("table", "markdown", "csv", "json", "html", "latex")
     help="Read the stored answers, for tie groups, gains over SFT and weighted means.",
 )
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Draw tie groups and differences here.")
+@click.option("--site", type=click.Path(path_type=Path), help="Write a static site into this folder, a page per row.")
+@click.option("--data", help="With --site: dataset of the runs, for questions and pictures.  [default: the mini suite]")
 def leaderboard(
     paths: tuple[Path, ...],
     format_: str,
@@ -32,6 +34,8 @@ def leaderboard(
     sort: str | None,
     answers: bool,
     plots: Path | None,
+    site: Path | None,
+    data: str | None,
 ) -> None:
     """Rank runs and submissions.
 
@@ -43,6 +47,7 @@ def leaderboard(
     Example:
       drake leaderboard runs/sft runs/fedmosaic --format html --out board.html
       drake leaderboard runs/* --sort worst_client --plots figures
+      drake leaderboard --site site
     """
     from rich.console import Console
 
@@ -55,6 +60,14 @@ def leaderboard(
         column_of(sort)  # an unknown name ends here, before anything is read
     if plots is not None and not answers:
         raise click.UsageError("--plots draws what follows from the answers; leave out --no-answers.")
+    if site is None and data is not None:
+        raise click.UsageError("--data goes with --site.")
+    if site is not None and out is not None:
+        raise click.UsageError("--site writes a folder and --out a file; give one of them.")
+    if site is not None:
+        from .site.build import check_target
+
+        check_target(site)
     board = ranking.collect(paths or ranking.default_paths(), published)
     for note in board.left_out:
         click.echo(f"note: {note}", err=True)
@@ -69,6 +82,12 @@ def leaderboard(
         click.echo("\n".join(f"wrote {path}" for path in drawn) or "no track has two rows to compare.", err=True)
     if sort is not None:
         board = ranking.by_column(board, sort)
+    if site is not None:
+        from .site import write_site
+
+        pages = write_site(board, site, data)
+        click.echo(f"wrote {site / 'index.html'} and {pages - 1} pages of submissions")
+        return
     if format_ == "table" and out is None:
         if board.tables:
             console = Console()
