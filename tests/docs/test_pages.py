@@ -7,6 +7,7 @@ import ast
 import inspect
 import json
 import re
+import tomllib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -212,3 +213,12 @@ def test_tables_of_results_are_those_of_the_stored_submissions(page, heading, su
     assert len(found) == count
     for name, *cells in found:
         assert cells[:5] == stored_row(f"mini-{name.lower()}{suffix}"), name
+
+
+def test_the_readme_sets_the_papers_scores_beside_its_own():
+    tables = tomllib.loads((SUBMISSIONS.parent / "published.toml").read_text())["table"]
+    (table,) = (table for table in tables if table["id"] == "table-2")
+    paper = {row["method"]: [f"{row['self']:.1f}", f"{row['others']:.1f}"] for row in table["row"]}
+    found = {name: cells[5:] for name, *cells in rows(ROOT / "README.md", "## Results on the mini suite")}
+    assert found.pop("joint") == ["", ""]
+    assert found == {name: paper[name] for name in found}
