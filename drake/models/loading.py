@@ -8,7 +8,6 @@ here it is read into memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +25,7 @@ from drake.models.backbone import Backbone, Outline
 from drake.models.compiling import compile_training
 from drake.models.feature_cache import DiskFeatures, FeatureCache
 from drake.models.layouts import LAYOUTS, Layout, decoder_of
+from drake.models.stored_weights import read_model
 
 
 def load(
@@ -83,7 +83,7 @@ def load(
         soundness.check_official(name, template, processor.tokenizer)
         processor.chat_template = template
     options = quantising.options(load_in, layout, dtype, device) if quantised else {}
-    model = _model(folder, name, dtype, options)
+    model = read_model(AutoModelForImageTextToText, folder, name, dtype, **options)
     soundness.check_tokenizer(name, processor, len(cast(nn.Embedding, model.get_input_embeddings()).weight))
     if not quantised:  # quantised weights are put on the device while they are loaded
         cast(nn.Module, model).to(device)  # in place; transformers' own `to` is typed as an unbound function
@@ -123,31 +123,6 @@ def _processor(folder: Path, name: str, layout: Layout) -> Any:
             f"the tokenizer and picture processor of {name} cannot be read ({soundness.reason(error)}); restore their "
             "files."
         ) from error
-
-
-def _model(folder: Path, name: str, dtype: torch.dtype, options: dict[str, Any]) -> Any:
-    # With `output_loading_info` a pair, which the annotations of transformers do not know.
-    read = cast("Callable[..., tuple[Any, dict[str, Any]]]", AutoModelForImageTextToText.from_pretrained)
-    try:
-        model, info = read(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            attn_implementation=checkpoints.ATTENTION,
-            ignore_mismatched_sizes=True,  # they are in `info`, and refused
-            output_loading_info=True,
-            trust_remote_code=False,
-            **options,
-        )
-    except MemoryError:
-        raise
-    except Exception as error:  # values in a config that no model can have fail in many ways
-        raise DrakeError(
-            f"the model of {name} cannot be loaded ({soundness.reason(error)}); restore its files."
-        ) from error
-    soundness.check_keys(name, info)
-    return model
 
 
 def _official_prompt(name: str, family: checkpoints.Family, prompts: Prompts) -> str | None:

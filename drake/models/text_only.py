@@ -31,6 +31,7 @@ from drake.models import checkpoint_files, checkpoints, soundness
 from drake.models.backbone import Backbone
 from drake.models.batching import Batch
 from drake.models.prompts import PLACEHOLDER
+from drake.models.stored_weights import read_model
 
 NO_TOKEN = -1
 """The id of the picture token of a tokenizer that has none; no text has it."""
@@ -68,7 +69,7 @@ def load(
     device. Raises DrakeError for a checkpoint that is damaged, incomplete or does not fit together."""
     family = checkpoint_files.check_text_checkpoint(folder)
     processor = _processor(folder, name, family, prompts)
-    model = _seated(_model(folder, name, dtype))
+    model = _seated(read_model(AutoModelForCausalLM, folder, name, dtype))
     rows = len(cast(nn.Embedding, model.get_input_embeddings()).weight)
     soundness.check_vocabulary(name, processor.tokenizer, rows, but={PLACEHOLDER})
     cast(nn.Module, model).to(device)
@@ -107,29 +108,6 @@ def _processor(folder: Path, name: str, family: checkpoint_files.Family, prompts
         template = catalog.official_prompts()[next(of_family)]
         soundness.check_official(name, template, tokenizer)
     return SimpleNamespace(tokenizer=tokenizer, image_token=PLACEHOLDER, chat_template=template, image_processor=None)
-
-
-def _model(folder: Path, name: str, dtype: torch.dtype) -> Any:
-    read = cast("Callable[..., tuple[Any, dict[str, Any]]]", AutoModelForCausalLM.from_pretrained)
-    try:
-        model, info = read(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            attn_implementation=checkpoints.ATTENTION,
-            ignore_mismatched_sizes=True,  # they are in `info`, and refused
-            output_loading_info=True,
-        )
-    except MemoryError:
-        raise
-    except Exception as error:  # values in a config that no model can have fail in many ways
-        raise DrakeError(
-            f"the model of {name} cannot be loaded ({soundness.reason(error)}); restore its files."
-        ) from error
-    soundness.check_keys(name, info)
-    return model
 
 
 def _seated(text: Any) -> LlavaForConditionalGeneration:
