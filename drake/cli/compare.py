@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from drake.results.comparison import Side
     from drake.scoring.answers import Protocol
 
-
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
+SIDE = click.option(
     "--score",
     "side",
     type=click.Choice(["self", "others"]),
@@ -24,7 +21,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="A_last on a client's own tasks, or on those of the others.",
 )
-@click.option("--protocol", type=click.Choice(["official", "strict"]), default="official", show_default=True)
+PROTOCOL = click.option("--protocol", type=click.Choice(["official", "strict"]), default="official", show_default=True)
+"""Which score of two runs is compared; for `drake plan` too."""
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@SIDE
+@PROTOCOL
 @click.option("--resamples", type=POSITIVE, default=2000, show_default=True, help="Draws of clients and questions.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also draw the differences, as PATH.png and PATH.svg.")
 def compare(runs: tuple[Path, ...], side: Side, protocol: Protocol, resamples: int, out: Path | None) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drake.cli.compare import PROTOCOL, SIDE
+
 if TYPE_CHECKING:
     from drake.results.comparison import Side
     from drake.scoring.answers import Protocol
@@ -20,15 +22,8 @@ SEEDS, TIMES = (3, 5, 10, 20), (1, 2, 4)
 @click.option(
     "--power", type=click.FloatRange(0.05, 0.99), default=0.8, show_default=True, help="How surely it is shown."
 )
-@click.option(
-    "--score",
-    "side",
-    type=click.Choice(["self", "others"]),
-    default="self",
-    show_default=True,
-    help="A_last on a client's own tasks, or on those of the others.",
-)
-@click.option("--protocol", type=click.Choice(["official", "strict"]), default="official", show_default=True)
+@SIDE
+@PROTOCOL
 def plan(runs: tuple[Path, Path], difference: float | None, power: float, side: Side, protocol: Protocol) -> None:
     """Tell how many seeds and questions a difference between two methods needs.
 
