@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from drake.common.memory import keep_freed_memory
 from drake.common.seeds import torch_generator
 from drake.federation.federation import Client, Federation
 from drake.federation.messages import Download, State, split_moments
@@ -41,6 +42,7 @@ class Worker:
         self._load = load
         self._backbones: dict[str, Backbone] = {}
         self._models: dict[str, nn.Module] = {}
+        keep_freed_memory()
 
     def join(self, federation: Federation) -> None:
         """Set the federation and let the method prepare. Call it before the methods below."""
