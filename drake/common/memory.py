@@ -16,8 +16,8 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory of freed tensors for the next ones; whether that could be arranged.
 
     By default glibc hands large tensors back to the system as soon as they are freed, and every step then pays for
-    pages of zeros again, about 5% of the time of a step of a tiny backbone (docs/speed.md). Elsewhere than on Linux with
-    glibc nothing changes.
+    pages of zeros again, about 5% of the time of a step of a tiny backbone (docs/speed.md). Without glibc nothing
+    changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
