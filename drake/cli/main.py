@@ -13,38 +13,13 @@ from importlib.metadata import entry_points
 
 import click
 
+from drake.cli.listing import COMMANDS, SECTIONS
 from drake.cli.streams import forget_output, is_of_output, never_fail_on_characters
 from drake.errors import DrakeError
 
-COMMANDS = {
-    "adapt": "drake.cli.unseen:adapt",
-    "backbones": "drake.cli.catalog:backbones",
-    "benchmarks": "drake.cli.catalog:list_benchmarks",
-    "build": "drake.cli.build:build",
-    "check-method": "drake.cli.tools:check_method",
-    "comm": "drake.cli.tools:comm",
-    "compare": "drake.cli.compare:compare",
-    "convert": "drake.cli.convert:convert",
-    "diff": "drake.cli.inspect:diff",
-    "eval": "drake.cli.evaluate:evaluate",
-    "export": "drake.cli.tools:export",
-    "info": "drake.cli.dataset:info",
-    "methods": "drake.cli.catalog:methods",
-    "peek": "drake.cli.dataset:peek",
-    "plan": "drake.cli.plan:plan",
-    "plot": "drake.cli.inspect:plot",
-    "push": "drake.cli.dataset:push",
-    "show": "drake.cli.inspect:show",
-    "transfer": "drake.cli.tools:transfer",
-    "unseen": "drake.cli.unseen:unseen",
-    "value": "drake.cli.value:value",
-    "verify": "drake.cli.dataset:verify",
-}
-"""Name -> module:command. Other packages add theirs through the entry points "drake.commands"."""
-
 
 class _Commands(click.Group):
-    """The commands above, and those other packages register."""
+    """The commands above, and those that other packages register."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *(entry.name for entry in entry_points(group="drake.commands"))})
@@ -55,6 +30,23 @@ class _Commands(click.Group):
             found: click.Command = getattr(import_module(module), command)
             return found
         return next((entry.load() for entry in entry_points(group="drake.commands", name=cmd_name)), None)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A list for each section; commands of other packages come last."""
+        there = self.list_commands(ctx)
+        width = max(map(len, there))
+        sections = {
+            heading: [(name.ljust(width), listed.text) for name, listed in section.items() if name in there]
+            for heading, section in SECTIONS.items()
+        }
+        known = {name for section in SECTIONS.values() for name in section}
+        for name in there:
+            command = None if name in known else self.get_command(ctx, name)
+            if command is not None:
+                sections.setdefault("Of other packages", []).append((name.ljust(width), command.get_short_help_str(62)))
+        for heading, rows in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

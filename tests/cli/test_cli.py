@@ -82,6 +82,18 @@ def test_the_tree_of_commands_is_walked_to_its_leaves():
     assert {"drake", "drake eval", "drake submit", "drake backbones", "drake backbones train"} <= TREE.keys()
 
 
+def test_help_lists_every_command_once_in_its_section_and_in_full():
+    lines = drake("--help").stdout.splitlines()
+    below = lines[lines.index("Data:") :]
+    listed = [line.split()[0] for line in below if line.startswith("  ")]
+    assert sorted(listed) == cli.drake.list_commands(click.Context(cli.drake))
+    assert [line for line in lines if line.endswith(":")] == [
+        "Options:", "Data:", "Runs:", "Results:", "Submissions:", "Methods and models:"
+    ]  # fmt: skip
+    assert max(map(len, below)) <= 80
+    assert not [line for line in below if line.endswith("...")]
+
+
 @pytest.mark.parametrize("typed", TREE)
 def test_every_command_has_help_with_an_example(typed):
     lines = [line.strip() for line in TREE[typed].get_help(click.Context(TREE[typed], info_name=typed)).splitlines()]
