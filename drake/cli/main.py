@@ -15,7 +15,7 @@ import click
 
 from drake.cli.listing import COMMANDS, SECTIONS
 from drake.cli.streams import forget_output, is_of_output, never_fail_on_characters
-from drake.errors import DrakeError
+from drake.errors import DrakeError, UnknownName
 
 
 class _Commands(click.Group):
@@ -30,6 +30,14 @@ class _Commands(click.Group):
             found: click.Command = getattr(import_module(module), command)
             return found
         return next((entry.load() for entry in entry_points(group="drake.commands", name=cmd_name)), None)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's own, with the nearest name for one that does not exist."""
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            raise UnknownName("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """A list for each section; commands of other packages come last."""

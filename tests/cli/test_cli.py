@@ -100,6 +100,10 @@ def test_every_command_has_help_with_an_example(typed):
     assert any(line.startswith(f"{typed} ") or line == typed for line in lines), lines
 
 
+def test_a_misspelt_command_is_answered_with_the_nearest_one():
+    assert complaint(drake("evla")) == "unknown command 'evla'; did you mean 'eval'?"
+
+
 def test_methods_are_listed_with_what_they_send():
     result = drake("methods")
     assert "fedmosaic" in result.stdout
