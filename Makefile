@@ -6,8 +6,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file stays on one process, which makes the runs and datasets that its tests share once.
+SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test coverage lint types format clean
+.PHONY: demo test pytest coverage lint types format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,13 +32,16 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 
 types: $(VENV)/.installed-dev
-	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	nice $(BIN)/basedpyright --pythonpath $(BIN)/python
 
-test: lint types
-	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+test: lint  # the types are checked while the tests run, and give way to them
+	$(MAKE) --no-print-directory -j2 pytest types
+
+pytest: $(VENV)/.installed-dev
+	$(BIN)/pytest $(SPREAD) $(PYTEST_ARGS)
 
 coverage: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest $(SPREAD) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

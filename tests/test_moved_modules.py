@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 
 import pytest
+from forked import run_python
 
 import drake
 from drake import _moved
@@ -27,7 +28,7 @@ def test_every_old_name_imports_the_module_of_the_new_name():
         "    assert all(getattr(old, n) is getattr(new, n) for n in public), name\n"
         "print(len(MOVED))\n"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    found = run_python(code)
     assert found.stdout.strip() == str(len(_moved.MOVED)), found.stderr
 
 

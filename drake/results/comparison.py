@@ -154,7 +154,7 @@ def _marked(
     choices = table["correct"].to_pylist()
     kept = [row for row, place in enumerate(zip(clients, tasks, strict=True)) if place in wanted]
     opened = [row for row in kept if choices[row] is None]
-    texts = table.take(opened)
+    texts = table.take(np.array(opened, dtype=np.int64))  # of no row too, which a list would have no type for
     predictions = map(Prediction._make, zip(*(column.to_pylist() for column in texts.columns), strict=True))
     right, wrong = ("mean", Terms(1, 1)), ("mean", Terms(0, 1))
     for row in kept:

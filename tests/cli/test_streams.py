@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_drake
 
 COMMAND = [str(Path(sys.executable).parent / "drake")]
 
@@ -55,12 +56,16 @@ def test_characters_have_lookalikes(monkeypatch):
 
 @pytest.mark.parametrize("arguments", [["leaderboard"], ["leaderboard", "--format", "csv"], ["methods"], ["--help"]])
 def test_output_to_a_full_device_is_one_sentence(arguments):
-    with open("/dev/full", "wb") as full:
-        result = run(*arguments, stdout=full)
+    result = run_drake(arguments, stdout=Path("/dev/full"))
     assert result.returncode == 2
-    assert result.stderr.decode() == (
-        "Error: the output cannot be written (No space left on device); send it elsewhere.\n"
-    )
+    assert result.stderr == "Error: the output cannot be written (No space left on device); send it elsewhere.\n"
+
+
+def test_the_installed_script_says_so_too():
+    with open("/dev/full", "wb") as full:
+        result = run("--help", stdout=full)
+    assert (result.returncode, result.stderr.count(b"\n")) == (2, 1)
+    assert b"(No space left on device); send it elsewhere." in result.stderr
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():

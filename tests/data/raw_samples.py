@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from build_samples import png
 
+from drake.data.sources.raw.source import RawSource
+
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 RAW = FIXTURES / "raw"
 LAYOUT = {
@@ -182,3 +184,12 @@ def _dreamsim(folder: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def found(folder, task, split, seed=0, **options):
+    return list(RawSource(str(folder), seed=seed, tasks=task, **options).records(task, split))
+
+
+def by_text(records, text):
+    (record,) = [record for record in records if text in record.prompt]
+    return record

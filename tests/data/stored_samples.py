@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from build_samples import png
 
+from drake.data.checks import Finding
 from drake.data.manifest import MANIFEST, fingerprint, legacy_fingerprint, read_manifest
 from drake.data.record import PUBLIC, Record
+from drake.data.verification import verify
 from drake.data.writer import Provenance, Schedules, file_entry, write_dataset
 
 TRAIN, TEST = 20, 10
@@ -80,3 +82,17 @@ def column(table: pa.Table, name: str, change: Callable[[list], list]) -> pa.Tab
 def at(row: int, value: object) -> Callable[[list], list]:
     """A change of one value of a column."""
     return lambda values: [*values[:row], value, *values[row + 1 :]]
+
+
+PETS, TEST_PETS = "data/Pets-0/train-00000.parquet", "data/Pets-0/test-00000.parquet"
+
+
+def findings(folder: Path, **options) -> dict[str, Finding]:
+    report = verify(folder, **options)
+    found = [*report.findings, *(finding for task in report.tasks for finding in task.findings)]
+    assert report.broken == any(finding.broken for finding in found)
+    return {finding.what: finding for finding in found}
+
+
+def broken(folder: Path, **options) -> set[str]:
+    return {what for what, finding in findings(folder, **options).items() if finding.broken}

@@ -1,7 +1,6 @@
-"""A user's own data from a TOML file: the example of the documentation, every file format, and what is refused."""
+"""A user's own data from a TOML file: the example of the documentation and every file format."""
 
 import csv
-import io
 import json
 import os
 import re
@@ -12,58 +11,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from folder_samples import png, records, signs_folder, task, toml, write_rows
 
 from drake.cli.main import drake as cli
 from drake.data.benchmark import load
 from drake.data.building import build
 from drake.data.sources import open_source
 from drake.data.sources.folder import FolderSource
-from drake.errors import DrakeError
 
 PAGE = (Path(__file__).parents[2] / "docs/add-a-dataset.md").read_text(encoding="utf-8")
-PROMPT = "{images}Which?\\nChoice list:[{choices}]. Your answer is:"
-
-
-def png(red: int, green: int = 0) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), (red, green, 9)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def toml(folder: Path, text: str, head: str = 'name = "Signs"\nlicence = "cc0-1.0"\n') -> Path:
-    (folder / "drake.toml").write_text(head + text, encoding="utf-8")
-    return folder
-
-
-def task(**keys: str) -> str:
-    """A table [tasks.Signs-0] of a task with two choices; values are TOML."""
-    given = {"prompt": f'"{PROMPT}"', "choices": '["cat", "dog"]', "answer": '"label"', "images": '"photo"'} | keys
-    return "[tasks.Signs-0]\n" + "\n".join(f"{key} = {value}" for key, value in given.items() if value)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three train and two test records as JSON Lines, each with its own picture."""
-    (tmp_path / "photos").mkdir()
-    for number in range(5):
-        (tmp_path / f"photos/{number}.png").write_bytes(png(number))
-    rows = [{"photo": f"photos/{number}.png", "label": ("cat", "dog")[number % 2]} for number in range(5)]
-    for split, part in (("train", rows[:3]), ("test", rows[3:])):
-        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    return tmp_path
-
-
-def write_rows(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
-    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def records(folder: Path, split: str = "train"):
-    return list(FolderSource(str(folder)).records("Signs-0", split))
+    return signs_folder(tmp_path)
 
 
 class TestTheExampleOfTheDocumentation:
@@ -183,67 +148,6 @@ def test_a_local_dataset_that_was_replaced_is_not_read_from_a_cache(folder):
         assert records(folder)[0].prompt == f"{word} cat, dog"
 
 
-CARDS = {
-    "another folder": ('configs: [{config_name: default, data_files: "../secret/*.jsonl"}]', "outside of the folder"),
-    "an absolute path": ("configs: [{config_name: d, data_files: {train: [/etc/passwd]}}]", "outside of the folder"),
-    "a page": ("data_files: https://example.org/train.jsonl", "outside of the folder"),
-    "a repository": ("configs: [{config_name: d, data_files: 'hf://datasets/a/b/x.jsonl'}]", "outside of the folder"),
-    "an archive of elsewhere": ("configs: [{config_name: d, data_files: 'zip::/tmp/x.zip'}]", "outside of the folder"),
-    "a folder above": ("configs: [{config_name: d, data_dir: ..}]", "outside of the folder"),
-    "a home folder": ("data_dir: ~/.ssh", "outside of the folder"),
-    "parts that repeat": ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "nests or repeats parts of its YAML"),
-    "brackets": ("a: " + "[" * 1000, "nests or repeats|cannot be read"),
-    "no YAML": ("a: [}", "begins with YAML that cannot be read"),
-}
-
-
-@pytest.mark.parametrize("name", CARDS)
-def test_a_card_that_names_files_elsewhere_opens_none(folder, monkeypatch, name):
-    head, message = CARDS[name]
-    (folder / "local").mkdir()
-    write_rows(folder, "local/train.jsonl", [{"word": "a", "label": "cat"}])
-    toml(folder, task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"'))
-    card = folder / "local/README.md"
-    card.write_text(
-        "---\nconfigs:\n- config_name: default\n  data_files: train.jsonl\n---\n# Text with ../ and https://\n"
-    )
-    assert len(records(folder)) == 1
-    alone = folder / "local/.huggingface.yaml"
-    (alone if name == "a page" else card).write_text(head if name == "a page" else f"---\n{head}\n---\n")
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(DrakeError, match=message) as caught:
-        records(folder)
-    assert "\n" not in str(caught.value)
-
-
-def test_links_and_pipes_of_a_local_dataset_are_refused(folder, tmp_path_factory):
-    outside = tmp_path_factory.mktemp("outside") / "train.jsonl"
-    outside.write_text('{"word": "secret", "label": "cat"}\n')
-    (folder / "local").mkdir()
-    toml(folder, task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"'))
-    (folder / "local/train.jsonl").symlink_to(outside)
-    with pytest.raises(DrakeError, match="leads out of the folder"):
-        records(folder)
-    (folder / "local/train.jsonl").unlink()
-    os.mkfifo(folder / "local/train.jsonl")
-    with pytest.raises(DrakeError, match="no regular file"):
-        records(folder)
-
-
-def test_a_parquet_file_that_would_fill_the_memory_is_not_read(folder, monkeypatch):
-    monkeypatch.setattr("drake.data.sources.tables.LEAST_LIMIT", 1_000_000)
-    monkeypatch.setattr("drake.data.sources.tables.MOST_TIMES", 1)
-    toml(folder, task(train='"bomb.parquet"', test='"test.jsonl"', images="", prompt='"{label} {choices}"'))
-    table = pa.table({"label": ["cat" * 100_000] * 100})
-    for options in ({"use_dictionary": True}, {"use_dictionary": False, "compression": "zstd"}):
-        pq.write_table(table, folder / "bomb.parquet", **options)
-        with pytest.raises(DrakeError, match=r"bomb\.parquet has more than 1,000,000 bytes"):
-            records(folder)
-    delta = {"use_dictionary": False, "column_encoding": {"label": "DELTA_BYTE_ARRAY"}}
-    pq.write_table(pa.table({"label": ["cat", "dog"]}), folder / "bomb.parquet", **delta)
-    assert [record.answer for record in records(folder)] == ["cat", "dog"]  # as other programs write
-
-
 def test_the_seed_draws_the_test_records_and_keeps_every_row(folder):
     write_rows(folder, "all.jsonl", [{"label": "cat", "n": number} for number in range(20)])
     toml(folder, task(files='"all.jsonl"', test_fraction="0.3", images="", prompt='"{n} {choices}"'))
@@ -290,121 +194,3 @@ def test_the_name_of_the_data_names_the_folder_and_its_files_the_revision(folder
     before = source.revision
     write_rows(folder, "test.jsonl", [{"photo": "photos/3.png", "label": "cat"}])
     assert open_source(folder / "drake.toml").revision != before
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (task(train='"train.jsonl"', test='"test.jsonl"', choises='["a"]'), "unknown key.*choises.*'choices'"),
-        (task(train='"train.jsonl"'), "no test records"),
-        (task(files='"train.jsonl"'), "split_column.*test_fraction"),
-        (task(files='"train.jsonl"', test_fraction="1.5"), "test_fraction.*less than 1"),
-        (task(train='"train.jsonl"', test='"nowhere.jsonl"'), "no file 'nowhere.jsonl'"),
-        (task(train='"train.jsonl"', test='"test.jsonl"', choices=""), "has {choices}"),
-        (task(train='"train.jsonl"', test='"test.jsonl"', prompt='"{a"'), "single '{'"),
-        (task(train='"train.jsonl"', test='"test.jsonl"', metric='"bleu"'), "metric"),
-        (task(train='"../train.jsonl"', test='"test.jsonl"'), "leaves the folder"),
-        (task(train='"/etc/passwd"', test='"test.jsonl"'), "leaves the folder"),
-        (task(train='"link.jsonl"', test='"test.jsonl"'), "link that leads out"),
-        ("clients = 3\n", "tasks|clients"),
-        ("[tasks]\n", "tasks"),
-        ("tasks = [", "not valid TOML"),
-        (task(train='"train.jsonl"', test='"test.jsonl"').replace("Signs-0", '"a/b"'), "cannot name a task"),
-    ],
-)
-def test_a_wrong_toml_file_is_one_sentence_that_names_it(folder, tmp_path_factory, text, message):
-    outside = tmp_path_factory.mktemp("outside") / "secret.jsonl"
-    outside.write_text("{}")
-    (folder / "link.jsonl").symlink_to(outside)
-    toml(folder, text)
-    with pytest.raises(DrakeError, match=message) as caught:
-        open_source(folder)
-    assert "drake.toml" in str(caught.value) or "cannot name" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("clients", "message"),
-    [
-        ('[["Signs-0"], ["Signs-0"]]', "client 0 and to client 1"),
-        ('[["Signs-0"], []]', "client 1 has no task"),
-        ('[["Signs-7"]]', "'Signs-7' of client 0 does not exist"),
-        ("[]", "no client"),
-    ],
-)
-def test_clients_that_do_not_fit_the_tasks_are_refused(folder, clients, message):
-    head = f'name = "Signs"\nlicence = "mit"\nclients = {clients}\n'
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'), head)
-    with pytest.raises(DrakeError, match=message):
-        open_source(folder)
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"label": "cat"}, "no column 'photo'; it has label"),
-        ({"photo": "photos/0.png", "labl": "cat"}, "no column 'label'; did you mean 'labl'"),
-        ({"photo": "photos/0.png", "label": None}, "'label' holds nothing"),
-        ({"photo": "photos/0.png", "label": ["cat"]}, "'label' holds list"),
-        ({"photo": "photos/0.png", "label": " "}, "empty answer"),
-        ({"photo": "photos/0.png", "label": "a <image>"}, "<image> in its answer"),
-        ({"photo": "photos/9.png", "label": "cat"}, "photos/9.png is missing"),
-        ({"photo": "../x.png", "label": "cat"}, "leaves the folder"),
-        ({"photo": "/etc/passwd", "label": "cat"}, "leaves the folder"),
-        ({"photo": "pipe.png", "label": "cat"}, "no regular file"),
-        ({"photo": "text.png", "label": "cat"}, "text.png cannot be decoded"),
-        ({"photo": ["photos/0.png"] * 100_000, "label": "cat"}, "100,000 pictures"),
-        ({"photo": 7, "label": "cat"}, "image is int"),
-        ([], "JSON list where an object"),
-    ],
-)
-def test_a_row_that_cannot_be_used_is_named_by_file_and_line(folder, row, message):
-    os.mkfifo(folder / "pipe.png")
-    (folder / "text.png").write_text("no picture")
-    write_rows(folder, "train.jsonl", [{"photo": "photos/0.png", "label": "cat"}, row])
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
-    with pytest.raises(DrakeError, match=message) as caught:
-        records(folder)
-    assert f"{folder}/train.jsonl, line 2" in str(caught.value)
-
-
-def test_half_a_character_names_file_and_line(folder):
-    (folder / "train.jsonl").write_text('{"photo": "photos/0.png", "label": "\\ud83d?"}\n')
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
-    with pytest.raises(DrakeError, match=r"train\.jsonl, line 1: its answer holds half a character \(\\ud83d at 0\)"):
-        records(folder)
-
-
-def test_a_record_file_that_is_a_pipe_or_ragged_is_refused(folder):
-    os.mkfifo(folder / "pipe.jsonl")
-    toml(folder, task(train='"pipe.jsonl"', test='"test.jsonl"'))
-    with pytest.raises(DrakeError, match=r"pipe\.jsonl is no regular file"):
-        records(folder)
-    (folder / "ragged.csv").write_text("photo,label\nphotos/0.png,cat,3\n")
-    toml(folder, task(train='"ragged.csv"', test='"test.jsonl"'))
-    with pytest.raises(DrakeError, match=r"ragged\.csv, line 2 has not as many values"):
-        records(folder)
-    (folder / "notes.txt").write_text("cat")
-    toml(folder, task(train='"notes.txt"', test='"test.jsonl"'))
-    with pytest.raises(DrakeError, match=r"notes\.txt.*must end in \.jsonl"):
-        records(folder)
-
-
-def test_a_name_with_accents_is_found_however_they_are_composed(folder):
-    (folder / "photos/cafe\u0301.png").write_bytes(png(77))
-    write_rows(folder, "train.jsonl", [{"photo": "photos/caf\u00e9.png", "label": "cat"}])
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
-    assert records(folder)[0].images == (png(77),)
-
-
-def test_pictures_behind_links_to_a_named_folder_are_read(folder, tmp_path_factory):
-    disk = tmp_path_factory.mktemp("disk")
-    (disk / "a.png").write_bytes(png(77))
-    (folder / "photos/far.png").symlink_to(disk / "a.png")
-    write_rows(folder, "train.jsonl", [{"photo": "photos/far.png", "label": "cat"}])
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
-    with pytest.raises(DrakeError, match=r"line 1: .*far\.png.* a link that leads out of .*--links-to"):
-        records(folder)
-    source = FolderSource(str(folder), links_to=str(disk))
-    assert next(iter(source.records("Signs-0", "train"))).images == (png(77),)
-    assert source.parameters == {}

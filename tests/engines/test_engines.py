@@ -57,10 +57,10 @@ def test_shares_that_make_no_sense_are_refused():
 
 @pytest.fixture(scope="module")
 def setup(micro_backbones, micro_data):
-    """Two rounds of FedMosaic on two architectures, with dropout."""
+    """Two rounds of FedMosaic of four clients on two architectures, with dropout."""
     numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
-    numbers |= {"rounds": 2, "eval_every": 1}
+    numbers |= {"rounds": 2, "eval_every": 1, "clients": 4}
     return Setup(configure("fedmosaic", "quick", models=models, data=micro_data, device="cpu", **numbers))
 
 
@@ -98,10 +98,10 @@ def slots_of(engine: str) -> list[int]:
 
 
 class _Killer(Callback):
-    """Kills a slot when the third client of the second round is done."""
+    """Kills a slot when the second client of the second round is done."""
 
     def __init__(self, engine: str) -> None:
-        self.engine, self.left, self.killed = engine, 13, 0
+        self.engine, self.left, self.killed = engine, 6, 0
 
     def client_trained(self, client):
         self.left -= 1

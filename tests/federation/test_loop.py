@@ -49,7 +49,7 @@ def train(micro_backbones, micro_data):
     hold the larger backbone."""
 
     def found(method, rounds, participation=EVERYONE):
-        numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1, "rounds": rounds, "device": "cpu"}
+        numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1, "rounds": rounds, "device": "cpu", "clients": 4}
         models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
         setup = Setup(configure(method, "quick", models=models, data=micro_data, **numbers))
         engine, seen = _Watched(setup.worker(0)), _Aggregations()
@@ -89,7 +89,7 @@ def test_a_round_that_nobody_finishes_aggregates_nothing(train):
 def test_a_client_is_scored_with_the_download_of_the_start_of_the_round_or_with_the_new_one(
     micro_backbones, micro_data, moment
 ):
-    numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1, "rounds": 2, "device": "cpu"}
+    numbers = {"steps": 1, "micro_batch": 1, "accumulation": 1, "rounds": 2, "device": "cpu", "clients": 4}
     setup = Setup(configure("fedit", "quick", models=(micro_backbones["llama-4"],), data=micro_data, **numbers))
     worker, scored, happened = setup.worker(0), [], []
 

@@ -4,10 +4,10 @@ both moments in one run."""
 import json
 
 import pytest
+from stopping import Stop
 
 from drake.config import configure
 from drake.errors import DrakeError
-from drake.federation.callbacks import Callback
 from drake.results import load, score
 from drake.runs import Setup, evaluate
 from drake.runs.api import execute
@@ -55,25 +55,12 @@ def test_a_run_can_be_scored_at_both_moments_and_trains_the_same(both, asked, mi
     assert score(folder, micro_data).runs[0].aggregated == first.aggregated
 
 
-class _Stop(Callback):
-    """Interrupts the run at the hook `name` when it is called for the `count`th time."""
-
-    def __init__(self, name, count):
-        self.left = count
-        setattr(self, name, self._called)
-
-    def _called(self, _):
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("stop", [("round_trained", 2), ("evaluated", 2), ("round_aggregated", 2)])
 def test_a_run_that_was_stopped_around_the_moment_goes_on_to_the_same_bits(both, asked, tmp_path, stop):
     folder, results = both
     config = asked(evaluate_at="trained", also_aggregated=True)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Setup(config), tmp_path / "run", callbacks=[_Stop(*stop)])
+        evaluate(Setup(config), tmp_path / "run", callbacks=[Stop(*stop)])
     again = evaluate(Setup(config), tmp_path / "run")
     for name in ("scores", "aggregated", "train_loss", "traffic"):
         assert getattr(again.runs[0], name) == getattr(results.runs[0], name)

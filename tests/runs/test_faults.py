@@ -17,6 +17,7 @@ KILLS = 10
 @pytest.fixture(scope="module")
 def setup(micro_backbones, micro_data):
     numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 4}
+    numbers |= {"clients": 5}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     return Setup(configure("fedmosaic", "quick", models=models, data=micro_data, device="cpu", **numbers))
 

@@ -6,23 +6,12 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from click.testing import CliRunner
+from in_process import drake
 
-from drake import cli
 from drake.config import configure
 from drake.errors import DrakeError
 from drake.runs import named_paths
 from drake.runs.folder import claim
-
-
-def drake(*arguments: object) -> str:
-    """The error of a command that fails, "" of one that succeeds."""
-    found = CliRunner().invoke(cli.drake, [str(argument) for argument in arguments])
-    if found.exception is None:
-        return ""
-    assert isinstance(found.exception, DrakeError), found.exc_info
-    assert "\n" not in str(found.exception)
-    return str(found.exception)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from drake.scoring.predictions import prediction_path, read_predictions, write_p
 
 def test_own_tasks_have_more_records_and_every_score_follows_from_the_answers(micro_backbones, micro_data, tmp_path):
     numbers = {"steps": 1, "micro_batch": 2, "max_new_tokens": 3, "rounds": 1, "device": "cpu"}
-    numbers |= {"eval_records": 3, "eval_records_others": 1, "evaluation.sample": "stratified"}
+    numbers |= {"eval_records": 3, "eval_records_others": 1, "evaluation.sample": "stratified", "clients": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     setup = Setup(configure("fedit", "quick", models=models, data=micro_data, **numbers))
     results = evaluate(setup, tmp_path / "run")

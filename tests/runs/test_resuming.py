@@ -9,6 +9,7 @@ import tomllib
 import pytest
 import tomli_w
 from click.testing import CliRunner
+from in_process import drake
 
 from drake import cli
 from drake.config import configure
@@ -30,21 +31,11 @@ class Evil(SFT):
 EVIL = "run_folder_payload:Evil"
 
 
-def drake(*arguments: object) -> str:
-    """The error of a command that fails, which is one line; "" of one that succeeds."""
-    found = CliRunner().invoke(cli.drake, [str(argument) for argument in arguments])
-    if found.exception is None:
-        return ""
-    assert isinstance(found.exception, DrakeError), found.exc_info
-    assert "\n" not in str(found.exception)
-    return str(found.exception)
-
-
 @pytest.fixture(scope="module")
 def finished(micro_backbones, micro_data, tmp_path_factory):
     """A run of SFT over one round, by the command line."""
     folder = tmp_path_factory.mktemp("resuming") / "run"
-    small = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--threads", 1, "--engine", "serial")
+    small = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--threads", 1, "--engine", "serial", "--clients", 2)
     common = ("--method", "sft", "--preset", "quick", "--models", micro_backbones["llama-4"], "--data", micro_data)
     assert drake("eval", *common, *small, "--out", folder) == ""
     return folder
@@ -135,7 +126,7 @@ def test_a_run_of_a_users_own_class_is_continued_when_it_is_named_again(
     run, payload, micro_backbones, micro_data, tmp_path
 ):
     own = tmp_path / "own"
-    small = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--threads", 1, "--engine", "serial")
+    small = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--threads", 1, "--engine", "serial", "--clients", 2)
     common = ("--preset", "quick", "--models", micro_backbones["llama-4"], "--data", micro_data)
     assert drake("eval", "--method", EVIL, *common, *small, "--out", own) == ""
     results = (own / "results.json").read_bytes()
@@ -380,7 +371,7 @@ def test_the_method_of_a_folder_is_checked_before_anything_is_loaded(tmp_path):
 def test_a_run_made_in_python_is_continued_by_the_command_line(micro_backbones, micro_data, tmp_path):
     config = configure(
         "sft", "quick", models=[micro_backbones["llama-4"]], data=micro_data, rounds=1, steps=1, micro_batch=1,
-        eval_records=1, threads=1, engine="serial", device="cpu",
+        eval_records=1, threads=1, engine="serial", device="cpu", clients=2,
     )  # fmt: skip
     evaluate(Setup(config), tmp_path / "run")
     before = (tmp_path / "run/results.json").read_bytes()

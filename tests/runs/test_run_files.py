@@ -13,7 +13,7 @@ from drake.runs import Settings
 from drake.runs.folder import config_of, read_identity
 from drake.scoring.predictions import read_predictions
 
-SMALL = {"rounds": 1, "steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 3, "threads": 1}
+SMALL = {"rounds": 1, "steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 3, "threads": 1, "clients": 4}
 
 
 class Losses(Callback):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from drake_baselines.sft import SFT
+from stopping import Stop
 
 from drake.config import Config, configure, preset
 from drake.data.benchmark import load as load_data
@@ -17,9 +18,13 @@ from drake.runs import Setup, evaluate
 from drake.runs.folder import checkpoint_folder, read_identity, working
 from drake.scoring.predictions import read_predictions
 
+CLIENTS = 4
+"""Two of each backbone."""
+
 
 def settings(micro_backbones, micro_data, method="fedmosaic", **changes) -> Config:
     numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
+    numbers |= {"clients": CLIENTS}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     return configure(method, "quick", **numbers | {"models": models, "data": micro_data, "device": "cpu"} | changes)
 
@@ -36,17 +41,31 @@ def finished(micro_backbones, micro_data, tmp_path_factory):
     return out, evaluate(Setup(settings(micro_backbones, micro_data)), out)
 
 
+@pytest.fixture(scope="module")
+def of_one_round(micro_backbones, micro_data, tmp_path_factory):
+    """The folder of a finished SFT run of one round, to be copied."""
+    out = tmp_path_factory.mktemp("runs") / "short"
+    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out)
+    return out
+
+
+@pytest.fixture
+def short(of_one_round, tmp_path):
+    """A copy of the finished SFT run of one round."""
+    return shutil.copytree(of_one_round, tmp_path / "run")
+
+
 def test_a_run_leaves_results_predictions_and_a_picture(finished):
     out, results = finished
     assert load(out) == results
     assert results.status == "complete"
     assert results.runs[0].rounds == [1, 2, 3, 4]
-    assert [len(point) for point in results.runs[0].begun] == [10, 20, 30, 40]
+    assert [len(point) for point in results.runs[0].begun] == [4, 8, 12, 16]
     assert (out / "curves.png").stat().st_size > 10_000
     assert Checkpoints(checkpoint_folder(out, 0)).load().rounds_done == 4
     assert not list((out / "checkpoints").rglob("*.parquet"))
     rows = read_predictions(out / "predictions/seed-0/point-4.parquet")
-    assert len(rows) == 10 * 40 * 2
+    assert len(rows) == CLIENTS * 16 * 2
     assert {row.round for row in rows} == {4}
 
 
@@ -62,7 +81,7 @@ def test_traffic_is_counted_for_every_client_round_and_direction(finished):
     _, results = finished
     run = results.runs[0]
     assert {(row.round, row.client, row.direction) for row in run.traffic} == {
-        (round, client, direction) for round in range(1, 5) for client in range(10) for direction in ("up", "down")
+        (round, client, direction) for round in range(1, 5) for client in range(CLIENTS) for direction in ("up", "down")
     }
     assert {row.kind for row in run.traffic if row.direction == "up"} == {"A", "B", "P", "Q", "gradient"}
     assert len(run.relevance) == 4
@@ -94,31 +113,6 @@ def test_the_same_seed_gives_the_same_scores_to_the_last_digit(finished, micro_b
     assert scores(other)[0]["train_loss"][0] != scores(again)[0]["train_loss"][0]
 
 
-class _Stop(Callback):
-    """Interrupts a run at a given moment."""
-
-    def __init__(self, event: str, after: int) -> None:
-        self.event, self.left = event, after
-
-    def _count(self, event: str) -> None:
-        self.left -= event == self.event
-        if self.left < 0:
-            raise KeyboardInterrupt
-
-    def client_trained(self, client):
-        self._count("client")
-
-    def answered(self, evaluation):
-        if evaluation.answered:
-            self._count("answers")
-
-    def round_finished(self, round):
-        self._count("round")
-
-    def evaluated(self, evaluation):
-        self._count("evaluated")
-
-
 class _Starts(Callback):
     """Hears who takes part in which round, and who was done already."""
 
@@ -130,47 +124,46 @@ class _Starts(Callback):
         self.heard.append((round.number, round.participants, done))
 
 
-@pytest.mark.parametrize(("event", "after"), [("client", 13), ("answers", 5), ("evaluated", 2), ("round", 2)])
-def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro_data, tmp_path, event, after):
+@pytest.mark.parametrize(
+    ("event", "count"), [("client_trained", 6), ("answered", 5), ("evaluated", 3), ("round_finished", 3)]
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro_data, tmp_path, event, count):
     out = tmp_path / "stopped"
+    stop = Stop(event, count, lambda context: event != "answered" or context.answered)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[_Stop(event, after)])
+        evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[stop])
     assert load(out).status == "interrupted"
     starts = _Starts()
     assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[starts])) == scores(
         finished[1]
     )
-    if event == "client":  # four had trained in the second round
-        losses = finished[1].runs[0].train_loss[1]
-        assert starts.heard[:2] == [(1, set(range(10)), dict(enumerate(losses[:4]))), (2, set(range(10)), {})]
+    if event == "client_trained":  # two had trained in the second round
+        losses, everyone = finished[1].runs[0].train_loss[1], set(range(CLIENTS))
+        assert starts.heard[:2] == [(1, everyone, dict(enumerate(losses[:2]))), (2, everyone, {})]
 
 
 def test_a_complete_run_is_returned_without_being_run_again(finished, micro_backbones, micro_data):
     out, results = finished
-    found = evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[_Stop("client", 0)])
+    found = evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[Stop("client_trained", 1)])
     assert found == results
 
 
-def test_a_folder_of_another_run_is_refused_and_replaced_only_when_asked(micro_backbones, micro_data, tmp_path):
-    out = tmp_path / "run"
-    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out)
+def test_a_folder_of_another_run_is_refused_and_replaced_only_when_asked(short, micro_backbones, micro_data):
     with pytest.raises(DrakeError, match=r"already holds another run \(it differs in .*seeds"):
-        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), out)
+        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), short)
     with pytest.raises(DrakeError, match="already holds this run"):
-        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out, "never")
-    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), out, "always")
-    assert read_identity(out)["seeds"] == [5]
+        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), short, "never")
+    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), short, "always")
+    assert read_identity(short)["seeds"] == [5]
 
 
 @pytest.mark.parametrize("overwrite", ["only-missing", "always"])
-def test_a_run_that_another_process_works_on_is_refused(micro_backbones, micro_data, tmp_path, overwrite):
-    out = tmp_path / "run"
-    setup = Setup(settings(micro_backbones, micro_data, "sft", rounds=1))
-    results = evaluate(setup, out)
+def test_a_run_that_another_process_works_on_is_refused(short, micro_backbones, micro_data, overwrite):
+    setup, results = Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), load(short)
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        with working(out):
+        with working(short):
             os.write(ready[1], b".")
             os.read(done[0], 1)
         os._exit(0)
@@ -178,12 +171,12 @@ def test_a_run_that_another_process_works_on_is_refused(micro_backbones, micro_d
     asked = Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(*setup.config.seeds, 5)))
     try:
         with pytest.raises(DrakeError, match="another process is working on"):
-            evaluate(asked, out, overwrite)
-        assert evaluate(setup, out) == results  # it is complete, and nothing is written
+            evaluate(asked, short, overwrite)
+        assert evaluate(setup, short) == results  # it is complete, and nothing is written
     finally:
         os.write(done[1], b".")
         os.waitpid(child, 0)
-    assert evaluate(setup, out) == results
+    assert evaluate(setup, short) == results
 
 
 def test_a_folder_that_is_no_run_is_left_alone(micro_backbones, micro_data, tmp_path):
@@ -194,8 +187,6 @@ def test_a_folder_that_is_no_run_is_left_alone(micro_backbones, micro_data, tmp_
 
 
 def test_a_checkpoint_folder_with_a_config_of_its_own_is_never_deleted(micro_backbones, micro_data, tmp_path):
-    import shutil
-
     precious = tmp_path / "checkpoint"
     shutil.copytree(micro_backbones["llama-4"], precious)
     with pytest.raises(DrakeError, match="holds no run"):
@@ -206,7 +197,8 @@ def test_a_checkpoint_folder_with_a_config_of_its_own_is_never_deleted(micro_bac
 def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_are_back(
     micro_backbones, micro_data, tmp_path
 ):
-    asked = settings(micro_backbones, micro_data, participation=0.5, client_dropout=0.2, eval_every=4)
+    asked = settings(micro_backbones, micro_data, participation=0.5, client_dropout=0.2, eval_every=4, clients=10)
+    asked = asked.with_(eval_records=1, max_new_tokens=1)
     some = Setup(asked).participation
     results = evaluate(Setup(asked), tmp_path / "some")
     run = results.runs[0]
@@ -224,7 +216,7 @@ def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_a
 
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Setup(asked), out, callbacks=[_Stop("client", sum(map(len, there[:2])) + 1)])
+        evaluate(Setup(asked), out, callbacks=[Stop("client_trained", sum(map(len, there[:2])) + 2)])
     assert scores(evaluate(Setup(asked), out)) == scores(results)
 
 
@@ -242,10 +234,10 @@ def test_a_run_is_given_another_seed_and_keeps_those_it_has(micro_backbones, mic
 
     shutil.rmtree(grown / "checkpoints")  # those who have finished need them no more
     with pytest.raises(KeyboardInterrupt):
-        evaluate(asked(3, 1, 0, 7), grown, callbacks=[_Stop("client", 4)])
+        evaluate(asked(3, 1, 0, 7), grown, callbacks=[Stop("client_trained", 2)])
     assert load(grown) == results
     final = evaluate(asked(3, 1, 0, 7), grown, callbacks=[starts])
-    assert starts.heard[1:] == [(0, set(range(10)), dict(enumerate(final.runs[3].train_loss[0][:5])))]
+    assert starts.heard[1:] == [(0, set(range(CLIENTS)), dict(enumerate(final.runs[3].train_loss[0][:2])))]
     assert [run.seed for run in final.runs] == [3, 1, 0, 7]
     assert final.runs[:3] == results.runs
     for others in ((3, 1), (0, 1, 3, 2)):
@@ -257,20 +249,21 @@ def test_static_split_has_begun_all_tasks_at_once(micro_backbones, micro_data, t
     asked = settings(micro_backbones, micro_data, "sft", split="static", rounds=2, eval_every=1)
     results = evaluate(Setup(asked), tmp_path / "static")
     assert results.runs[0].rounds == [1, 2]
-    assert all(len(begun) == 40 for begun in results.runs[0].begun)
+    assert all(len(begun) == 16 for begun in results.runs[0].begun)
 
 
-def test_two_seeds_give_a_mean_and_a_standard_error(micro_backbones, micro_data, tmp_path):
-    results = evaluate(Setup(settings(micro_backbones, micro_data, "sft", seeds=(0, 1), rounds=1)), tmp_path / "two")
+def test_two_seeds_give_a_mean_and_a_standard_error(short, micro_backbones, micro_data):
+    results = evaluate(Setup(settings(micro_backbones, micro_data, "sft", seeds=(0, 1), rounds=1)), short)
     first, second = (run.summary["official"].others_last for run in results.runs)
     found = results.summary["official"]["others_last"]
     assert found.mean == pytest.approx((first + second) / 2)
     assert found.stderr == pytest.approx(abs(first - second) / 2)
 
 
-def test_sft_sends_nothing(micro_backbones, micro_data, tmp_path):
-    results = evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), tmp_path / "sft")
-    assert results.runs[0].traffic == []
+def test_sft_sends_nothing(of_one_round):
+    run = load(of_one_round).runs[0]
+    assert len(run.train_loss[0]) == CLIENTS
+    assert run.traffic == []
 
 
 def test_a_method_that_cannot_mix_backbones_is_refused_more_than_one(micro_backbones, micro_data, monkeypatch):
@@ -291,17 +284,17 @@ def test_two_families_and_three_architectures_federate(micro_backbones, micro_da
     asked = settings(micro_backbones, micro_data, models=tuple(micro_backbones.values()), rounds=1)
     results = evaluate(Setup(asked), tmp_path / "families")
     assert len(results.models.names) == 3
-    assert len(results.runs[0].relevance[0]) == 10
+    assert len(results.runs[0].relevance[0]) == CLIENTS
 
 
 def test_the_plan_of_batches_depends_on_the_seed_and_the_client_alone(micro_backbones, micro_data):
     setup = Setup(settings(micro_backbones, micro_data))
     first, again = (setup.plan(0, setup.method()) for _ in range(2))
     ids = lambda plan, client, round: [r["id"] for step in plan(client, round) for part in step for r in part]  # noqa: E731
-    assert ids(first, 7, 2) == ids(again, 7, 2)
-    assert ids(first, 7, 2) != ids(setup.plan(1, setup.method()), 7, 2)
-    own = set(load_data(micro_data).clients[7][:3])
-    assert {id.split("/")[0] for id in ids(first, 7, 2)} <= own
+    assert ids(first, 3, 2) == ids(again, 3, 2)
+    assert ids(first, 3, 2) != ids(setup.plan(1, setup.method()), 3, 2)
+    own = set(load_data(micro_data).clients[3][:3])
+    assert {id.split("/")[0] for id in ids(first, 3, 2)} <= own
 
 
 def test_the_task_a_client_learns_changes_with_the_phases_of_the_stream(micro_backbones, micro_data):

@@ -2,22 +2,24 @@
 stay what they were, and the same bits for every engine and after a stop."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from stopping import Stop
 
 from drake.cli.main import drake
 from drake.config import configure
+from drake.data.benchmark import load as load_data
 from drake.errors import DrakeError
-from drake.federation.callbacks import Callback
 from drake.results import load, score, verify
 from drake.runs import Setup, evaluate
 from drake.runs.api import execute, opened_for
 from drake.runs.folder import read_identity
-from drake.scoring.predictions import read_predictions
+from drake.scoring.predictions import read_predictions, write_predictions
 from drake.tools.adapt import adapt, store
 from drake.tools.unseen import unseen
 
@@ -31,12 +33,13 @@ NEW = {"eval_unseen", "eval_records_unseen", "clients", "public"}
 
 @pytest.fixture(scope="module")
 def asked(micro_backbones, micro_data):
-    """(method, settings) -> a Config of two rounds on two backbones, few and short answers."""
+    """(method, settings) -> a Config of two rounds of four clients on two backbones, few and short answers."""
 
     def made(method="fedit", **changes):
         numbers = {"steps": 2, "micro_batch": 2, "eval_records": 2, "eval_records_others": 1, "max_new_tokens": 3}
         fixed = {"models": (micro_backbones["llama-4"], micro_backbones["llama-6"]), "data": micro_data}
         fixed |= {"device": "cpu", "engine": "serial", "rounds": 2, "eval_every": 1, "learning_rate": 0.05}
+        fixed |= {"clients": 4}
         return configure(method, "quick", **numbers | fixed | changes)
 
     return made
@@ -54,7 +57,7 @@ def last(asked, tmp_path_factory):
     return folder, evaluate(Setup(asked(eval_unseen="last")), folder)
 
 
-def test_unseen_tasks_are_columns_of_their_own_and_change_no_other_figure(plain, last, micro_data):
+def test_unseen_tasks_are_columns_of_their_own_and_change_no_other_figure(plain, last, asked, micro_data):
     (_, before), (folder, results) = plain, last
     first, second = before.runs[0], results.runs[0]
     tasks = first.tasks
@@ -69,23 +72,18 @@ def test_unseen_tasks_are_columns_of_their_own_and_change_no_other_figure(plain,
     assert second.summary["official"].unseen_last == pytest.approx(scores[1].mean())
     assert not np.isnan(np.array(second.zero_shot["official"], dtype=float)[:, len(tasks) :]).any()
     assert second.begun == first.begun
-    assert NEW.isdisjoint(before.config)
+    assert NEW & before.config.keys() == {"clients"}
+    assert NEW.isdisjoint(Setup(asked(clients=None)).identity())
     assert results.config["eval_records_unseen"] == 1
     assert score(folder, micro_data).runs == results.runs
     assert verify(folder, micro_data).answers == sum(len(read_predictions(p)) for p in folder.rglob("point-*.parquet"))
 
 
 def unseen_tasks(data):
-    from drake.data.benchmark import load as load_data
-
     return load_data(data).unseen
 
 
 def test_a_missing_answer_to_an_unseen_task_is_noticed(last, micro_data, tmp_path):
-    import shutil
-
-    from drake.scoring.predictions import write_predictions
-
     shutil.copytree(last[0], tmp_path / "run")
     path = tmp_path / "run/predictions/seed-0/point-2.parquet"
     task = unseen_tasks(micro_data)[0]
@@ -97,22 +95,11 @@ def test_a_missing_answer_to_an_unseen_task_is_noticed(last, micro_data, tmp_pat
 def test_the_scores_of_unseen_tasks_are_a_table(last, plain):
     results = last[1]
     found = unseen(results)
-    assert found.last.shape == (1, 10, 7)
+    assert found.last.shape == (1, 4, 7)
     assert found.last.mean() == pytest.approx(results.runs[0].summary["official"].unseen_last)
     assert found.gain[0] == pytest.approx(found.last.mean() - found.zero_shot.mean())
     with pytest.raises(DrakeError, match="run it with --eval-unseen last"):
         unseen(plain[1])
-
-
-class _Stop(Callback):
-    def __init__(self, name, count):
-        self.left = count
-        setattr(self, name, self._called)
-
-    def _called(self, _):
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
 
 
 def figures(results):
@@ -163,7 +150,7 @@ def test_every_engine_and_a_stopped_run_give_the_same_bits(everything, tmp_path)
     forked = settings.with_(engine="processes", workers=2)
     assert figures(execute(Setup(forked), tmp_path / "forked")) == figures(results)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Setup(settings), tmp_path / "stopped", callbacks=[_Stop("client_trained", 15)])
+        evaluate(Setup(settings), tmp_path / "stopped", callbacks=[Stop("client_trained", 15)])
     assert figures(evaluate(Setup(settings), tmp_path / "stopped")) == figures(results)
 
 
@@ -212,7 +199,7 @@ def test_no_steps_are_the_models_as_they_are_after_the_aggregation(asked, tmp_pa
 def test_a_run_that_is_not_over_is_not_adapted(asked, tmp_path):
     settings = asked()
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Setup(settings), tmp_path / "run", callbacks=[_Stop("round_finished", 1)])
+        evaluate(Setup(settings), tmp_path / "run", callbacks=[Stop("round_finished", 1)])
     setup = Setup(settings.with_(eval_unseen="last"))
     with opened_for(setup) as engines, pytest.raises(DrakeError, match="keeps no state after round 2 with seed 0"):
         adapt(setup, tmp_path / "run", tmp_path / "adapt", [0], engines)
@@ -221,7 +208,7 @@ def test_a_run_that_is_not_over_is_not_adapted(asked, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"late_clients": "12=2"}, "--late-clients names client 12; the clients are 0 to 9"),
+        ({"late_clients": "12=2"}, "--late-clients names client 12; the clients are 0 to 3"),
         ({"late_clients": "1=3"}, "lets client 1 begin in round 3, but the run has 2"),
         ({"late_clients": "1=2", "participation.absent": "1"}, "client 1 is in participation.absent and in --late"),
         ({"late_clients": "1=0"}, "is 0; it must be more than zero"),

@@ -255,7 +255,7 @@ def test_the_method_of_the_documentation_runs_from_the_folder_it_lies_in(micro_b
     (tmp_path / "my_method.py").write_text((EXAMPLES / "my_method.py").read_text())
     run = [sys.executable, "-c", "from drake.cli import main; main()", "eval", "--method", "my_method:Mine"]
     settings = ["--preset", "quick", "--data", micro_data, "--models", micro_backbones["llama-4"], "--steps", "1"]
-    settings += ["--rounds", "4", "--eval-every", "4", "--eval-records", "1"]
+    settings += ["--rounds", "4", "--eval-every", "4", "--eval-records", "1", "--clients", "2"]
     done = subprocess.run([*run, *settings], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     results = read_results(tmp_path / "runs/mine-quick")

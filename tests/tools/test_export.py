@@ -52,6 +52,7 @@ class Run:
 
 def one_round(folder: Path, micro_data, models, method="fedmosaic", options=None, **numbers) -> Run:
     numbers |= {"steps": 1, "micro_batch": 1, "rounds": 1, "seeds": [5], "device": "cpu", method: options or {}}
+    numbers |= {"clients": 4}
     setup = Setup(configure(method, "quick", models=models, data=micro_data, **numbers))
     claim(folder, setup.identity(), "never")
     worker = setup.worker(5)
@@ -260,7 +261,7 @@ def test_wrong_requests_are_refused_and_leave_nothing(mosaic, tmp_path):
     shutil.copy(mosaic.folder / "identity.json", empty)
     cases = [
         ((tmp_path / "nowhere", 0, out), "holds no run of `drake eval`"),
-        ((mosaic.folder, 10, out), "has no client 10; its clients are 0 to 9"),
+        ((mosaic.folder, 4, out), "has no client 4; its clients are 0 to 3"),
         ((mosaic.folder, -1, out), "has no client -1"),
         ((mosaic.folder, 0, out, 1), "has no seed 1; it has 5"),
         ((mosaic.folder, 0, full), "is there already"),

@@ -17,12 +17,12 @@ from drake.tools.page import _sample, own_tasks
 
 @pytest.fixture(scope="module")
 def runs(micro_backbones, micro_data, tmp_path_factory):
-    """Two seeds of FedMosaic, one of SFT; two rounds, two points."""
+    """Two seeds of FedMosaic, one of SFT; four clients, two rounds, two points."""
     root = tmp_path_factory.mktemp("inspected")
     numbers = {"steps": 1, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     for method, seeds in (("fedmosaic", (0, 1)), ("sft", (0,))):
-        when = {"rounds": 2, "eval_every": 1, "device": "cpu"}
+        when = {"rounds": 2, "eval_every": 1, "device": "cpu", "clients": 4}
         asked = configure(method, "quick", models=models, data=micro_data, seeds=seeds, **numbers, **when)
         evaluate(Setup(asked), root / method)
     return root
@@ -43,9 +43,9 @@ def call(*arguments, code=0):
 def test_a_run_is_the_same_as_itself(runs):
     found = compare(runs / "fedmosaic", runs / "fedmosaic")
     assert (found.settings, found.first) == ([], None)
-    # two seeds: 40 tasks before training, 20 after the first round, 40 after the second; 10 clients, 2 records
-    assert found.counts["losses"] == (0, 2 * 2 * 10)
-    assert found.counts["answers"][1] == 2 * sum(10 * 2 * tasks for tasks in (40, 20, 40))
+    # two seeds: 16 tasks before training, 8 after the first round, 16 after the second; 4 clients, 2 records
+    assert found.counts["losses"] == (0, 2 * 2 * 4)
+    assert found.counts["answers"][1] == 2 * sum(4 * 2 * tasks for tasks in (16, 8, 16))
     assert "the same to the last digit" in call("diff", runs / "fedmosaic", runs / "fedmosaic")
 
 
@@ -55,12 +55,12 @@ def test_the_first_difference_in_time_is_named(runs, copy):
     rows[-1] = rows[-1]._replace(text="something else")
     write_predictions(path, rows)
     results = load(copy)
-    results.runs[1].train_loss[1][4] = 0.25
+    results.runs[1].train_loss[1][2] = 0.25
     save(results, copy)
     out = call("diff", runs / "fedmosaic", copy, code=1)
-    assert f"first difference: seed 1, after round 1, client 9, {rows[-1].id}: " in out
+    assert f"first difference: seed 1, after round 1, client 3, {rows[-1].id}: " in out
     assert "'something else'" in out
-    assert "in all 1 of 4,000 answers, 1 of 40 losses differ." in out
+    assert "in all 1 of 640 answers, 1 of 16 losses differ." in out
 
 
 def test_other_settings_and_a_missing_seed_are_said(runs):
@@ -72,8 +72,6 @@ def test_other_settings_and_a_missing_seed_are_said(runs):
 
 
 def test_a_folder_without_results_is_one_sentence(tmp_path, runs):
-    from drake.errors import DrakeError
-
     with pytest.raises(DrakeError, match=r"holds no results\.json"):
         compare(tmp_path, runs / "sft")
 
@@ -89,7 +87,7 @@ def test_plot_writes_every_picture_that_the_runs_allow(runs, tmp_path):
 def test_own_tasks_are_the_worst_first_and_means_over_seeds(runs):
     results = load(runs / "fedmosaic")
     owned = own_tasks(results)
-    assert len(owned) == 40
+    assert len(owned) == 16
     assert [own.score for own in owned] == sorted(own.score for own in owned)
     own = owned[-1]
     column = results.runs[0].tasks.index(own.task)

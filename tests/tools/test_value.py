@@ -71,30 +71,34 @@ def test_a_run_without_all_its_clients_has_no_value_to_measure(made, absent, sen
         client_value(made, config, lambda name, config: pytest.fail("nothing should be run"))
 
 
+CLIENTS = 4
+"""Of the run below."""
+
+
 @pytest.fixture(scope="module")
 def finished(micro_backbones, micro_data, tmp_path_factory):
     """A run in which client 0 alone takes part."""
     folder = tmp_path_factory.mktemp("value") / "run"
     config = configure(
         "fedit", "quick", models=[micro_backbones["llama-4"]], data=micro_data, rounds=1, steps=1, eval_records=1,
-        threads=1, engine="serial",
+        threads=1, engine="serial", clients=CLIENTS,
     )  # fmt: skip
-    drake.evaluate(config=config.with_(**{"participation.absent": range(1, 10)}), out=folder)
+    drake.evaluate(config=config.with_(**{"participation.absent": range(1, CLIENTS)}), out=folder)
     return folder
 
 
 def test_an_absent_client_never_trains_and_answers_as_the_bare_backbone(finished):
     found = load(finished)
-    assert found.config["attendance"]["absent"] == list(range(1, 10))
+    assert found.config["attendance"]["absent"] == list(range(1, CLIENTS))
     seed = found.runs[0]
-    assert [loss is None for loss in seed.train_loss[0]] == [False] + [True] * 9
+    assert [loss is None for loss in seed.train_loss[0]] == [False, True, True, True]
     before, after = seed.zero_shot["official"], seed.scores["official"][-1]
     owned = [seed.tasks.index(client.tasks[0]) for client in found.clients]
     assert [after[i][k] for i, k in enumerate(owned) if i] == [before[i][k] for i, k in enumerate(owned) if i]
 
 
 def test_the_command_repeats_a_run_without_each_client_and_alone(finished, monkeypatch):
-    """Every repetition is prepared as a run of its own; its results are those of one run here, for 20 take long."""
+    """Every repetition is prepared as a run of its own; its results are those of one run here, for 8 take long."""
     complete = load(finished)
     settings = tomllib.loads((finished / "config.toml").read_text())
     del settings["participation"]["absent"]
@@ -111,15 +115,13 @@ def test_the_command_repeats_a_run_without_each_client_and_alone(finished, monke
     said = CliRunner().invoke(cli.drake, ["value", str(finished)], catch_exceptions=False)
     assert said.exit_code == 0
     folder = finished.with_name("run-value")
-    assert repeated == {folder / f"without-{k}": (k,) for k in range(10)} | {
-        folder / f"alone-{k}": tuple(i for i in range(10) if i != k) for k in range(10)
+    assert repeated == {folder / f"without-{k}": (k,) for k in range(CLIENTS)} | {
+        folder / f"alone-{k}": tuple(i for i in range(CLIENTS) if i != k) for k in range(CLIENTS)
     }
     found = json.loads((folder / "value.json").read_text())
     presence = found["presence"][0]
-    assert [presence[k][i] for k in range(10) for i in range(10)] == [
-        None if k == i else 0.0 for k in range(10) for i in range(10)
-    ]
-    assert found["gained"] == [[0.0] * 10]
+    assert presence == [[None if k == i else 0.0 for i in range(CLIENTS)] for k in range(CLIENTS)]
+    assert found["gained"] == [[0.0] * CLIENTS]
     assert (folder / "value.png").exists()
     assert "Fewer than three seeds: no interval, and no verdict." in said.output
 

@@ -23,7 +23,7 @@ def small(micro_data):
 def test_zero_shot_scores_are_those_of_a_run_before_training(micro_backbones, small, tmp_path):
     model = micro_backbones["llama-4"]
     found = score_backbones(small([model]), tmp_path / "zero")[model]
-    run = evaluate(Setup(small([model], "sft")), tmp_path / "run").runs[0]
+    run = evaluate(Setup(small([model], "sft").with_(clients=4)), tmp_path / "run").runs[0]
     assert len(found) == 47  # the unseen tasks too
     assert [found[task] for task in run.tasks] == run.zero_shot["official"][0]
 
