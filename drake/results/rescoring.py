@@ -92,7 +92,7 @@ def rescore(
     """Score the stored answers of a run or submission folder again.
 
     marks: also check the marks of every stored answer. named_folders: whether tokenizers are read of folders that the
-    results name; not for a run of somebody else. Raises DrakeError, naming seed, point,
+    results name and that a run was begun with on this machine. Raises DrakeError, naming seed, point,
     client and task, when the run is not complete, the data differ, or an answer is missing, extra or there twice.
     """
     folder = Path(folder)

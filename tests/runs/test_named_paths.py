@@ -9,7 +9,9 @@ import tomli_w
 from click.testing import CliRunner
 
 from drake import cli
+from drake import evaluate as drake_evaluate
 from drake.config import configure
+from drake.config.sources import from_flags, from_keywords, from_pairs
 from drake.errors import DrakeError
 from drake.runs import named_paths
 from drake.runs.folder import claim
@@ -75,6 +77,41 @@ def test_a_run_from_elsewhere_opens_what_the_user_names_and_then_what_was_named(
     table["data"]["path"] = str(shutil.copytree(micro_data, tmp_path / "theirs"))
     (moved / "config.toml").write_text(tomli_w.dumps(table))
     assert "name it yourself, with --data" in drake("eval", "--resume", moved)
+
+
+def test_python_and_a_folder_without_its_marks_are_asked_for_the_same(
+    elsewhere, here, micro_backbones, micro_data, tmp_path
+):
+    model, file = micro_backbones["llama-4"], elsewhere / "config.toml"
+    table = tomllib.loads(file.read_text())
+    table["execution"] |= {"feature_cache": str(tmp_path / "theirs"), "feature_cache_gb": 1e-9}
+    file.write_text(tomli_w.dumps(table))
+    with pytest.raises(DrakeError, match=f"name it yourself too, with the argument models='{model}'"):
+        drake_evaluate(config=file, out=tmp_path / "x")
+    with pytest.raises(DrakeError, match=f"name it yourself too, with the argument data='{micro_data}'"):
+        drake_evaluate(config=str(file), models=[model], out=tmp_path / "x")
+    for name in (".drake-run", "identity.json"):  # as whoever wants the paths obeyed would send it
+        (elsewhere / name).unlink()
+    for name in ("adapt", "value"):
+        assert "so it is not opened" in drake(name, elsewhere)
+    assert "so it is not opened" in drake("eval", "--config", file, "--out", tmp_path / "x")
+    with pytest.raises(DrakeError, match="so it is not opened"):
+        drake_evaluate(config=file, out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    with pytest.warns(UserWarning, match="to use them, name feature_cache="):
+        found = drake_evaluate(config=file, models=[model], data={"path": str(micro_data)}, out=tmp_path / "x")
+    assert found.status == "complete"
+    assert not (tmp_path / "theirs").exists()
+    assert "feature_cache" not in (tmp_path / "x/config.toml").read_text().replace("feature_cache_gb = 20.0", "")
+
+
+def test_a_setting_counts_as_named_however_it_is_written():
+    given = named_paths.given_by(
+        from_flags({"models": ("a",), "preset": None}),
+        from_pairs(["data.path=x", "adapters.folder=y"], "adapters"),
+        from_keywords({"execution": {"feature_cache": "z"}, "ditto": {"penalty": 1}}),
+    )
+    assert given == {"models", "data", "adapters", "set adapters.folder", "feature_cache", "set ditto.penalty"}
 
 
 OTHERS = {
