@@ -5,6 +5,7 @@
     json_lines(path)             a file of JSON Lines, such as events.jsonl, line by line
     checked_text(text, what)     printable text of bounded length, without control and bidirectional characters
     shown(text)                  any text made fit for a terminal: what is not printable becomes visible escapes
+    check_regular(path)          the same before a library opens the file itself
     file_names(folder)           the files of a folder; DrakeError for links and other things that are no file
 
 Parquet files are read by `drake.common.parquet`. All raise DrakeError: one sentence with the path. Nothing here trusts
@@ -30,9 +31,9 @@ MOST_DEPTH = 64
 """Levels of lists and objects in JSON; files of drake have at most ten."""
 MOST_DIGITS = 400
 """Digits of a JSON number."""
-MOST_CONTAINERS, MOST_STRINGS = 2_000_000, 5_000_000
-"""Lists and objects, and texts, of one JSON file. Empty ones take twenty times their bytes in memory; results of 1,000
-clients with three seeds have a fifth of that."""
+MOST_CONTAINERS, MOST_STRINGS, MOST_VALUES = 2_000_000, 5_000_000, 8_000_000
+"""Lists and objects, texts, and values of one JSON file. Empty lists take twenty times their bytes in memory; results
+of 1,000 clients with three seeds have a fifth of that."""
 MOST_TEXT = 1000
 """Characters of a name, reference or link."""
 MOST_FILES = 20_000
@@ -69,6 +70,22 @@ def read_bytes(path: Path, most: int = MOST_JSON, *, links: bool = False) -> byt
     if len(content) > most:  # it grew, or its size is not what the system says
         raise _too_large(path, most)
     return content
+
+
+def check_regular(path: Path, *, links: bool = False) -> None:
+    """DrakeError unless the path is a regular file, for libraries that open files themselves: opening a pipe waits for
+    a writer, a device has no end. links: as `read_bytes` has it."""
+    try:
+        mode = os.stat(path, follow_symlinks=links).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DrakeError(f"{shown(path)} is no file; restore it.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DrakeError(f"{shown(path)} cannot be read ({reason}); check that place.") from error
+    if stat.S_ISLNK(mode):
+        raise _linked(path)
+    if not stat.S_ISREG(mode):
+        raise DrakeError(f"{shown(path)} is no file; restore it.")
 
 
 def _flags(links: bool) -> int:
@@ -108,16 +125,17 @@ def read_json(path: Path, most: int = MOST_JSON, *, links: bool = False) -> dict
 def parse_json(text: str, what: str) -> Any:
     """The JSON value of a text. what: its name for errors.
 
-    Raises DrakeError for what is no JSON, nested deeper than `MOST_DEPTH`, of more parts than `MOST_CONTAINERS` and
-    `MOST_STRINGS`, or holds a key twice, NaN, an infinite number, a
-    number of more than `MOST_DIGITS` digits or half of a surrogate pair.
+    Raises DrakeError for what is no JSON, nested deeper than `MOST_DEPTH`, of more parts than `MOST_CONTAINERS`,
+    `MOST_STRINGS` and `MOST_VALUES`, or holds a key twice, NaN, an infinite number, a number of more than `MOST_DIGITS`
+    digits or half of a surrogate pair.
     """
     if text.startswith("\ufeff"):
         raise DrakeError(f"{what} begins with a byte order mark (BOM), which JSON has not; save it without one.")
-    if text.count("[") + text.count("{") > MOST_CONTAINERS or text.count('"') > 2 * MOST_STRINGS:
+    parts = (text.count("[") + text.count("{"), text.count('"') // 2, text.count(","))
+    if parts[0] > MOST_CONTAINERS or parts[1] > MOST_STRINGS or parts[2] > MOST_VALUES:
         raise DrakeError(
-            f"{what} cannot be read as JSON (it has more than {MOST_CONTAINERS:,} lists and objects, or "
-            f"{MOST_STRINGS:,} texts); restore it."
+            f"{what} cannot be read as JSON (it has more than {MOST_CONTAINERS:,} lists and objects, "
+            f"{MOST_STRINGS:,} texts or {MOST_VALUES:,} values); restore it."
         )
     if (deep := _depth(text)) > MOST_DEPTH:
         raise DrakeError(f"{what} cannot be read as JSON (it nests {deep} deep, more than {MOST_DEPTH}); restore it.")

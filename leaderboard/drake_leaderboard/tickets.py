@@ -74,6 +74,12 @@ def check_about(found: About) -> None:
                 f"the name of the submission, {shown(found.name)!r}, {reason}; write it in plain letters of one "
                 "alphabet."
             )
+    for what, text in (("the name", found.name), *(("an author", author) for author in found.authors)):
+        if text != " ".join(text.split()):
+            raise DrakeError(
+                f"{what} of the submission, {shown(text)!r}, has spaces at an end, several in a row or of another "
+                "kind; write single plain spaces between words."
+            )
     if len(found.authors) > MOST_AUTHORS:
         raise DrakeError(f"the submission has {len(found.authors)} authors, more than {MOST_AUTHORS}; name the group.")
     for author in found.authors:
@@ -93,7 +99,7 @@ def check_link(link: str) -> None:
     if len(link) > 500 or not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~!$&+,;=:@%/?#-]*)?", link):
         raise refused
     try:
-        host = urlsplit(link).hostname
+        host, _ = urlsplit(link).hostname, urlsplit(link).port  # ValueError for a port above 65,535
     except ValueError as error:
         raise refused from error
     if not host or "." not in host.strip(".") or not host.strip(".").rpartition(".")[2].isalpha():  # no IP address
