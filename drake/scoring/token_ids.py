@@ -12,6 +12,7 @@ from typing import Any
 
 from drake.catalog import models as catalog_models
 from drake.common import own_paths
+from drake.common.outside import shown
 from drake.errors import DrakeError
 from drake.models.prompts import gold_ids
 from drake.scoring.predictions import Prediction
@@ -55,9 +56,11 @@ class TokenCheck:
             text = tokenizer.decode(predicted, skip_special_tokens=True).strip()
             ids = tuple(gold_ids(tokenizer, row.gold))
         if text != row.text:
-            raise DrakeError(f"{where}: the token ids stand for {text!r}, the text is {row.text!r}.")
+            raise DrakeError(f"{where}: the token ids stand for {shown(text)!r}, the text is {shown(row.text)!r}.")
         if ids != gold:
-            raise DrakeError(f"{where}: the token ids {list(gold)} are not those of the gold answer {row.gold!r}.")
+            raise DrakeError(
+                f"{where}: the token ids {shown(list(gold))} are not those of the gold answer {shown(row.gold)!r}."
+            )
 
     def _may_open(self, model: str) -> bool:
         """Whether the model may be a folder."""

@@ -42,6 +42,15 @@ ANSWERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         ),
         "a token id is no id of a vocabulary",
     ),
+    "an id that rules the terminal": (
+        lambda f: change_rows(f, 1, first(id="\x1b[2J\u202e" + "x" * 10_000)),
+        "record \\x1b[2J\\u202exxx",
+    ),
+    "a task that rules the terminal": (
+        lambda f: change_rows(f, 1, first(task="\x1b[2J" + "x" * 10_000)),
+        "task \\x1b[2Jxxx",
+    ),
+    "a long answer that is marked": (lambda f: change_rows(f, 1, first(text="x" * 10_000)), "…' is marked"),
     "an answer of megabytes": (
         lambda f: change_rows(f, 1, lambda rows: [rows[0]._replace(text="x" * 3_000_000), *rows[1:]]),
         "a text of 3,000,000 bytes",
@@ -62,6 +71,7 @@ def test_answers_that_no_run_gives_are_refused(honest: Path, name: str) -> None:
     change(honest)
     found = validation.validate(honest)
     assert any(sentence in refusal for refusal in found.refused), found.refused
+    assert all(len(refusal) < 1500 and "\x1b" not in refusal for refusal in found.refused)
 
 
 def test_one_seed_is_not_two(fabricate: Fabricate, tmp_path: Path) -> None:
