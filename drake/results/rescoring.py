@@ -237,6 +237,8 @@ class _Scorer:
                 raise DrakeError(
                     f"{here}: the text {shown(row.text)!r} is marked {shown(marked)}, it should be {shown(due)}."
                 )
+            if not question.open_ended and (row.predicted_ids is not None or row.gold_ids is not None):
+                raise DrakeError(f"{here} answers a choice question, but has token ids; restore what the run wrote.")
         if question.open_ended:
             self.tokens.verify(row, self.results.models.per_client[row.client], here)
 

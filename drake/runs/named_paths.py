@@ -7,6 +7,8 @@ one of these holds:
 - the user names the setting on the command line too;
 - the user has begun a run with it on this machine. `remember` keeps the paths of every run that is begun, in the cache
   folder, so that runs of one's own continue without more options.
+
+A mini suite that is larger than any preset's is built on the same conditions.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from drake import catalog
 from drake.common import own_paths
 from drake.common.outside import shown
-from drake.config import Config
+from drake.config import Config, presets
 from drake.config.flags import FLAGS
 from drake.config.schema import known_settings
 from drake.config.sources import Source
@@ -26,6 +28,8 @@ from drake.models.checkpoints import embedded
 
 FILE = own_paths.FILE
 SUITE = "mini"
+SIZES = ("train", "test", "public")
+"""Settings of `data` that say how many records of a mini suite are built."""
 
 Named = Mapping[str, Sequence[str]]
 """Option of the command line, without its dashes -> the paths, repositories or names that the setting holds."""
@@ -85,6 +89,7 @@ def from_run_folder(config: Config, run: Path, given: Collection[str], how: str)
     given: names of the settings that the user gave. how: see `check`. DrakeError for a path that only the folder names.
     """
     check(run, named_by(config), given, how)
+    _check_sizes(run, config, given)
     unused = config.execution.feature_cache if "feature_cache" not in given else None
     changes = {} if unused is None else {"feature_cache": None}
     if "feature_cache_gb" not in given:
@@ -95,7 +100,29 @@ def from_run_folder(config: Config, run: Path, given: Collection[str], how: str)
 def remember(config: Config) -> None:
     """Keep what the run of these settings opens: the user began it here."""
     named = named_by(config)
-    own_paths.keep(value for option, values in named.items() for value in values if not _is_known(option, value))
+    mine = [value for option, values in named.items() for value in values if not _is_known(option, value)]
+    own_paths.keep([*mine, *_large_sizes(config).values()])
+
+
+def _large_sizes(config: Config) -> dict[str, str]:
+    """Full name -> NAME=VALUE of the sizes of a mini suite that are larger than in every preset."""
+    if config.data.path is not None:
+        return {}
+    sizes = {name: getattr(config.data, name) for name in SIZES}
+    most = {name: max(getattr(known.data, name) for known in presets().values()) for name in SIZES}
+    return {f"data.{name}": f"data.{name}={size}" for name, size in sizes.items() if size > most[name]}
+
+
+def _check_sizes(run: Path, config: Config, given: Collection[str]) -> None:
+    """DrakeError for a mini suite that only the run folder makes large: building it takes hours and fills the disk."""
+    if large := {name: pair for name, pair in _large_sizes(config).items() if name not in given}:
+        mine = own_paths.kept()
+        for pair in large.values():
+            if pair not in mine:
+                raise DrakeError(
+                    f"{shown(run)} asks for a mini suite with {pair}, more than in any preset, and no run on this "
+                    f"machine was begun with that, so it is not built; if you want it, begin a run with --set {pair}."
+                )
 
 
 def _is_known(option: str, value: str) -> bool:

@@ -50,6 +50,10 @@ ANSWERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: change_rows(f, 1, first(task="\x1b[2J" + "x" * 10_000)),
         "task \\x1b[2Jxxx",
     ),
+    "token ids where none belong": (
+        lambda f: change_rows(f, 1, lambda rows: [r._replace(predicted_ids=r.predicted_ids or [7]) for r in rows]),
+        "answers a choice question, but has token ids",
+    ),
     "a long answer that is marked": (lambda f: change_rows(f, 1, first(text="x" * 10_000)), "…' is marked"),
     "an answer of megabytes": (
         lambda f: change_rows(f, 1, lambda rows: [rows[0]._replace(text="x" * 3_000_000), *rows[1:]]),

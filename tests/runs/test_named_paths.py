@@ -158,6 +158,17 @@ def test_names_of_drake_and_what_lies_in_the_folder_need_no_record(here, tmp_pat
         named_paths.check(tmp_path / "run", named_paths.named_by(outside), (), how)
 
 
+def test_a_mini_suite_that_only_a_folder_makes_large_is_not_built(here, tmp_path):
+    config, how = configure("sft", "quick", **{"data.train": 10**9, "data.test": 5}), "name it"
+    with pytest.raises(DrakeError, match=r"with data\.train=1000000000, more than in any preset.*--set data\.train=10"):
+        named_paths.from_run_folder(config, tmp_path / "run", (), how)
+    assert named_paths.from_run_folder(config, tmp_path / "run", ("data.train",), how)[0] == config
+    named_paths.remember(config)
+    assert named_paths.from_run_folder(config, tmp_path / "run", (), how)[0] == config
+    of_data = configure("sft", "quick", data=str(tmp_path), **{"data.train": 10**9})  # nothing is built
+    assert named_paths.from_run_folder(of_data, tmp_path / "run", ("data",), how)[0] == of_data
+
+
 def test_a_cache_folder_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "file/cache"))
