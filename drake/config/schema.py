@@ -38,7 +38,7 @@ class Setting:
 class Training:
     """Local training, the same for every method."""
 
-    rank: Annotated[int, Setting("Rank of every LoRA adapter.", above=0)]
+    rank: Annotated[int, Setting("Rank of every LoRA adapter.", above=0, most=8192)]
     alpha: Annotated[float, Setting("The output of an adapter is scaled by alpha / rank.", above=0)]
     dropout: Annotated[float, Setting("Dropout on the input of every LoRA adapter.", least=0, below=1)]
     learning_rate: Annotated[float, Setting("Learning rate of A and B.", above=0)]

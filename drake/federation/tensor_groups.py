@@ -74,7 +74,7 @@ def read_groups(
             return groups, dict(header["about"])
     except DrakeError as error:
         raise damaged(path, error) from error
-    except (SafetensorError, OSError, *MALFORMED) as error:
+    except (SafetensorError, OSError, MemoryError, *MALFORMED) as error:
         raise damaged(path, error) from error
 
 

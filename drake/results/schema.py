@@ -324,6 +324,8 @@ class Results(Part):
             raise ValueError("models.names and models.per_client disagree")
         if len({run.seed for run in self.runs}) < len(self.runs):
             raise ValueError("two runs have the same seed")
+        if self.status == "complete" and self.runs:
+            _need_both(self.summary, "summary")
         for run in self.runs:
             if run.rounds and not run.summary:
                 raise ValueError(f"the run of seed {run.seed} lacks its summary")

@@ -122,6 +122,7 @@ def _compare(found: Verdict, others: Iterable[Path]) -> None:
         try:
             theirs = _answers(other, ticket_digest(other))
             said = [*mine.copied_from(theirs), *mine.other_start(theirs)]
+            said += costs.unlike(found.results, theirs.results, other.name)
         except (DrakeError, IndexError):  # a broken one is another's finding
             continue
         found.said += [f"{found.folder}: {sentence}." for sentence in said]

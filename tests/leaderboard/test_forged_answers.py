@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drake_leaderboard import ranking, submission, validation
+from drake_leaderboard import costs, ranking, submission, validation
 from drake_leaderboard.answers import Answers
 from forging import Fabricate, change_rows, falsify, first, put, sign
 
@@ -104,6 +104,16 @@ def test_what_is_suspicious_but_possible_is_said(honest: Path, fabricate: Fabric
     falsify(honest, put("config", "numbers", "training", "rank", 16))
     found = validation.validate(honest)
     assert any("rank is 16 where the preset has 8" in sentence for sentence in found.said)
+
+
+def test_flops_far_from_those_of_the_track_are_said(honest: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(honest, tmp_path / "other"))
+    falsify(honest, put("runs", 0, "flops", 1.0))
+    found = validation.validate(honest, others=[other])
+    assert found.refused == []
+    assert any("a seed took 1 FLOPs, where the submission other" in sentence for sentence in found.said)
+    results = load(other)
+    assert list(costs.unlike(results, results, "itself")) == []
 
 
 def test_no_two_bundled_submissions_are_taken_for_copies() -> None:

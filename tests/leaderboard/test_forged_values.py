@@ -35,10 +35,10 @@ def machine(key: str, value: Any) -> Change:
 
 
 VALUES: dict[str, tuple[Change, str]] = {
-    "a sample of one's choice": (put("config", "eval_sample", "best"), "eval_sample is 'best', which is not first or"),
-    "a list as sample": (put("config", "eval_sample", ["first"]), "config.eval_sample is ['first']"),
-    "fewer records than none": (put("config", "eval_records_others", -1), "others is -1; it must be more than zero"),
-    "records as text": (put("config", "eval_records_others", "4"), "is '4', which is no whole number"),
+    "a sample of one's choice": (put("config", "eval_sample", "best"), "of the results is 'best'; it must be"),
+    "a list as sample": (put("config", "eval_sample", ["first"]), "of the results is ['first']; it must be"),
+    "fewer records than none": (put("config", "eval_records_others", -1), "is -1, which is no number of records"),
+    "records as text": (put("config", "eval_records_others", "4"), "is '4', which is no number of records"),
     "batches below zero": (put("config", "eval_tokens", {"model": -5}), "config.eval_tokens.model is -5"),
     "batches as text": (put("config", "eval_tokens", {"model": "x"}), "config.eval_tokens.model is 'x'"),
     "answers without end": (put("config", "numbers", "max_new_tokens", 10**40), "max_new_tokens is 1000"),

@@ -165,6 +165,9 @@ def test_a_mini_suite_that_only_a_folder_makes_large_is_not_built(here, tmp_path
     assert named_paths.from_run_folder(config, tmp_path / "run", ("data.train",), how)[0] == config
     named_paths.remember(config)
     assert named_paths.from_run_folder(config, tmp_path / "run", (), how)[0] == config
+    for name in ("threads", "workers"):  # which a run that goes on takes from its folder
+        with pytest.raises(DrakeError, match="at most 1024"):
+            configure("sft", "quick", **{"engine": "processes", name: 10**9})
     of_data = configure("sft", "quick", data=str(tmp_path), **{"data.train": 10**9})  # nothing is built
     assert named_paths.from_run_folder(of_data, tmp_path / "run", ("data",), how)[0] == of_data
 
