@@ -161,8 +161,8 @@ class Checkpoints:
         """State, last upload and note in a client's file; the groups `wanted` alone, without the upload."""
         groups, about = read_groups(path, self._device, wanted)
         with _well_formed(path):
-            empty = wanted is not None or about["numbers"] is None
-            last = None if empty else Upload(groups["upload"], about["numbers"])
+            numbers = about["numbers"] if wanted is None else None
+            last = None if numbers is None else Upload(groups["upload"], numbers)
             return groups["state"], last, about
 
 

@@ -115,9 +115,10 @@ def check_setting(what: str, value: Any, setting: str) -> None:
         if kind in kinds:
             if not isinstance(value, types) or isinstance(value, bool) != (kind is bool):
                 raise DrakeError(f"{what} is {short(value)}, which is no {name}.")
-            if abs(value) > MOST_NUMBER:
+            number = cast("float", value)
+            if abs(number) > MOST_NUMBER:
                 raise DrakeError(f"{what} is {short(value)}, which no run takes.")
-            check_range(what, value, known.setting)
+            check_range(what, number, known.setting)
             return
     raise DrakeError(f"{what} is {short(value)}, which is not {' or '.join(map(str, words))}.")
 

@@ -48,8 +48,6 @@ MOST_COUNT = 1_000_000
 """Cores, threads and processes."""
 FASTEST = 1e16
 """Floating point operations a second of one process, on any device: ten times an H100's matrix products."""
-MOST_BYTES = 1 << 50
-"""Of one message."""
 MOST_ANSWERS = 1e6
 """Answers a second of one process."""
 
@@ -122,8 +120,6 @@ def _speed(claims: Claims) -> Iterator[str]:
     results = claims.results
     processes = max(1, results.environment.machine.processes)
     for run in results.runs:
-        if any(message.bytes > MOST_BYTES for message in run.traffic):
-            yield f"traffic of seed {run.seed} has a message of more than {MOST_BYTES:,} bytes, which nothing sends"
         if run.flops is not None and run.flops > FASTEST * processes * run.seconds_train:
             yield f"seed {run.seed} took {run.seconds_train:.2g} s for {run.flops:.2g} FLOPs, which no machine does"
         asked = sum(value is not None for points in run.scores["official"] for row in points for value in row)
