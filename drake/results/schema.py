@@ -322,6 +322,8 @@ class Results(Part):
         clients, per_client = len(self.clients), self.models.per_client
         if [client.id for client in self.clients] != list(range(clients)):
             raise ValueError("clients are not numbered from 0 in order")
+        if any(not client.tasks for client in self.clients):
+            raise ValueError("a client has no task")
         if [client.model for client in self.clients] != per_client:
             raise ValueError("clients[].model and models.per_client disagree")
         if set(per_client) != set(self.models.names):

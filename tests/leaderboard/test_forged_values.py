@@ -65,6 +65,7 @@ VALUES: dict[str, tuple[Change, str]] = {
     "answers in no time": (put("runs", 0, "seconds_eval", 1e-300), "s for its answers, which no machine does"),
     "a message without end": (put("runs", 0, "traffic", 0, "bytes", 10**350), "more than 1,125,899,906,842,624 bytes"),
     "a score without end": (put("runs", 0, "scores", "official", 1, 0, 0, 1e308), "a score of seed 0 is above 1,000"),
+    "a client without tasks": (put("clients", 0, "tasks", []), "a client has no task"),
     "a curve of no points": (put("runs", 0, "summary", "official", "self_curve", []), "other clients or points than"),
     "a summary that is missing": (put("summary", {}), "summary must hold exactly the protocols"),
     "relevance of ragged rows": (put("runs", 0, "relevance", [[[1.0], [1.0, 0.5]]] * 4), "is not of 2 x 2 clients"),
