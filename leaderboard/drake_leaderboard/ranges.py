@@ -117,13 +117,14 @@ def _environment(claims: Claims) -> Iterator[str]:
 
 
 def _speed(claims: Claims) -> Iterator[str]:
+    """Times that are too short; those of 0 are `schedule`'s finding."""
     results = claims.results
     processes = max(1, results.environment.machine.processes)
     for run in results.runs:
-        if run.flops is not None and run.flops > FASTEST * processes * run.seconds_train:
+        if run.flops is not None and run.flops > FASTEST * processes * run.seconds_train > 0:
             yield f"seed {run.seed} took {run.seconds_train:.2g} s for {run.flops:.2g} FLOPs, which no machine does"
         asked = sum(value is not None for points in run.scores["official"] for row in points for value in row)
-        if asked > MOST_ANSWERS * processes * run.seconds_eval:
+        if asked > MOST_ANSWERS * processes * run.seconds_eval > 0:
             yield f"seed {run.seed} took {run.seconds_eval:.2g} s for its answers, which no machine does"
 
 
