@@ -155,7 +155,7 @@ def evaluate(
 
     if zero_shot:
         _refuse_others(ctx, "--zero-shot trains nothing", ZERO_SHOT_OPTIONS)
-        return _zero_shot(of_run_folder(resolve(config_file, flags, pairs), config_file, flags), out, overwrite)
+        return _zero_shot(_of_file(resolve(config_file, flags, pairs), config_file, flags, pairs), out, overwrite)
     if adapters is not None and resume is not None:
         pairs = (*pairs, f"adapters.folder={adapters}")
     elif adapters is not None:
@@ -171,8 +171,7 @@ def evaluate(
         refuse_links(resume)
         if "eval_unseen" not in read_identity(resume):
             flags["eval_unseen"] = "none"  # a run of a version in which the preset did not ask for it
-    given = {"adapters": adapters} | {f"set {pair.partition('=')[0]}": pair for pair in pairs}
-    config = of_run_folder(required(resolve(config_file, flags, pairs)), config_file, flags | given)
+    config = _of_file(required(resolve(config_file, flags, pairs)), config_file, flags, pairs)
     trackers = [name for name, wanted in (("WandB", wandb), ("Trackio", trackio)) if wanted]
     _evaluate(config, out, overwrite, [*(f"drake.runs.reporting:{name}" for name in trackers), *callbacks])
 
@@ -185,31 +184,32 @@ def _refuse_others(ctx: click.Context, why: str, allowed: tuple[str, ...]) -> No
             raise DrakeError(f"{why}; leave {parameter.opts[0]} out.")
 
 
-def of_run_folder(config: Config, file: Path | None, flags: Mapping[str, Any]) -> Config:
-    """The settings of a configuration file, where it is a run folder's, which may come from anybody. flags: what the
-    user gave.
+def of_run_folder(config: Config, folder: Path, flags: Mapping[str, Any], pairs: Sequence[str] = ()) -> Config:
+    """The settings of the configuration file of a run folder, which may come from anybody. flags, pairs: what the user
+    gave.
 
     DrakeError for a path that only the folder names. A folder for encoded pictures is left out unless the user names it
     too: files are written to it and the oldest are deleted.
     """
-    from drake.config.schema import known_settings
-    from drake.runs.folder import is_run_folder
-    from drake.runs.named_paths import check, named_by
+    from drake.config.sources import from_flags, from_pairs
+    from drake.runs.named_paths import from_run_folder, given_by
 
-    if file is None or not is_run_folder(file.parent):
-        return config
-    given = {name for name, value in flags.items() if value is not None}
     how = "name it yourself, with --{option} {value}"
     if "models" not in flags:  # a command without these options
-        how = f"continue the run once by drake eval --resume {file.parent} --{{option}} {{value}}"
-    check(file.parent, named_by(config), given, how)
-    named = config.execution.feature_cache
-    if named is not None and flags["feature_cache"] is None:
-        click.echo(f"Note: the run kept encoded pictures in {named!r}; to use them, add --feature-cache.", err=True)
-        config = config.with_(feature_cache=None)
-    if flags["feature_cache_gb"] is None:
-        config = config.with_(feature_cache_gb=known_settings()["execution.feature_cache_gb"].default)
+        how = f"continue the run once by drake eval --resume {folder} --{{option}} {{value}}"
+    given = given_by(from_flags(flags), from_pairs(pairs, config.method or None))
+    config, unused = from_run_folder(config, folder, given, how)
+    if unused is not None:
+        click.echo(f"Note: the run kept encoded pictures in {unused!r}; to use them, add --feature-cache.", err=True)
     return config
+
+
+def _of_file(config: Config, file: Path | None, flags: Mapping[str, Any], pairs: Sequence[str]) -> Config:
+    """The settings of a configuration file; see `of_run_folder` where it is a run folder's."""
+    from drake.runs.folder import is_run_folder
+
+    of_run = file is not None and is_run_folder(file.parent)
+    return of_run_folder(config, file.parent, flags, pairs) if of_run and file is not None else config
 
 
 def _zero_shot(config: Config, out: Path | None, overwrite: Any) -> None:

@@ -84,7 +84,7 @@ def adapt(
     logging.disable_progress_bar()
     file, folder = config_of(run), run.with_name(f"{run.name}-adapt") if out is None else out
     flags = {"method": method_of(run, method), "feature_cache": None, "feature_cache_gb": None}
-    config = of_run_folder(resolve(file, flags), file, flags)
+    config = of_run_folder(resolve(file, flags), run, flags)
     asked = {"evaluation.unseen": "last", "evaluation.records_unseen": records or ALL}
     console = Console(stderr=True)
     with console.status("loading data and backbones"):

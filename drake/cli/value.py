@@ -41,7 +41,7 @@ def value(run: Path, method: str | None, out: Path | None) -> None:
     file = config_of(run)
     refuse_links(run)
     flags = {"method": method_of(run, method), "feature_cache": None, "feature_cache_gb": None}
-    config = of_run_folder(resolve(file, flags), file, flags)
+    config = of_run_folder(resolve(file, flags), run, flags)
     folder = run.with_name(f"{run.name}-value") if out is None else out
     console = Console(stderr=True)
 

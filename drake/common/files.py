@@ -12,8 +12,8 @@ from typing import Any
 from drake.common.outside import MOST_JSON, read_json, read_text
 from drake.errors import DrakeError
 
-MOST_BRACKETS = 2000
-"""In a configuration file: brackets within brackets take long to read."""
+MOST_BRACKETS = MOST_DOTS = 2000
+"""In a configuration file: brackets within brackets, and names of many parts, take long to read."""
 
 
 @contextmanager
@@ -70,6 +70,8 @@ def read_toml_table(path: Path) -> dict[str, Any]:
     text = read_text(path, MOST_JSON, links=True, refused="is no valid TOML file ({}); correct it")
     if text.count("[") + text.count("{") > MOST_BRACKETS:
         raise DrakeError(f"{path} is no valid TOML file (it has more than {MOST_BRACKETS} brackets); correct it.")
+    if text.count(".") > MOST_DOTS:
+        raise DrakeError(f"{path} is no valid TOML file (it has more than {MOST_DOTS} dots); correct it.")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError

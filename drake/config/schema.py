@@ -38,7 +38,7 @@ class Setting:
 class Training:
     """Local training, the same for every method."""
 
-    rank: Annotated[int, Setting("Rank of every LoRA adapter.", above=0)]
+    rank: Annotated[int, Setting("Rank of every LoRA adapter.", above=0, most=8192)]
     alpha: Annotated[float, Setting("The output of an adapter is scaled by alpha / rank.", above=0)]
     dropout: Annotated[float, Setting("Dropout on the input of every LoRA adapter.", least=0, below=1)]
     learning_rate: Annotated[float, Setting("Learning rate of A and B.", above=0)]
@@ -184,11 +184,11 @@ class Execution:
         Literal["auto", "serial", "processes", "ray"],
         Setting("Where clients run: in this process, in one process per core (auto, on a CPU), or on many GPUs."),
     ] = "auto"
-    workers: Annotated[int | None, Setting("Processes of the engine. [default: one per core, or per GPU]", above=0)] = (
-        None
-    )
+    workers: Annotated[
+        int | None, Setting("Processes of the engine. [default: one per core, or per GPU]", above=0, most=1024)
+    ] = None
     threads: Annotated[
-        int | None, Setting("Threads PyTorch computes with, in each process. [default: all cores]", above=0)
+        int | None, Setting("Threads PyTorch computes with, in each process. [default: all cores]", above=0, most=1024)
     ] = None
     device: Annotated[str, Setting("cpu, cuda, cuda:1, or auto: a GPU where there is one.")] = "auto"
     gpu_share: Annotated[

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from drake.common.outside import check_regular
 from drake.common.parquet import Limits, check_file
 from drake.data.columns import RECORD_COLUMNS, SCHEDULE_COLUMNS, UNDECODED_COLUMNS, Scratch, records_table
 from drake.data.record import Record
@@ -169,13 +170,20 @@ def row_count(path: Path) -> int:
 def check_rows(path: Path, rows: int) -> None:
     """Raise DrakeError for a file of a dataset that has other rows than its manifest says, and for one that would fill
     the memory when it is decoded: a few kilobytes of Parquet can stand for terabytes. No row is read."""
+    if (found := sound_rows(path, rows, "build the dataset again")) != rows:
+        raise DrakeError(f"{path} has {found} rows where the manifest says {rows}; build the dataset again.")
+
+
+def sound_rows(path: Path, rows: int, again: str) -> int:
+    """The number of rows of a file that may have about `rows`, once it is certain that it does not fill the memory when
+    it is decoded; DrakeError otherwise. again: what to do then."""
+    check_regular(path, links=True)
     limits = Limits(
         rows=MOST_ROWS,
         bytes=max(LEAST_LIMIT, MOST_TIMES * path.stat().st_size),
         values=max(1, rows) * MOST_VALUES,
     )
-    if (found := check_file(path, limits, "build the dataset again")) != rows:
-        raise DrakeError(f"{path} has {found} rows where the manifest says {rows}; build the dataset again.")
+    return check_file(path, limits, again)
 
 
 def _read(path: Path, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:

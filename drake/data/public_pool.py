@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from drake.common.files import cache_folder, read_json_object
 from drake.common.seeds import python_random
@@ -18,7 +19,7 @@ from drake.data.benchmark import load
 from drake.data.licences import stored_licences
 from drake.data.manifest import MANIFEST, sha256
 from drake.data.oracle import check_record
-from drake.data.parquet_files import Shards
+from drake.data.parquet_files import Shards, sound_rows
 from drake.data.pictures import image_bytes
 from drake.data.publishing import publish, temporary_sibling
 from drake.data.record import PUBLIC, Record
@@ -34,6 +35,7 @@ VERSION = 1
 MOST_BUFFERED = 64 << 20
 """Bytes of records in memory while a sample is stored."""
 ABOUT = "pool.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PublicPool(NamedTuple):
@@ -76,9 +78,26 @@ def public_pool(spec: str, most: int) -> PublicPool:
         except DrakeError:
             if not (folder / ABOUT).exists():  # otherwise another process has stored the same one meanwhile
                 raise
-    about = read_json_object(folder / ABOUT)
-    paths = sorted((folder / PUBLIC).glob("*.parquet"))
-    return PublicPool(ParquetRows(paths, about["files"], cache_folder() / "rows"), about["digest"])
+    return _stored(folder)
+
+
+def _stored(folder: Path) -> PublicPool:
+    """The sample in a folder of the cache. DrakeError where it is not what was stored there: other files or rows, and
+    pages that would fill the memory, as in any other file of records."""
+    again = f"delete {folder}, and the next run makes it again"
+    about, paths = read_json_object(folder / ABOUT), sorted((folder / PUBLIC).glob("*.parquet"))
+    files, digest, records = (about.get(key) for key in ("files", "digest", "records"))
+    if (
+        not isinstance(files, list)
+        or not all(isinstance(file, str) and _SHA256.fullmatch(file) for file in files)
+        or len(files) != len(paths)
+        or not isinstance(digest, str)
+        or type(records) is not int
+    ):
+        raise DrakeError(f"{folder / ABOUT} does not describe the files beside it; {again}.")
+    if sum(sound_rows(path, records, again) for path in paths) != records:
+        raise DrakeError(f"{folder} has other rows than {ABOUT} says; {again}.")
+    return PublicPool(ParquetRows(paths, cast("list[str]", files), cache_folder() / "rows"), digest)
 
 
 def drawn(spec: str, most: int) -> Iterator[Record]:

@@ -11,6 +11,8 @@ of the names (safetensors does not, and a method's draws may depend on it).
 from __future__ import annotations
 
 import shutil
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from drake.federation.callbacks import Callback, ClientContext, RoundContext
 from drake.federation.communication import MessageTraffic
 from drake.federation.messages import Download, LocalResult, State, Upload
 from drake.federation.state import Progress
-from drake.federation.tensor_groups import read_groups, write_groups
+from drake.federation.tensor_groups import MALFORMED, damaged, read_groups, write_groups
 
 
 class Checkpoints:
@@ -45,8 +47,9 @@ class Checkpoints:
         results, seconds = {}, 0.0
         for path in self._round(round).glob("client-*.safetensors"):
             state, last, about = self._read_client(path)
-            results[_number(path)] = LocalResult(state, last if about["sent"] else None, about["stats"])
-            seconds = max(seconds, about["seconds"])
+            with _well_formed(path):
+                results[_number(path)] = LocalResult(state, last if about["sent"] else None, about["stats"])
+                seconds = max(seconds, about["seconds"])
         return results, seconds
 
     def keep_round(self, progress: Progress) -> None:
@@ -91,7 +94,17 @@ class Checkpoints:
         groups, about = read_groups(over / "server.safetensors", self._device)
         if "traffic" not in about:
             raise DrakeError(f"{over} was begun by an earlier version of drake; use --overwrite always.")
-        progress = Progress(
+        with _well_formed(over / "server.safetensors"):
+            progress = self._progress(groups, about)
+        for client, file in sorted(self._latest(over).items()):
+            state, last, _ = self._read_client(file)
+            progress.states[client] = state
+            if last is not None:
+                progress.uploads[client] = last
+        return progress
+
+    def _progress(self, groups: Mapping[str, State], about: Mapping[str, Any]) -> Progress:
+        return Progress(
             downloads={int(i): Download(groups[i], numbers) for i, numbers in about["numbers"].items()},
             waiting={int(i): Download(groups[f"{i} waits"], numbers) for i, numbers in about["waiting"].items()},
             server=groups.get("server", {}),
@@ -104,12 +117,6 @@ class Checkpoints:
             seconds_aggregate=about["seconds_aggregate"],
             seconds_eval=about["seconds_eval"],
         )
-        for client, file in sorted(self._latest(over).items()):
-            state, last, _ = self._read_client(file)
-            progress.states[client] = state
-            if last is not None:
-                progress.uploads[client] = last
-        return progress
 
     def of_client(self, client: int) -> tuple[State, Download | None] | None:
         """What `load` has of one client, without reading the others': its state and its download. None if no round is
@@ -119,9 +126,10 @@ class Checkpoints:
         if over is None or file is None:
             return None
         groups, about = read_groups(over / "server.safetensors", self._device, {f"{client}"})
-        numbers = about["numbers"].get(f"{client}")
-        download = None if numbers is None else Download(groups[f"{client}"], numbers)
-        return read_groups(file, self._device, {"state"})[0]["state"], download
+        with _well_formed(over / "server.safetensors"):
+            numbers = about["numbers"].get(f"{client}")
+            download = None if numbers is None else Download(groups[f"{client}"], numbers)
+        return self._read_client(file, {"state"})[0], download
 
     def remove(self) -> None:
         """Everything stored goes."""
@@ -147,14 +155,29 @@ class Checkpoints:
     def _client(self, round: int, client: int) -> Path:
         return self._round(round) / f"client-{client}.safetensors"
 
-    def _read_client(self, path: Path) -> tuple[State, Upload | None, dict[str, Any]]:
-        groups, about = read_groups(path, self._device)
-        last = None if about["numbers"] is None else Upload(groups["upload"], about["numbers"])
-        return groups["state"], last, about
+    def _read_client(
+        self, path: Path, wanted: Container[str] | None = None
+    ) -> tuple[State, Upload | None, dict[str, Any]]:
+        """State, last upload and note in a client's file; the groups `wanted` alone, without the upload."""
+        groups, about = read_groups(path, self._device, wanted)
+        with _well_formed(path):
+            numbers = about["numbers"] if wanted is None else None
+            last = None if numbers is None else Upload(groups["upload"], numbers)
+            return groups["state"], last, about
+
+
+@contextmanager
+def _well_formed(path: Path) -> Iterator[None]:
+    """A block that takes the header of `path` apart: what only another header raises becomes a DrakeError."""
+    try:
+        yield
+    except MALFORMED as error:
+        raise damaged(path, error) from error
 
 
 def _number(path: Path) -> int:
-    return int(path.stem.removeprefix("client-"))
+    with _well_formed(path):
+        return int(path.stem.removeprefix("client-"))
 
 
 class CheckpointCallback(Callback):

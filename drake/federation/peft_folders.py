@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from drake.common.files import read_json_object
+from drake.common.outside import check_regular
 from drake.errors import DrakeError
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -93,6 +94,7 @@ class PeftFolder:
         """SHA-256 over both files."""
         found = hashlib.sha256()
         for name in (CONFIG, WEIGHTS):
+            check_regular(self.path / name, links=True)
             with (self.path / name).open("rb") as file:
                 found.update(hashlib.file_digest(file, "sha256").digest())
         return found.hexdigest()
@@ -268,6 +270,7 @@ def _short(value: object) -> str:
 
 def _opened(file: Path) -> Any:
     """The safetensors file, whose header is checked; nothing in it is executed."""
+    check_regular(file, links=True)
     try:
         return safe_open(file, framework="pt")
     except (OSError, SafetensorError) as error:

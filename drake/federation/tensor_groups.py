@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from drake.common.files import replacing
+from drake.common.outside import check_regular
 from drake.errors import DrakeError
 from drake.federation.checksums import check, checksums, of_text
 from drake.federation.messages import State
@@ -58,17 +59,27 @@ def read_groups(
     path: Path, device: str, wanted: Container[str] | None = None
 ) -> tuple[dict[str, State], dict[str, Any]]:
     """The groups of a file, or only those wanted, and the note about them. DrakeError for a damaged or foreign file."""
+    check_regular(path, links=True)
     try:
         with safe_open(path, framework="pt", device=device) as file:
             metadata = file.metadata() or {}
             if metadata.get("sha256", of_text(metadata["run"])) != of_text(metadata["run"]):
                 raise ValueError("its header is not the one that was written")
-            header = json.loads(metadata["run"])
+            header = json.loads(metadata["run"])  # with the infinite numbers of a method, too
             names = {group: named for group, named in header["names"].items() if wanted is None or group in wanted}
             stored = {key: file.get_tensor(key) for key in {key for named in names.values() for key in named.values()}}
             if "sha256" in header:  # files of earlier versions have none
                 check(stored, header["sha256"])
             groups = {group: {name: stored[key] for name, key in named.items()} for group, named in names.items()}
-            return groups, header["about"]
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise DrakeError(f"{path} is not a checkpoint of a run ({error}); use --overwrite always.") from error
+            return groups, dict(header["about"])
+    except (SafetensorError, OSError, MemoryError, *MALFORMED) as error:
+        raise damaged(path, error) from error
+
+
+MALFORMED = (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What a header raises that is JSON, but not that of a checkpoint."""
+
+
+def damaged(path: Path, error: Exception) -> DrakeError:
+    """The sentence about a file that is no checkpoint."""
+    return DrakeError(f"{path} is not a checkpoint of a run ({str(error).rstrip('.')}); use --overwrite always.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drake.common.files import read_json_object
+from drake.common.outside import check_regular
 from drake.errors import DrakeError
 
 Family = Literal["llama", "qwen", "gemma"]
@@ -88,6 +89,7 @@ def hash_of_weights(folder: Path) -> str:
 
 
 def _sha256(path: Path) -> bytes:
+    check_regular(path, links=True)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
@@ -259,6 +261,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _refuse_pointer(path: Path) -> None:
+    check_regular(path, links=True)
     with path.open("rb") as file:
         if file.read(len(GIT_LFS)) == GIT_LFS:
             raise DrakeError(f"{path} is a pointer of Git LFS, not the file itself; run `git lfs pull` in its folder.")

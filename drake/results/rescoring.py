@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from drake.common.outside import file_names
+from drake.common.outside import file_names, shown
 from drake.data.fingerprints import current_fingerprint
 from drake.errors import DrakeError
 from drake.results.asked import Asked, clients_of
@@ -92,7 +92,7 @@ def rescore(
     """Score the stored answers of a run or submission folder again.
 
     marks: also check the marks of every stored answer. named_folders: whether tokenizers are read of folders that the
-    results name; not for a run of somebody else. Raises DrakeError, naming seed, point,
+    results name and that a run was begun with on this machine. Raises DrakeError, naming seed, point,
     client and task, when the run is not complete, the data differ, or an answer is missing, extra or there twice.
     """
     folder = Path(folder)
@@ -204,7 +204,7 @@ class _Scorer:
         answer."""
         asked: dict[tuple[int, str], set[str]] = defaultdict(set)
         for row in rows:
-            here = f"record {row.id}, client {row.client} ({where})"
+            here = f"record {shown(row.id, 100)}, client {row.client} ({where})"
             if (row.point, row.round) != (point, after):
                 raise DrakeError(
                     f"{here} is filed under point {row.point}, round {row.round} instead of {point}, {after}."
@@ -213,7 +213,9 @@ class _Scorer:
                 raise DrakeError(f"{here}: the run has no client {row.client}.")
             question = self.questions.get(row.task, {}).get(row.id)
             if question is None or row.id not in self.asked.of(row.client, row.task):
-                raise DrakeError(f"{here} is no record that task {row.task} is scored on; remove the extra answer.")
+                raise DrakeError(
+                    f"{here} is no record that task {shown(row.task, 100)} is scored on; remove the extra answer."
+                )
             if row.id in asked[row.client, row.task]:
                 raise DrakeError(f"{here} is answered twice.")
             asked[row.client, row.task].add(row.id)
@@ -228,11 +230,15 @@ class _Scorer:
         """Raises DrakeError unless the row has the dataset's gold answer, the right marks, and the token ids of its
         texts."""
         if row.gold != question.answer:
-            raise DrakeError(f"{here} has the gold answer {row.gold!r}, the dataset has {question.answer!r}.")
+            raise DrakeError(f"{here} has the gold answer {shown(row.gold)!r}, the dataset has {question.answer!r}.")
         if self.marks:
             due, marked = mark(row.text, question), Mark(row.picked, row.correct, row.strict_correct)
             if marked != due:
-                raise DrakeError(f"{here}: the text {row.text!r} is marked {marked}, it should be {due}.")
+                raise DrakeError(
+                    f"{here}: the text {shown(row.text)!r} is marked {shown(marked)}, it should be {shown(due)}."
+                )
+            if not question.open_ended and (row.predicted_ids is not None or row.gold_ids is not None):
+                raise DrakeError(f"{here} answers a choice question, but has token ids; restore what the run wrote.")
         if question.open_ended:
             self.tokens.verify(row, self.results.models.per_client[row.client], here)
 

@@ -28,6 +28,10 @@ from drake.common.files import replacing
 from drake.scoring.answers import PROTOCOLS, Protocol
 
 SCHEMA_VERSION = 2
+MOST_BYTES = 1 << 50
+"""Of one message."""
+MOST_SCORE = 1000
+"""Scores are fractions, but the official F1 has no upper bound."""
 JSON_SCHEMA = Path(__file__).with_name("results.schema.json")
 """The JSON Schema of `results.json`, made from the models of this module."""
 
@@ -318,23 +322,38 @@ class Results(Part):
         clients, per_client = len(self.clients), self.models.per_client
         if [client.id for client in self.clients] != list(range(clients)):
             raise ValueError("clients are not numbered from 0 in order")
+        if any(not client.tasks for client in self.clients):
+            raise ValueError("a client has no task")
         if [client.model for client in self.clients] != per_client:
             raise ValueError("clients[].model and models.per_client disagree")
         if set(per_client) != set(self.models.names):
             raise ValueError("models.names and models.per_client disagree")
         if len({run.seed for run in self.runs}) < len(self.runs):
             raise ValueError("two runs have the same seed")
+        if self.status == "complete" and self.runs:
+            _need_both(self.summary, "summary")
         for run in self.runs:
             if run.rounds and not run.summary:
                 raise ValueError(f"the run of seed {run.seed} lacks its summary")
             if missing := {task for client in self.clients for task in client.tasks} - set(run.tasks):
                 raise ValueError(f"run of seed {run.seed} has no column for task {sorted(missing)[0]!r}")
+            for summary in (*run.summary.values(), *(run.aggregated.summary.values() if run.aggregated else ())):
+                lengths = len(summary.clients_last), len(summary.self_curve), len(summary.others_curve)
+                if lengths != (clients, len(run.rounds), len(run.rounds)):
+                    raise ValueError(f"the summary of seed {run.seed} has other clients or points than the run")
+            for matrix in filter(None, run.relevance or ()):
+                if len(matrix) != clients or {len(row) for row in matrix} != {clients}:
+                    raise ValueError(f"relevance of seed {run.seed} is not of {clients} x {clients} clients")
+            if any(message.bytes > MOST_BYTES for message in run.traffic):
+                raise ValueError(f"seed {run.seed} has a message of more than {MOST_BYTES:,} bytes")
             matrices = [matrix for points in run.scores.values() for matrix in points]
             if run.aggregated is not None:
                 matrices += [matrix for points in run.aggregated.scores.values() for matrix in points]
             for matrix in matrices + list((run.zero_shot or {}).values()):
                 if len(matrix) != clients or any(len(row) != len(run.tasks) for row in matrix):
                     raise ValueError(f"a score matrix of seed {run.seed} is not {clients} x {len(run.tasks)}")
+                if any(score is not None and score > MOST_SCORE for row in matrix for score in row):
+                    raise ValueError(f"a score of seed {run.seed} is above {MOST_SCORE:,}")
             if any(len(losses) != clients for losses in run.train_loss):
                 raise ValueError(f"train_loss of seed {run.seed} does not have {clients} clients in every round")
         return self

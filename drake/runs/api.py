@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import warnings
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from drake.catalog.benchmarks import DEFAULT
 from drake.common.threads import threads, use_threads
 from drake.config import Config, configure, required
+from drake.config.sources import from_keywords
 from drake.errors import DrakeError
 from drake.federation.callbacks import Callback
 from drake.results import Results
 from drake.runs.engines import Engines, opened
-from drake.runs.folder import Overwrite
+from drake.runs.folder import Overwrite, is_run_folder
+from drake.runs.named_paths import from_run_folder, given_by
 from drake.runs.reporting import TensorBoard
 from drake.runs.run import evaluate as run
 from drake.runs.setup import Setup
@@ -42,7 +45,9 @@ def evaluate(
     group; see docs/configuration.md. config: a configuration file that all these change, or a finished Config.
     out: the run folder; default: runs/METHOD-PRESET, which a run of the same settings continues. overwrite: see
     `drake.runs.folder.claim`. callbacks: are told how the run gets on; without them it is silent.
-    Raises DrakeError for settings that no run can have and a folder that holds another run.
+    Raises DrakeError for settings that no run can have, a folder that holds another run, and a path or repository that
+    only the configuration file of a run folder names (see `drake.runs.named_paths`): name it as an argument too. Such a
+    file's `feature_cache` is left out, with a warning, unless it is named.
     """
     if isinstance(config, Config):
         if method is not None or preset is not None:
@@ -50,8 +55,21 @@ def evaluate(
         chosen = config.with_(**settings)
     else:
         chosen = configure(method, preset, file=config, **settings)
+        if config is not None and is_run_folder(Path(config).parent):
+            chosen = _of_run_folder(chosen, Path(config).parent, settings)
     folder = default_folder(required(chosen)) if out is None else Path(out)
     return execute(prepare(chosen, folder), folder, overwrite, callbacks)
+
+
+def _of_run_folder(config: Config, run: Path, settings: Mapping[str, Any]) -> Config:
+    """As `drake eval --config RUN/config.toml` takes the settings of a run folder, which may come from anybody."""
+    how = "name it yourself too, with the argument {setting}={value!r}"
+    config, unused = from_run_folder(config, run, given_by(from_keywords(settings)), how)
+    if unused is not None:
+        warnings.warn(
+            f"the run kept encoded pictures in {unused!r}; to use them, name feature_cache={unused!r}.", stacklevel=3
+        )
+    return config
 
 
 def default_folder(config: Config) -> Path:

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
+from drake.common.outside import check_regular
 from drake.engines.serial import Engine
+from drake.errors import DrakeError
 from drake.federation.callbacks import Callback, EvaluationContext, RunContext
 from drake.federation.loop import EvaluateAt
 from drake.federation.state import Progress
@@ -220,7 +224,7 @@ class Evaluation:
 
     def _relevance(self, rounds: int) -> list[list[list[float | None]] | None] | None:
         paths = [observed_path(self.folder, self.seed, round) for round in range(1, rounds + 1)]
-        found = [load_file(path).get("relevance") if path.exists() else None for path in paths]
+        found = [_observed(path).get("relevance") if path.exists() else None for path in paths]
         if all(matrix is None for matrix in found):
             return None
         return [
@@ -229,3 +233,11 @@ class Evaluation:
             else [[None if value != value else value for value in row] for row in matrix.tolist()]
             for matrix in found
         ]
+
+
+def _observed(path: Path) -> dict[str, Tensor]:
+    check_regular(path, links=True)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DrakeError(f"{path} cannot be read ({error}); run it again with --overwrite always.") from error

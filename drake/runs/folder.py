@@ -32,6 +32,7 @@ from drake.config.file import write as write_config
 from drake.config.sources import RUN_FILE, from_file
 from drake.errors import DrakeError
 from drake.federation.registry import named_by_folder
+from drake.results import FILE as RESULTS
 from drake.runs.named_paths import remember
 
 Overwrite = Literal["only-missing", "never", "always"]
@@ -135,7 +136,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 def is_run_folder(folder: Path) -> bool:
     """Whether a run made the folder, or somebody who wants it to look so."""
-    return (folder / OWNED).exists() or (folder / IDENTITY).exists()
+    return any((folder / name).exists() for name in (OWNED, IDENTITY, RESULTS, "events.jsonl", "checkpoints"))
 
 
 def config_of(folder: Path) -> Path:

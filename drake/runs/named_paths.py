@@ -7,25 +7,29 @@ one of these holds:
 - the user names the setting on the command line too;
 - the user has begun a run with it on this machine. `remember` keeps the paths of every run that is begun, in the cache
   folder, so that runs of one's own continue without more options.
+
+A mini suite that is larger than any preset's is built on the same conditions.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from drake import catalog
-from drake.common.files import cache_folder, writing
-from drake.common.outside import read_text, shown
-from drake.config import Config
+from drake.common import own_paths
+from drake.common.outside import shown
+from drake.config import Config, presets
+from drake.config.flags import FLAGS
+from drake.config.schema import known_settings
+from drake.config.sources import Source
 from drake.errors import DrakeError
 from drake.models.checkpoints import embedded
 
-FILE = "paths-of-my-runs.jsonl"
-"""In the cache folder: a path that a run was begun with here on each line, as JSON text."""
-MOST_BYTES = 64 << 20
+FILE = own_paths.FILE
 SUITE = "mini"
+SIZES = ("train", "test", "public")
+"""Settings of `data` that say how many records of a mini suite are built."""
 
 Named = Mapping[str, Sequence[str]]
 """Option of the command line, without its dashes -> the paths, repositories or names that the setting holds."""
@@ -57,46 +61,68 @@ def check(run: Path, named: Named, repeated: Collection[str], how: str) -> None:
         for value in values:
             if option in repeated or _is_known(option, value) or _lies_in(run, value):
                 continue
-            mine = _remembered() if mine is None else mine
-            if _key(value) not in mine:
+            mine = own_paths.kept() if mine is None else mine
+            if own_paths.key(value) not in mine:
                 raise DrakeError(
                     f"{shown(run)} names {shown(value)!r} ({option.removeprefix('set ')}), and no run on this machine "
                     f"was begun with it, so it is not opened; if you trust it, "
-                    f"{how.format(option=option, value=shown(','.join(values)))}."
+                    f"{how.format(option=option, setting=_setting(option), value=shown(','.join(values)))}."
                 )
+
+
+def _setting(option: str) -> str:
+    return "adapters.folder" if option == "adapters" else option.removeprefix("set ")
+
+
+def given_by(*sources: Source) -> set[str]:
+    """The names of all settings that the user gave, as the keys of `Named` are."""
+    short = {full: name for name, full in FLAGS.items()}
+    found = {short.get(full, full) for source in sources for full in source.settings}
+    options = {f"{method}.{name}" for source in sources for method, values in source.options.items() for name in values}
+    return found | {f"set {name}" for name in options} | ({"adapters"} if "adapters.folder" in options else set())
+
+
+def from_run_folder(config: Config, run: Path, given: Collection[str], how: str) -> tuple[Config, str | None]:
+    """The settings of a run folder's configuration file as they may be used, and the folder for encoded pictures that
+    was left out of them: files are written to it and the oldest are deleted, so the user has to name it.
+
+    given: names of the settings that the user gave. how: see `check`. DrakeError for a path that only the folder names.
+    """
+    check(run, named_by(config), given, how)
+    _check_sizes(run, config, given)
+    unused = config.execution.feature_cache if "feature_cache" not in given else None
+    changes = {} if unused is None else {"feature_cache": None}
+    if "feature_cache_gb" not in given:
+        changes["feature_cache_gb"] = known_settings()["execution.feature_cache_gb"].default
+    return config.with_(**changes), unused
 
 
 def remember(config: Config) -> None:
     """Keep what the run of these settings opens: the user began it here."""
-    keys = {
-        _key(value) for option, values in named_by(config).items() for value in values if not _is_known(option, value)
-    }
-    if not keys:
-        return
-    try:
-        if new := sorted(keys - _remembered()):
-            path = cache_folder() / FILE
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a", encoding="utf-8") as file:  # one write, so that processes do not mix lines
-                    file.write("".join(f"{json.dumps(key)}\n" for key in new))
-    except DrakeError:  # a cache folder that cannot be written: --resume will ask for the paths again
-        return
+    named = named_by(config)
+    mine = [value for option, values in named.items() for value in values if not _is_known(option, value)]
+    own_paths.keep([*mine, *_large_sizes(config).values()])
 
 
-def _remembered() -> set[str]:
-    path = cache_folder() / FILE
-    return set(_lines(path)) if path.exists() else set()
+def _large_sizes(config: Config) -> dict[str, str]:
+    """Full name -> NAME=VALUE of the sizes of a mini suite that are larger than in every preset."""
+    if config.data.path is not None:
+        return {}
+    sizes = {name: getattr(config.data, name) for name in SIZES}
+    most = {name: max(getattr(known.data, name) for known in presets().values()) for name in SIZES}
+    return {f"data.{name}": f"data.{name}={size}" for name, size in sizes.items() if size > most[name]}
 
 
-def _lines(path: Path) -> Iterator[str]:
-    for line in read_text(path, MOST_BYTES).splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:  # a line that a kill cut off
-            continue
-        if isinstance(value, str):
-            yield value
+def _check_sizes(run: Path, config: Config, given: Collection[str]) -> None:
+    """DrakeError for a mini suite that only the run folder makes large: building it takes hours and fills the disk."""
+    if large := {name: pair for name, pair in _large_sizes(config).items() if name not in given}:
+        mine = own_paths.kept()
+        for pair in large.values():
+            if pair not in mine:
+                raise DrakeError(
+                    f"{shown(run)} asks for a mini suite with {pair}, more than in any preset, and no run on this "
+                    f"machine was begun with that, so it is not built; if you want it, begin a run with --set {pair}."
+                )
 
 
 def _is_known(option: str, value: str) -> bool:
@@ -108,11 +134,3 @@ def _is_known(option: str, value: str) -> bool:
 def _lies_in(run: Path, value: str) -> bool:
     _, _, place = value.rpartition(":")
     return Path(place).expanduser().resolve().is_relative_to(run.resolve())
-
-
-def _key(value: str) -> str:
-    """The same for all ways to write a path; other texts, such as repositories, as they are. `kind:FOLDER` is a source
-    of public records."""
-    kind, colon, place = value.rpartition(":")
-    path = Path(place).expanduser()
-    return f"{kind}{colon}{path.resolve()}" if path.exists() else value

@@ -20,8 +20,13 @@ from drake.common.files import replacing
 from drake.common.parquet import Limits, read_table
 from drake.errors import DrakeError
 
-LIMITS = Limits(bytes=256 << 20, text=20_000)
+LIMITS = Limits(bytes=256 << 20, values=10_000_000, text=20_000)
 """What a file of predictions may hold. An answer has at most some hundred tokens."""
+LEAST_BYTES, BYTES_PER_ROW = 16 << 20, 4000
+"""A file may have so many bytes of texts, or so many for each row that it may have: as Python's objects, texts and
+numbers take ten times the memory that they take in a table."""
+LEAST_VALUES, IDS_PER_ROW = 1_000_000, 400
+"""The same for token ids."""
 
 
 class Prediction(NamedTuple):
@@ -108,5 +113,7 @@ def predictions_table(path: Path | str, rows: int = LIMITS.rows) -> pa.Table:
     path = Path(path)
     if not os.path.lexists(path):
         raise DrakeError(f"the predictions {path} are missing; restore them or run again.")
-    limits = replace(LIMITS, rows=min(rows, LIMITS.rows))
+    most = min(rows, LIMITS.rows)
+    size, values = max(LEAST_BYTES, most * BYTES_PER_ROW), max(LEAST_VALUES, most * IDS_PER_ROW)
+    limits = replace(LIMITS, rows=most, bytes=min(LIMITS.bytes, size), values=min(LIMITS.values, values))
     return read_table(path, prediction_schema, limits, "restore it or run again")

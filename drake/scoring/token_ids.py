@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from drake.catalog import models as catalog_models
+from drake.common import own_paths
+from drake.common.outside import shown
 from drake.errors import DrakeError
 from drake.models.prompts import gold_ids
 from drake.scoring.predictions import Prediction
@@ -27,9 +29,10 @@ class TokenCheck:
     """
 
     def __init__(self, revisions: dict[str, str], folders: bool = True) -> None:
-        """revisions: of the models, by name. folders: whether a model may be a folder of this machine; not where only
-        a file from outside names it."""
-        self._folders = folders
+        """revisions: of the models, by name. folders: whether a model may be a folder of this machine with which a run
+        was begun here; others are not opened, because only a file names them."""
+        self._mine = own_paths.kept() if folders else set[str]()
+        self._may: dict[str, bool] = {}
         self.unchecked: set[str] = set()
         self._revisions = revisions
         self._texts: dict[tuple[str, tuple[int, ...]], str] = {}
@@ -44,7 +47,7 @@ class TokenCheck:
             self._texts.setdefault((model, predicted), row.text),
             self._golds.setdefault((model, row.gold), gold),
         )
-        tokenizer = _tokenizer(model, self._revisions.get(model), self._folders)
+        tokenizer = _tokenizer(model, self._revisions.get(model), self._may_open(model))
         if any(not 0 <= one < MOST_ID for one in (*predicted, *gold)):
             raise DrakeError(f"{where}: a token id is no id of a vocabulary; restore what the run wrote.")
         if tokenizer is None:
@@ -53,9 +56,17 @@ class TokenCheck:
             text = tokenizer.decode(predicted, skip_special_tokens=True).strip()
             ids = tuple(gold_ids(tokenizer, row.gold))
         if text != row.text:
-            raise DrakeError(f"{where}: the token ids stand for {text!r}, the text is {row.text!r}.")
+            raise DrakeError(f"{where}: the token ids stand for {shown(text)!r}, the text is {shown(row.text)!r}.")
         if ids != gold:
-            raise DrakeError(f"{where}: the token ids {list(gold)} are not those of the gold answer {row.gold!r}.")
+            raise DrakeError(
+                f"{where}: the token ids {shown(list(gold))} are not those of the gold answer {shown(row.gold)!r}."
+            )
+
+    def _may_open(self, model: str) -> bool:
+        """Whether the model may be a folder."""
+        if model not in self._may:
+            self._may[model] = own_paths.key(model) in self._mine
+        return self._may[model]
 
 
 @cache

@@ -7,17 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
+from drake.errors import DrakeError
 from drake.results import Results, plots
 from drake.scoring.answers import Protocol
 
 
 def draw(runs: Sequence[tuple[str, Results]], out: Path, protocol: Protocol = "official") -> Iterator[Path]:
     """Draw everything these runs allow into the folder `out`; yields the PNG of each picture (an SVG lies beside it).
+    DrakeError for a run without a finished seed.
 
     runs: (name of the run, results). Across runs: curves, communication, forgetting. For each run: clients by tasks,
     and relevance where the method measures it.
     """
     results = [found for _, found in runs]
+    for name, found in runs:
+        if not found.runs or not all(run.rounds for run in found.runs) or protocol not in found.summary:
+            raise DrakeError(f"the run {name} has no finished seed; let it finish one.")
     yield plots.curves(results, out / "curves", protocol)[0]
     yield plots.communication(results, out / "communication", protocol)[0]
     yield plots.forgetting(results, out / "forgetting", protocol)[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
+from drake.common.outside import read_bytes
 from drake.data.benchmark import Benchmark
 from drake.data.pictures import decoded_images
 from drake.data.record import DatasetRow
@@ -111,7 +112,7 @@ def write_page(folder: Path, results: Results, benchmark: Benchmark, worst: int)
 
 
 def _inline(path: Path) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f"data:image/svg+xml;base64,{base64.b64encode(read_bytes(path)).decode()}"
 
 
 def worst_lines(tasks: Sequence[OwnTask], worst: int) -> list[str]:

@@ -23,7 +23,8 @@ QUESTION = ("client", "task", "id")
 MANY = 50
 """Answers from which on two seeds cannot all agree by chance."""
 ALIKE = 0.95
-"""Share of equal answers above which it is said. Of the bundled submissions no two have more than 0.78."""
+"""Share of equal last answers above which it is said. Of the bundled submissions no two have more than 0.86; at earlier
+points, where few steps were taken, related methods agree on up to 0.997."""
 
 
 @dataclass(frozen=True)

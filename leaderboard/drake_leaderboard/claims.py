@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
 
 from drake.config import Training
 from drake.config.schema import known_settings
@@ -53,7 +54,7 @@ class Claims:
             raise DrakeError(f"config.numbers.training has {extra[0]!r}, which is no number of training.")
         for name, value in recorded.items():
             if name != "optimizer_state":
-                _check_number(name, value)
+                check_setting(f"config.numbers.training.{name}", value, f"training.{name}")
         state = recorded.get("optimizer_state", "fresh")
         if state not in ("fresh", "kept"):
             raise DrakeError(f"config.numbers.training.optimizer_state is {state!r}; it must be fresh or kept.")
@@ -72,6 +73,13 @@ class Claims:
         from drake.federation.method import Method  # here: it loads PyTorch, which ranking can do without
 
         return self.method is None or (self.trains and self.method.inputs is not Method.inputs)
+
+    @property
+    def shows_relevance(self) -> bool:
+        """Whether a registered method may show matrices of its aggregation (`Method.observed`)."""
+        from drake.federation.method import Method
+
+        return self.method is not None and self.method.observed is not Method.observed
 
     @cached_property
     def participation(self) -> Participation:
@@ -93,15 +101,26 @@ class Claims:
         return self.participation.present(Federation(clients, {}, seed, 1, self.training, _nothing, _nothing), round)
 
 
-def _check_number(name: str, value: Any) -> None:
-    known = known_settings()[f"training.{name}"]
-    whole = known.kind is int
-    what = f"config.numbers.training.{name}"
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise DrakeError(f"{what} is {short(value)}, which is no {'whole ' if whole else ''}number.")
-    if abs(value) > MOST_NUMBER:
-        raise DrakeError(f"{what} is {short(value)}, which no run takes.")
-    check_range(what, value, known.setting)
+def check_setting(what: str, value: Any, setting: str) -> None:
+    """DrakeError unless the value is one that the setting of drake can have, in JSON's own types: a text is no number
+    and a truth value is none. what: its name for errors. setting: by full name."""
+    known = known_settings()[setting]
+    kinds = get_args(known.kind) if get_origin(known.kind) in (Union, UnionType) else (known.kind,)
+    if value is None and NoneType in kinds:
+        return
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    if isinstance(value, str) and value in words:
+        return
+    for kind, types, name in ((bool, bool, "truth value"), (int, int, "whole number"), (float, int | float, "number")):
+        if kind in kinds:
+            if not isinstance(value, types) or isinstance(value, bool) != (kind is bool):
+                raise DrakeError(f"{what} is {short(value)}, which is no {name}.")
+            number = cast("float", value)
+            if abs(number) > MOST_NUMBER:
+                raise DrakeError(f"{what} is {short(value)}, which no run takes.")
+            check_range(what, number, known.setting)
+            return
+    raise DrakeError(f"{what} is {short(value)}, which is not {' or '.join(map(str, words))}.")
 
 
 def unequal(*pairs: tuple[str, Any, str, Any]) -> Iterator[str]:

@@ -14,12 +14,16 @@ from typing import Any
 
 from drake import catalog
 from drake.config import configure
-from drake.results import SeedRun
+from drake.results import Results, SeedRun
 from drake.tools.traffic import Cost, cost
 
 from .claims import Claims
 
 Amount = Mapping[str, float]
+OF_COMPUTE = ("numbers", "assignment", "revisions", "attendance", "split")
+"""Keys of config that decide how much is computed."""
+FAR = 4
+"""How many times the FLOPs of another submission are said; between the bundled ones it is at most 1.7."""
 
 
 def counted(claims: Claims) -> dict[tuple[str, str], Amount] | str:
@@ -118,6 +122,24 @@ def _differences(claims: Claims, run: SeedRun, due: Mapping[tuple[str, str], Amo
 
 def _told(kinds: Amount) -> str:
     return " + ".join(f"{size:,.0f} B of {kind}" for kind, size in sorted(kinds.items())) or "nothing"
+
+
+def unlike(mine: Results, other: Results, name: str) -> Iterator[str]:
+    """Where FLOPs, which nothing in the files proves, are far from those of another submission of the same track: local
+    training costs as much with every method."""
+    same = mine.data.fingerprint == other.data.fingerprint and all(
+        mine.config.get(key) == other.config.get(key) for key in OF_COMPUTE
+    )
+    spent, theirs = ([run.flops for run in one.runs if run.flops] for one in (mine, other))
+    if not same or not spent or not theirs:
+        return
+    for amount, usual in ((min(spent), min(theirs)), (max(spent), max(theirs))):
+        if not 1 / FAR < amount / usual < FAR:
+            yield (
+                f"a seed took {amount:.2g} FLOPs, where the submission {name} with the same backbones, records and "
+                f"steps has {usual:.2g}"
+            )
+            return
 
 
 def unchecked(claims: Claims) -> Iterator[str]:

@@ -107,6 +107,8 @@ def _run(claims: Claims, run: SeedRun) -> Iterator[str]:
     who, clients = f"of seed {run.seed}", len(claims.results.clients)
     if run.zero_shot is None or any(score is None for line in run.zero_shot["official"] for score in line):
         yield f"zero_shot {who} lacks scores, which every run has"
+    if run.relevance is not None and claims.method is not None and not claims.shows_relevance:
+        yield f"relevance {who} is there, but {claims.results.method.name} computes none"
     if run.relevance is not None:
         if len(run.relevance) != len(run.train_loss):
             yield f"relevance {who} has {len(run.relevance)} rounds, the run {len(run.train_loss)}"

@@ -39,6 +39,8 @@ MOST_NAMED = 6
 """Pairs that a note names."""
 METRICS = {"mean": "accuracy", "f1": "token F1"}
 """Kind of a cell of answers -> the metric's name."""
+COMPARED = {"accuracy", "token-F1"}
+"""The metrics, as datasets name them, by which `drake.results.comparison` scores answers."""
 
 
 def judged(board: Board) -> Board:
@@ -71,7 +73,8 @@ def _judged(rows: list[Row]) -> tuple[list[Row], Standing]:
         for k, entry in enumerate(rows)
     ]
     metrics = next((metrics_sentence(found) for found in answers.values()), "")
-    sentences = _ties(rows, lettered, len(pairs)) + _apart_by_letters_only(found, group, labels)
+    sentences = without_groups(rows) if not pairs else _ties(rows, lettered, len(pairs))
+    sentences += _apart_by_letters_only(found, group, labels)
     return filled, Standing(metrics, sentences, found, labels)
 
 
@@ -194,9 +197,19 @@ def metrics_sentence(answers: Answers) -> str:
     return f"Scores average {first} on {many} tasks and {rest}."
 
 
-def _ties(rows: Sequence[Row], lettered: Sequence[int], pairs: int) -> str:
-    if not pairs:
+def without_groups(rows: Sequence[Row]) -> str:
+    """Why a track with several rows has no tie groups, where its metrics are the reason."""
+    recorded = [entry.run.config.get("metrics") for entry in rows if entry.run is not None]
+    metrics = {str(metric) for found in recorded if isinstance(found, list) for metric in found}
+    if len(rows) < 2 or not (others := sorted(metrics - COMPARED)):
         return ""
+    return (
+        f"No tie groups: differences are computed from answers by accuracy and token F1, and tasks of this track are "
+        f"scored by {', '.join(others)}."
+    )
+
+
+def _ties(rows: Sequence[Row], lettered: Sequence[int], pairs: int) -> str:
     missing = len(rows) - len(lettered)
     without = (
         f" {missing} rows have no letter: fewer than {LEAST_SEEDS} seeds in common with the others, no stored answers, "

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drake.common.files import replacing
-from drake.common.outside import checked_text, checked_texts, file_names, mixed_alphabets, read_bytes, read_json, shown
+from drake.common.look_alikes import disguise
+from drake.common.outside import checked_text, checked_texts, file_names, read_bytes, read_json, shown
 from drake.errors import DrakeError
 from drake.results import FILE, Results
 from drake.results.rescoring import prediction_files
@@ -68,10 +69,16 @@ def check_about(found: About) -> None:
     """DrakeError for the first field that is not what it should be."""
     if found.name:
         checked_text(found.name, "the name of the submission", 80)
-        if letter := mixed_alphabets(found.name):
+        if reason := disguise(found.name):
             raise DrakeError(
-                f"the name of the submission, {found.name!r}, mixes alphabets (U+{ord(letter):04X} beside Latin "
-                "letters), as look-alikes do; write it in one."
+                f"the name of the submission, {shown(found.name)!r}, {reason}; write it in plain letters of one "
+                "alphabet."
+            )
+    for what, text in (("the name", found.name), *(("an author", author) for author in found.authors)):
+        if text != " ".join(text.split()):
+            raise DrakeError(
+                f"{what} of the submission, {shown(text)!r}, has spaces at an end, several in a row or of another "
+                "kind; write single plain spaces between words."
             )
     if len(found.authors) > MOST_AUTHORS:
         raise DrakeError(f"the submission has {len(found.authors)} authors, more than {MOST_AUTHORS}; name the group.")
@@ -92,10 +99,10 @@ def check_link(link: str) -> None:
     if len(link) > 500 or not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~!$&+,;=:@%/?#-]*)?", link):
         raise refused
     try:
-        host = urlsplit(link).hostname
+        host, _ = urlsplit(link).hostname, urlsplit(link).port  # ValueError for a port above 65,535
     except ValueError as error:
         raise refused from error
-    if not host or "." not in host.strip(".") or host.replace(".", "").isdigit():
+    if not host or "." not in host.strip(".") or not host.strip(".").rpartition(".")[2].isalpha():  # no IP address
         raise refused
 
 

@@ -28,7 +28,7 @@ from drake.errors import DrakeError
 from drake.results import Results, load, verify
 from drake.results.dataset import NoDataset, dataset_of
 
-from . import costs, schedule, settings
+from . import costs, ranges, schedule, settings
 from .answers import Answers
 from .claims import Claims
 from .reviewed import entry, ticket_digest
@@ -89,7 +89,11 @@ def refusals(folder: Path, results: Results, data: Path | str | None) -> list[st
     """What contradicts itself, the schedule, the method or the other seeds, in a folder whose scores were derived."""
     claims = Claims(results, dataset_of(results, data))
     if not (wrong := list(settings.shapes(claims))):
-        wrong = [*settings.contradictions(claims), *schedule.contradictions(claims)]
+        wrong = [
+            *ranges.contradictions(claims),
+            *settings.contradictions(claims),
+            *schedule.contradictions(claims),
+        ]
     if not wrong:  # the costs follow from settings that were just found to be sound
         wrong += costs.contradictions(claims)
     return wrong + list(Answers(folder, results).contradictions())
@@ -97,6 +101,7 @@ def refusals(folder: Path, results: Results, data: Path | str | None) -> list[st
 
 def _said(folder: Path, claims: Claims, unchecked: Iterable[str]) -> Iterable[str]:
     yield from settings.unusual(claims)
+    yield from ranges.newer(claims)
     if strange := settings.strange_keys(claims):
         yield f"config has the key {strange[0]!r}, which no setting of drake has; it is the method's own"
     yield from costs.unchecked(claims)
@@ -117,6 +122,7 @@ def _compare(found: Verdict, others: Iterable[Path]) -> None:
         try:
             theirs = _answers(other, ticket_digest(other))
             said = [*mine.copied_from(theirs), *mine.other_start(theirs)]
+            said += costs.unlike(found.results, theirs.results, other.name)
         except (DrakeError, IndexError):  # a broken one is another's finding
             continue
         found.said += [f"{found.folder}: {sentence}." for sentence in said]
@@ -234,6 +240,6 @@ def _code() -> str:
     """Of the modules that judge; and the version of drake."""
     here = Path(__file__).parent
     found = hashlib.sha256(version("drake-bench").encode())
-    for name in ("answers.py", "claims.py", "costs.py", "schedule.py", "settings.py", "tickets.py", "validation.py"):
-        found.update((here / name).read_bytes())
+    for name in ("answers", "claims", "costs", "ranges", "schedule", "settings", "tickets", "validation"):
+        found.update((here / f"{name}.py").read_bytes())
     return found.hexdigest()

@@ -134,7 +134,7 @@ def test_methods_are_listed_with_what_they_send():
         (("transfer", "--out", "x", "--eval-records", "-1"), "--eval-records is -1; it must be zero or more."),
         (("transfer", "--out", "x", "--model", "tiny-lama-s"), "unknown model 'tiny-lama-s'; did you mean"),
         (("backbones", "train", "tiny-llama-s", "--seed", "-1"), "--seed is -1; it must be zero or more."),
-        ((*EVAL, "--threads", "0"), "--threads is 0; it must be more than zero."),
+        ((*EVAL, "--threads", "0"), "--threads is 0; it must be more than 0 and at most 1024."),
         (("export", "no-such-run", "--client", "0", "--out", "x"), "no-such-run holds no run of `drake eval`"),
         (("comm", "--models", "llama1c"), "unknown model 'llama1c'; did you mean 'llama1b'?"),
         (("comm", "--methods", "fedmosiac"), "unknown method 'fedmosiac'; did you mean 'fedmosaic'?"),

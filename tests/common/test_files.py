@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drake.common.files import check_folder, read_json_object, replacing
+from drake.common.files import check_folder, read_json_object, read_toml_table, replacing
 from drake.errors import DrakeError
 
 
@@ -81,3 +81,9 @@ def test_a_json_object_is_read_from_regular_files_alone(tmp_path):
     path.write_bytes(b'{"a": "\xff"}')
     with pytest.raises(DrakeError, match=r"x\.json cannot be read as JSON \(.*\); restore it\.$"):
         read_json_object(path)
+
+
+def test_names_of_thousands_of_parts_are_no_configuration(tmp_path):
+    (tmp_path / "x.toml").write_text(".".join(["a"] * 2002) + " = 1\n")  # nests as deep, and takes long
+    with pytest.raises(DrakeError, match="has more than 2000 dots"):
+        read_toml_table(tmp_path / "x.toml")

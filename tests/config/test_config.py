@@ -57,7 +57,7 @@ def test_text_and_typed_values_give_the_same(file):
         ("training.rnak=3", "unknown setting 'training.rnak' (--set 'training.rnak=3'); did you mean 'training.rank'?"),
         ("trainig.rank=3", "unknown setting 'trainig.rank' (--set 'trainig.rank=3'); did you mean 'training.rank'?"),
         ("dito.penalty=3", "unknown setting 'dito.penalty' (--set 'dito.penalty=3'); did you mean 'ditto.penalty'?"),
-        ("training.rank=0", "--set training.rank is 0; it must be more than zero."),
+        ("training.rank=0", "--set training.rank is 0; it must be more than 0 and at most 8192."),
         ("training.rank=x", "--set training.rank is 'x'; it must be a whole number."),
         ("training.rank=2.5", "--set training.rank is '2.5'; it must be a whole number."),
         ("training.learning_rate=nan", "--set training.learning_rate is 'nan'; it must be a finite number."),

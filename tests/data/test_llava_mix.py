@@ -1,8 +1,11 @@
 """LLaVA's fine-tuning mix as public records: what a record becomes, the sample of a run, and what is refused."""
 
 import json
+import os
 from random import Random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from build_samples import png
 from mix_samples import PICTURES, mix, turns
@@ -61,6 +64,40 @@ def test_the_pool_of_a_run_is_stored_once_and_changes_with_the_file(tmp_path, mo
     rows = json.loads((folder / "llava_v1_5_mix665k.json").read_text())
     (folder / "llava_v1_5_mix665k.json").write_text(json.dumps(rows[:3]))
     assert public_pool(str(folder), 0).digest != whole.digest
+
+
+def test_a_stored_pool_that_is_another_one_or_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
+    folder = mix(tmp_path / "mix")
+    public_pool(str(folder), 0)
+    (about,) = (tmp_path / "cache").glob("public-*/pool.json")
+    (path,) = (about.parent / "public").glob("*.parquet")
+    good, table = path.read_bytes(), pq.read_table(path)
+    again = f"delete {about.parent}, and the next run makes it again"
+
+    def refused(sentence):
+        with pytest.raises(DrakeError, match=sentence) as found:
+            public_pool(str(folder), 0)
+        assert again in str(found.value)
+
+    pq.write_table(table.slice(1), path)
+    refused("has other rows than pool.json says")
+    bomb = pa.array(["x" * 1_000_000]).dictionary_encode()
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), bomb.dictionary)
+    many = pa.concat_tables([table.slice(0, 1)] * 300).set_column(table.column_names.index("prompt"), "prompt", texts)
+    pq.write_table(many, path, compression="zstd")
+    assert path.stat().st_size < 1_000_000
+    refused("more than 268,435,456 bytes in the column prompt")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DrakeError, match="is no file"):
+        public_pool(str(folder), 0)
+    path.unlink()
+    refused("does not describe the files beside it")
+    path.write_bytes(good)
+    assert len(public_pool(str(folder), 0).rows) == 7
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"files": ["../../x"]}))
+    refused("does not describe the files beside it")
 
 
 def test_any_source_and_any_dataset_gives_public_records(release, tmp_path, micro_data, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from drake.errors import DrakeError
+from drake.federation.checkpoint import Checkpoints
 from drake.federation.tensor_groups import read_groups, write_groups
 
 GROUPS = {
@@ -51,6 +53,58 @@ def test_files_of_earlier_versions_without_checksums_are_read(tmp_path: Path) ->
     save_file({"0": torch.ones(2)}, path, {"run": json.dumps({"names": names, "about": {}})})
     groups, _ = read_groups(path, "cpu")
     assert groups["state"]["a"].tolist() == [1, 1]
+
+
+HEADERS = {
+    "a list": "[]",
+    "100,000 lists deep": "[" * 100_000,
+    "names that are a list": '{"names": [1], "about": {}}',
+    "names that are a number": '{"names": {"state": 3}, "about": {}}',
+    "a note that is a text": '{"names": {}, "about": "x"}',
+    "a note that is missing": '{"names": {}}',
+    "a tensor that is not there": '{"names": {"state": {"a": "9"}}, "about": {}}',
+    "checksums that are a list": '{"names": {"state": {"a": "0"}}, "about": {}, "sha256": [1]}',
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_no_run_wrote_is_one_sentence(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"0": torch.ones(2)}, path, {"run": HEADERS[name]})
+    with pytest.raises(DrakeError, match=r"is not a checkpoint of a run \(.*; use --overwrite always\."):
+        read_groups(path, "cpu")
+
+
+NOTES = {
+    "an empty one": {},
+    "a list": {"traffic": [], "numbers": []},
+    "rows that are numbers": {"traffic": [1], "numbers": {}, "waiting": {}, "losses": []},
+    "clients that are words": {"traffic": [], "numbers": {"a": {}}, "waiting": {}, "losses": []},
+    "losses that are a number": {"traffic": [], "numbers": {}, "waiting": {}, "losses": 5},
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_a_note_that_no_run_wrote_is_one_sentence(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "round-00001"
+    folder.mkdir()
+    write_groups(folder / "server.safetensors", GROUPS, NOTES[name])
+    with pytest.raises(DrakeError, match="use --overwrite always"):
+        Checkpoints(tmp_path).load()
+    write_groups(folder / "client-0.safetensors", GROUPS, {"seconds": 1})
+    with pytest.raises(DrakeError, match="is not a checkpoint of a run"):
+        Checkpoints(tmp_path).clients(0)
+    write_groups(folder / "client-x.safetensors", GROUPS, {"numbers": None, "sent": False})
+    with pytest.raises(DrakeError, match="is not a checkpoint of a run"):
+        Checkpoints(tmp_path).of_client(0)
+
+
+def test_a_pipe_and_a_device_in_place_of_a_checkpoint_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "device.safetensors").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(DrakeError, match="is no file; restore it"):
+            read_groups(tmp_path / f"{name}.safetensors", "cpu")
 
 
 def test_damaged_aligned_factors_are_computed_again(tmp_path: Path) -> None:

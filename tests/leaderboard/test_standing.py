@@ -13,6 +13,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -21,7 +23,7 @@ from drake_leaderboard.columns import column_of, parts
 from drake_leaderboard.commands import leaderboard
 from drake_leaderboard.entries import Track, numbered
 from drake_leaderboard.notes import notes
-from drake_leaderboard.standing import _apart_by_letters_only, comparable, judged, unique_labels
+from drake_leaderboard.standing import _apart_by_letters_only, comparable, judged, unique_labels, without_groups
 from scipy import stats
 
 from drake.errors import UnknownName
@@ -258,3 +260,14 @@ def test_pairs_that_letters_keep_apart_without_reason_are_named() -> None:
         " Nor can these, which share none: A and C."
     )
     assert _apart_by_letters_only(pairs[::2], {0: "a", 1: "b", 2: "b"}, ["A", "B", "C"]) == ""
+
+
+def test_a_track_of_other_metrics_says_why_it_has_no_tie_groups() -> None:
+    def rows(*metrics: str) -> list[Any]:
+        return [SimpleNamespace(run=SimpleNamespace(config={"metrics": list(metrics)}))] * 2
+
+    assert without_groups(rows("accuracy", "Matthews", "ROUGE-L")) == (
+        "No tie groups: differences are computed from answers by accuracy and token F1, and tasks of this track are "
+        "scored by Matthews, ROUGE-L."
+    )
+    assert without_groups(rows("Matthews")[:1]) == without_groups(rows("accuracy", "token-F1")) == ""

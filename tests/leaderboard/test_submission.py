@@ -16,6 +16,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
 import drake
+from drake.common import own_paths
 from drake.errors import DrakeError
 from drake.results import Results, aggregate, load, save, score_table, seed_summary, verify
 from drake.scoring.answers import PROTOCOLS
@@ -271,7 +272,12 @@ def _open_ended(text: str, predicted: list[int] | None, gold: str, ids: list[int
     return Prediction(1, 2, 0, "Words-0", "Words-0/test/000000", text, None, None, None, predicted, ids, gold)
 
 
-def test_token_ids_are_held_against_the_tokenizer(words: str) -> None:
+def test_token_ids_are_held_against_the_tokenizer(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "cache"))
+    unasked = TokenCheck({words: "1"})  # no run was begun with that folder here, so it is not opened
+    unasked.verify(_open_ended("tree", [1], "cup", [1]), words, "here")
+    assert unasked.unchecked == {words}
+    own_paths.keep([words])
     check = TokenCheck({words: "1"})
     check.verify(_open_ended("tree", [2], "cup", [1]), words, "here")
     assert not check.unchecked

@@ -8,7 +8,9 @@ import pytest
 import tomli_w
 from in_process import drake
 
+from drake import evaluate as drake_evaluate
 from drake.config import configure
+from drake.config.sources import from_flags, from_keywords, from_pairs
 from drake.errors import DrakeError
 from drake.runs import named_paths
 from drake.runs.folder import claim
@@ -66,6 +68,41 @@ def test_a_run_from_elsewhere_opens_what_the_user_names_and_then_what_was_named(
     assert "name it yourself, with --data" in drake("eval", "--resume", moved)
 
 
+def test_python_and_a_folder_without_its_marks_are_asked_for_the_same(
+    elsewhere, here, micro_backbones, micro_data, tmp_path
+):
+    model, file = micro_backbones["llama-4"], elsewhere / "config.toml"
+    table = tomllib.loads(file.read_text())
+    table["execution"] |= {"feature_cache": str(tmp_path / "theirs"), "feature_cache_gb": 1e-9}
+    file.write_text(tomli_w.dumps(table))
+    with pytest.raises(DrakeError, match=f"name it yourself too, with the argument models='{model}'"):
+        drake_evaluate(config=file, out=tmp_path / "x")
+    with pytest.raises(DrakeError, match=f"name it yourself too, with the argument data='{micro_data}'"):
+        drake_evaluate(config=str(file), models=[model], out=tmp_path / "x")
+    for name in (".drake-run", "identity.json"):  # as whoever wants the paths obeyed would send it
+        (elsewhere / name).unlink()
+    for name in ("adapt", "value"):
+        assert "so it is not opened" in drake(name, elsewhere)
+    assert "so it is not opened" in drake("eval", "--config", file, "--out", tmp_path / "x")
+    with pytest.raises(DrakeError, match="so it is not opened"):
+        drake_evaluate(config=file, out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    with pytest.warns(UserWarning, match="to use them, name feature_cache="):
+        found = drake_evaluate(config=file, models=[model], data={"path": str(micro_data)}, out=tmp_path / "x")
+    assert found.status == "complete"
+    assert not (tmp_path / "theirs").exists()
+    assert "feature_cache" not in (tmp_path / "x/config.toml").read_text().replace("feature_cache_gb = 20.0", "")
+
+
+def test_a_setting_counts_as_named_however_it_is_written():
+    given = named_paths.given_by(
+        from_flags({"models": ("a",), "preset": None}),
+        from_pairs(["data.path=x", "adapters.folder=y"], "adapters"),
+        from_keywords({"execution": {"feature_cache": "z"}, "ditto": {"penalty": 1}}),
+    )
+    assert given == {"models", "data", "adapters", "set adapters.folder", "feature_cache", "set ditto.penalty"}
+
+
 OTHERS = {
     "public records": ({"public": "llava-mix:{}"}, "public"),
     "adapters": ({"method": "adapters", "adapters": {"folder": "{}"}}, "adapters"),
@@ -108,6 +145,20 @@ def test_names_of_drake_and_what_lies_in_the_folder_need_no_record(here, tmp_pat
     outside = configure("sft", "quick", data=f"{tmp_path}/run/link")
     with pytest.raises(DrakeError, match="no run on this machine"):
         named_paths.check(tmp_path / "run", named_paths.named_by(outside), (), how)
+
+
+def test_a_mini_suite_that_only_a_folder_makes_large_is_not_built(here, tmp_path):
+    config, how = configure("sft", "quick", **{"data.train": 10**9, "data.test": 5}), "name it"
+    with pytest.raises(DrakeError, match=r"with data\.train=1000000000, more than in any preset.*--set data\.train=10"):
+        named_paths.from_run_folder(config, tmp_path / "run", (), how)
+    assert named_paths.from_run_folder(config, tmp_path / "run", ("data.train",), how)[0] == config
+    named_paths.remember(config)
+    assert named_paths.from_run_folder(config, tmp_path / "run", (), how)[0] == config
+    for name in ("threads", "workers"):  # which a run that goes on takes from its folder
+        with pytest.raises(DrakeError, match="at most 1024"):
+            configure("sft", "quick", **{"engine": "processes", name: 10**9})
+    of_data = configure("sft", "quick", data=str(tmp_path), **{"data.train": 10**9})  # nothing is built
+    assert named_paths.from_run_folder(of_data, tmp_path / "run", ("data",), how)[0] == of_data
 
 
 def test_a_cache_folder_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch):

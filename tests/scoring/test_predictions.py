@@ -52,3 +52,27 @@ def test_files_that_are_no_predictions_are_one_sentence(tmp_path: Path) -> None:
     pq.write_table(pa.table({"point": [1]}), tmp_path / "other.parquet")
     with pytest.raises(DrakeError, match="does not have the columns"):
         read_predictions(tmp_path / "other.parquet")
+
+
+def _ids(count: int) -> pa.Table:
+    """One row whose ids are a run length: some bytes on disk, `count` numbers in memory."""
+    table = pa.Table.from_pylist([ROWS[0]._replace(predicted_ids=[], gold_ids=[])._asdict()], prediction_schema)
+    lists = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.array([7] * count, pa.int32()))
+    return table.set_column(9, prediction_schema.field(9), lists)
+
+
+def test_token_ids_that_would_fill_the_memory_are_not_decoded(tmp_path: Path) -> None:
+    pq.write_table(_ids(1_100_000), tmp_path / "bomb.parquet")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 20_000
+    with pytest.raises(DrakeError, match="more than 1,000,000 values in the column predicted_ids"):
+        read_predictions(tmp_path / "bomb.parquet", rows=1000)
+    pq.write_table(_ids(10_000), tmp_path / "long.parquet")
+    assert len(read_predictions(tmp_path / "long.parquet", rows=1000)[0].predicted_ids or []) == 10_000
+
+
+def test_texts_may_be_as_long_as_the_rows_that_are_expected_allow(tmp_path: Path) -> None:
+    rows = [ROWS[0]._replace(text=f"{number} " + "x" * 19_000) for number in range(1000)]
+    write_predictions(tmp_path / "long.parquet", rows)
+    with pytest.raises(DrakeError, match=r"more than 16,777,216 bytes"):
+        read_predictions(tmp_path / "long.parquet", rows=1000)
+    assert read_predictions(tmp_path / "long.parquet", rows=5000) == rows
