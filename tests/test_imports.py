@@ -47,6 +47,15 @@ def test_results_are_loaded_when_used_and_pandas_only_for_data_frames() -> None:
     assert found.returncode == 0, found.stderr
 
 
+def test_a_summary_is_printed_without_a_library_of_models() -> None:
+    code = (
+        "import sys, drake.cli.tables, drake.tools.page, drake_leaderboard.ranking\n"
+        "assert not {'torch', 'transformers', 'datasets', 'peft'} & set(sys.modules), 'drake show is heavy'\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
 def test_every_package_is_typed() -> None:
     for package in ("drake", "methods/drake_methods", "baselines/drake_baselines", "leaderboard/drake_leaderboard"):
         assert (ROOT / package / "py.typed").exists(), package

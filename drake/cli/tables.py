@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.markup import escape
@@ -10,7 +11,9 @@ from rich.table import Table
 
 from drake.common.outside import shown
 from drake.results import Results
-from drake.tools.traffic import Cost, relative
+
+if TYPE_CHECKING:
+    from drake.tools.traffic import Cost
 
 
 def duration(seconds: float) -> str:
@@ -74,6 +77,8 @@ def megabytes(size: float) -> str:
 
 def cost_table(found: Mapping[str, Cost | None], by_kind: bool = False) -> Table:
     """What methods send, per client and round: a row for each, with `by_kind` one for each kind of its tensors too."""
+    from drake.tools.traffic import relative  # here: it loads PyTorch, which the other tables do not need
+
     held = sorted({name for cost in found.values() if cost is not None for name in cost.backbones})
     table = Table(title="MB sent per client and round", title_justify="left", box=box.SIMPLE)
     table.add_column("method", no_wrap=True)

@@ -49,8 +49,23 @@ class ClientSchedule:
 
 def in_memory(paths: Sequence[Path], fingerprint: str) -> Dataset:
     """The records of Parquet files, read into memory; pictures stay encoded. fingerprint: names cached results."""
-    table = pa.concat_tables([UNDECODED_COLUMNS.empty_table(), *map(read_records, paths)])
+    table = pa.ipc.open_stream(_in_one_piece(paths)).read_all()
+    pa.default_memory_pool().release_unused()  # what decoding worked in: several times the records of a small task
     return Dataset(table, info=DatasetInfo(features=_FEATURES), fingerprint=fingerprint)
+
+
+def _in_one_piece(paths: Sequence[Path]) -> pa.Buffer:
+    """The records as an Arrow stream in memory. A small table has dozens of buffers of its own, each of which would
+    take more of the allocator's memory than it is long."""
+    table = pa.concat_tables([UNDECODED_COLUMNS.empty_table(), *map(read_records, paths)])
+    length = pa.MockOutputStream()
+    found: list[pa.Buffer] = []
+    for _ in range(2):  # once for the length, once to write
+        sink = pa.FixedSizeBufferWriter(found[0]) if found else length
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        found = found or [pa.py_buffer(bytearray(length.size()))]  # outside of Arrow's memory, which is empty again
+    return found[0]
 
 
 def memory_mapped(paths: Sequence[Path], copy: Path, fingerprint: str) -> Dataset:

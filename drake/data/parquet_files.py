@@ -188,6 +188,9 @@ def sound_rows(path: Path, rows: int, again: str) -> int:
 
 def _read(path: Path, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:
     try:
+        if filters is None:  # one thread: every thread that decodes keeps the memory that it has worked in
+            with pq.ParquetFile(path) as file:
+                return file.read(use_threads=False)
         options: dict[str, Any] = {"partitioning": None}  # not annotated as optional
         return pq.read_table(path, filters=filters, **options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, ValueError) as error:

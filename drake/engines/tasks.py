@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
 
+from drake.common.products import Products
 from drake.common.seeds import derive, torch_generator
 from drake.common.stopping import safe_point
 from drake.engines.prefetch import ahead
 from drake.engines.worker import Records, Worker
 from drake.errors import DrakeError
 from drake.federation.federation import Client, Work
-from drake.federation.flops import count_flops
 from drake.federation.messages import OPTIMIZER, Download, LocalResult, Message, State
 from drake.federation.method import Step
 from drake.models.backbones import Backbone
@@ -46,7 +47,7 @@ class Job:
     """Local training of one client in one round: a Task that returns a LocalResult. Its stats gain "tokens", the
     padded tokens that were read.
 
-    counted: train once more to count the floating point operations, which are added to the stats as "flops".
+    counted: count the floating point operations on the way; they are added to the stats as "flops".
     """
 
     client: Client
@@ -72,10 +73,11 @@ class Job:
         if not steps:  # nothing has arrived yet
             return LocalResult(self.state, None, {})
         batches = _Batches(worker.backbone(self.backbone), steps)
-        result = self._trained(worker, batches)
+        with Products() if self.counted else nullcontext() as products:
+            result = self._trained(worker, batches)
         measured = {"tokens": batches.tokens + result.stats.get("tokens", 0)}
-        if self.counted:  # pictures have been encoded and cached by now
-            measured["flops"] = count_flops(lambda: self._trained(worker, batches))
+        if products is not None:
+            measured["flops"] = products.flops
         return replace(result, stats=result.stats | measured)
 
     def _trained(self, worker: Worker, batches: _Batches) -> LocalResult:

@@ -1,8 +1,8 @@
-"""Floating point operations, counted. `relative_cost` is what a method declares; this is what its training spends.
+"""Floating point operations as PyTorch counts them: what a run's own count is held against in tests, and what a
+method's step is measured with (`drake check-method`).
 
-Counting slows a step several times and makes PyTorch choose other kernels, so it is never done to training itself: one
-round of one client of each architecture is done once more with the counter on (`engines.tasks`), and what it spent
-per token stands for the other rounds and clients of that architecture.
+PyTorch's counter slows a step several times and makes it choose other kernels, so it is never used on the training of
+a run. That counts its operations from the shapes of its products (`drake.common.products`).
 """
 
 from __future__ import annotations

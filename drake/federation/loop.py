@@ -103,10 +103,6 @@ def on_workers(engine: Engine, method: Method, works: Sequence[Work]) -> list[An
     return [found[index] for index in range(len(works))]
 
 
-COUNTED_WEIGHT = 4
-"""How many times as long a client's round takes that is done once more with its FLOPs counted."""
-
-
 def local_training(engine: Engine, round: RoundContext) -> Iterator[tuple[Client, LocalResult]]:
     """(client, its result) of every participant that has not trained in this round yet, as each is done. Of a method
     with `pooled`, the first client of a backbone trains; the others take over its state."""
@@ -118,8 +114,7 @@ def local_training(engine: Engine, round: RoundContext) -> Iterator[tuple[Client
             round.number,
             progress.states[client.id],
             progress.downloads.get(client.id),
-            weight=federation.architecture(client.id).num_layers
-            * (COUNTED_WEIGHT if client.id in round.counted else 1),
+            weight=federation.architecture(client.id).num_layers,
             counted=client.id in round.counted,
         )
         for client in federation.clients

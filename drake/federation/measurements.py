@@ -61,8 +61,8 @@ class TrafficMeter(Callback):
 
 
 class FlopsMeter(Callback):
-    """Floating point operations: one round of one client of every backbone is done once more and counted
-    (`flops.count_flops`), and what a token cost there stands for all of that backbone."""
+    """Floating point operations: one round of one client of every backbone is counted while it trains
+    (`drake.common.products`), and what a token cost there stands for all of that backbone."""
 
     def round_started(self, round: RoundContext) -> None:
         """Pick one client per backbone whose FLOPs are not measured yet: one that has a download, where the server

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from drake.common.products import counting
 from drake.errors import DrakeError
 
 VARIANTS = 64
@@ -20,7 +21,8 @@ def compile_training(layers: nn.ModuleList, backend: str = "inductor") -> None:
 
     One compiled program serves all layers of a kind and batches of every size. Dropout draws the same random numbers;
     sums are taken in another order, so results differ in the last digits. Passes without gradients, generation among
-    them, are not compiled: they have many more shapes, and hooks inside a compiled layer would not be called.
+    them, are not compiled: they have many more shapes, and hooks inside a compiled layer would not be called. Neither
+    is the one round of every backbone whose operations are counted (`drake.common.products`).
     """
     torch._dynamo.config.recompile_limit = max(VARIANTS, torch._dynamo.config.recompile_limit)
     options: dict[str, str | int | bool | Callable[..., Any]] | None = (
@@ -34,7 +36,8 @@ def compile_training(layers: nn.ModuleList, backend: str = "inductor") -> None:
 def _while_training(layer: nn.Module, plain: Callable[..., Any], compiled: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(plain)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return (compiled if layer.training and torch.is_grad_enabled() else plain)(*args, **kwargs)
+        wanted = layer.training and torch.is_grad_enabled() and not counting()
+        return (compiled if wanted else plain)(*args, **kwargs)
 
     return forward
 

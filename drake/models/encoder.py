@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from drake.common.products import uncounted
 from drake.common.threads import single_thread
 from drake.data.pictures import decoded
 from drake.models import checkpoints
@@ -115,6 +116,7 @@ class Encoder:
         with single_thread():
             return self._encoded(pictures, several, key, fill=self._batch)
 
+    @uncounted()
     @torch.no_grad()
     def _encoded(self, pictures: list[Image.Image], several: bool, key: bytes | None, fill: int) -> list[Tensor]:
         prepared = self._prepared(pictures, several, key)

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from drake import catalog
+from drake.common.products import of_checkpoints
 from drake.config.schema import LoadIn, Pictures, Prompts
 from drake.data.pictures import DECODING
 from drake.errors import DrakeError
@@ -66,7 +67,7 @@ def load(
     def prepare(model: Any) -> None:
         if checkpointing:
             # Not reentrant: the reentrant kind needs an input with gradients, and nothing before the adapters has any.
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": of_checkpoints})
         if compiled:
             compile_training(decoder_of(model).layers)
 

@@ -198,9 +198,9 @@ def heatmap(
             for row, col in np.argwhere(np.isfinite(values)):
                 red, green, blue, _ = image.cmap(image.norm(values[row, col]))
                 ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-                panel.text(
-                    col, row, f"{values[row, col]:.{digits}f}", ha="center", va="center", fontsize=5.5, color=ink
-                )
+                number = f"{values[row, col]:.{digits}f}"
+                cell = panel.text(col, row, number, ha="center", va="center", fontsize=5.5, color=ink)
+                cell.set_in_layout(False)  # it lies within the panel; measuring hundreds of them takes seconds
         figure.colorbar(image, ax=panel, label="%" if percent else "")
         return written(figure, path)
 
@@ -215,5 +215,6 @@ def written(figure: Figure, path: Path | str) -> tuple[Path, Path]:
         target = base.with_name(base.name + suffix)
         with replacing(target) as temporary:
             figure.savefig(temporary, dpi=300, metadata=metadata)
+        figure.set_layout_engine("none")  # the second file has the places of the first
         written.append(target)
     return written[0], written[1]

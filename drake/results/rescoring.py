@@ -71,8 +71,8 @@ def verify(folder: Path | str, data: Path | str | None = None, named_folders: bo
     Raises DrakeError, naming seed, point, client and task, as `rescore` does, and where the marks of a
     stored answer, a score or an average of the results are not those computed again.
     """
-    found = rescore(folder, data, marks=True, named_folders=named_folders)
     claimed = load(folder)
+    found = _rescored(Path(folder), claimed, data, marks=True, named_folders=named_folders)
     for claim, run in zip(claimed.runs, found.results.runs, strict=True):
         _compare_seed(claim, run, f"seed {run.seed} of {folder}")
     for protocol, fields in found.results.summary.items():
@@ -95,8 +95,10 @@ def rescore(
     results name and that a run was begun with on this machine. Raises DrakeError, naming seed, point,
     client and task, when the run is not complete, the data differ, or an answer is missing, extra or there twice.
     """
-    folder = Path(folder)
-    results = load(folder)
+    return _rescored(Path(folder), load(folder), data, marks, named_folders)
+
+
+def _rescored(folder: Path, results: Results, data: Path | str | None, marks: bool, named_folders: bool) -> Rescored:
     if results.status != "complete":
         raise DrakeError(f"the run {folder} is {results.status}, not complete; finish it with the same `drake eval`.")
     if not results.runs:

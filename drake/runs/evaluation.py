@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from drake.scoring.generation import Answer, batches
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
 from drake.scoring.scores import StoredScores, TaskScore, answer_row, evaluated_questions, score_matrix, unparsed_rate
 
+STORED_EVERY = 10.0
+"""Seconds of answering that a killed run may have to do again."""
 AGGREGATED = "aggregated"
 """The folder in a run folder that holds the answers after the aggregation where they are the second set."""
 
@@ -187,19 +190,38 @@ class Evaluation:
     def _answers(
         self, parts: Sequence[AnswerPart], point: int, round: int, run: RunContext
     ) -> dict[Path, list[Prediction]]:
-        """Rows by part, in no particular order. A part that is stored is not answered again."""
-        pending = [part for part in parts if not part.path.exists()]
+        """Rows by part, in no particular order. A part that is stored is not answered again. Parts are stored every
+        `STORED_EVERY` seconds and when the run stops here; a shorter evaluation point writes its one file alone."""
+        rows = {part.path: read_predictions(part.path) for part in parts if part.path.exists()}
+        pending = [part for part in parts if part.path not in rows]
         total = sum(part.answers for part in parts)
         answered = total - sum(part.answers for part in pending)
         self._callbacks.answered(EvaluationContext(run, round, 0, total))
         if answered:
             self._callbacks.answered(EvaluationContext(run, round, answered, total))
-        for index, found in self._engine.run([part.task for part in pending]):
-            tokenizer = self.setup.backbones[pending[index].task.backbone].tokenizer
-            write_predictions(pending[index].path, [self._row(answer, tokenizer, point, round) for answer in found])
-            answered += pending[index].answers
-            self._callbacks.answered(EvaluationContext(run, round, answered, total))
-        return {part.path: read_predictions(part.path) for part in parts}
+        unstored: list[Path] = []
+
+        def store() -> None:
+            while unstored:
+                write_predictions(unstored[-1], rows[unstored[-1]])
+                unstored.pop()
+
+        last = time.monotonic()
+        try:
+            for index, found in self._engine.run([part.task for part in pending]):
+                part = pending[index]
+                tokenizer = self.setup.backbones[part.task.backbone].tokenizer
+                rows[part.path] = [self._row(answer, tokenizer, point, round) for answer in found]
+                unstored.append(part.path)
+                if time.monotonic() - last >= STORED_EVERY:
+                    store()
+                    last = time.monotonic()
+                answered += part.answers
+                self._callbacks.answered(EvaluationContext(run, round, answered, total))
+        except BaseException:
+            store()
+            raise
+        return rows
 
     def _row(self, answer: Answer, tokenizer: Any, point: int, round: int) -> Prediction:
         question = self._questions[answer.record]

@@ -10,14 +10,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from drake.common.outside import read_bytes
-from drake.data.benchmark import Benchmark
-from drake.data.pictures import decoded_images
 from drake.data.record import DatasetRow
 from drake.results import Results, SeedRun
-from drake.scoring.predictions import Prediction, prediction_path, read_predictions
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from drake.data.benchmark import Benchmark
+    from drake.scoring.predictions import Prediction
 
 SAMPLES = 4
 """Wrong answers shown of a task."""
@@ -71,6 +71,8 @@ def _zero_shot(run: SeedRun, client: int, task: str) -> float | None:
 def wrong_answers(folder: Path, results: Results, benchmark: Benchmark, own: OwnTask, count: int) -> list[Sample]:
     """The first wrong answers of a client to one of its tasks, last point, first seed. Open-ended answers count as
     wrong where the text is not the gold one."""
+    from drake.scoring.predictions import prediction_path, read_predictions  # here: a summary alone reads no answers
+
     run = results.runs[0]
     rows = read_predictions(prediction_path(folder, run.seed, len(run.rounds)))
     mine = [row for row in rows if (row.client, row.task) == (own.client, own.task) and not _right(row)][:count]
@@ -84,6 +86,8 @@ def _right(row: Prediction) -> bool:
 
 
 def _sample(row: Prediction, record: DatasetRow) -> Sample:
+    from drake.data.pictures import decoded_images
+
     pictures = [_data_uri(image) for image in decoded_images(record)]
     return Sample(row.id, record["prompt"], row.text, row.gold, pictures)
 

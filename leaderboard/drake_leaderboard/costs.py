@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drake import catalog
 from drake.config import configure
 from drake.results import Results, SeedRun
-from drake.tools.traffic import Cost, cost
 
 from .claims import Claims
+
+if TYPE_CHECKING:
+    from drake.tools.traffic import Cost
 
 Amount = Mapping[str, float]
 OF_COMPUTE = ("numbers", "assignment", "revisions", "attendance", "split")
@@ -61,6 +63,8 @@ def _cost(
     training: tuple[tuple[str, Any], ...],
     options: tuple[tuple[str, Any], ...],
 ) -> Cost | None:
+    from drake.tools.traffic import cost  # here: it loads PyTorch, which ranking checked entries does not need
+
     settings: dict[str, Any] = {"models": list(models), "training": dict(training)}
     if options:
         settings[method] = dict(options)
