@@ -34,10 +34,10 @@ class RowWeightedLinear(adapters.AdaptedLinear):
     def forward(self, x: Tensor) -> Tensor:
         if self.row_weights is None:
             return super().forward(x)
-        down, up, _ = self.factors()
+        down, up, _ = self.once((x.dtype, *self._active), self._factors_in, x.dtype)
         of_ranks = self.row_weights.repeat_interleave(len(down) // self.row_weights.shape[1], dim=1)  # [B, R]
-        h = F.linear(x, down.to(x.dtype)) * of_ranks[:, None].to(x.dtype)
-        return self.base_layer(x) + F.linear(h, up.to(x.dtype))
+        h = F.linear(x, down) * of_ranks[:, None].to(x.dtype)
+        return self.base_layer(x) + F.linear(h, up)
 
 
 class ByQuestion(nn.Module):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from drake.config import Training
 from drake.federation.messages import State
 from drake.federation.tensor_names import role
+from drake.models.fixed import Derives
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TARGETS = rf".*(language_model|text_model).*\.({'|'.join(PROJECTIONS)})"
@@ -35,7 +36,7 @@ FOLDED_WIDTH = 512
 """Up to this width a CPU folds the adapters into the weight: thin products take longer there than one square one."""
 
 
-class AdaptedLinear(LoraLinear):
+class AdaptedLinear(Derives, LoraLinear):
     """PEFT's LoRA layer with all its active adapters as one pair of factors: y = W x + up (down x + shift).
 
     The same function as PEFT's, in two thin products whatever the number of adapters, or in one (`_folds`). One dropout
@@ -58,15 +59,28 @@ class AdaptedLinear(LoraLinear):
         base = self.base_layer
         if self._disable_adapters:
             return base(x)
-        down, up, shift = self.factors()
         dropout = self.lora_dropout[self._active_adapter[0]]
         if self._folds(x, dropout):
-            bias = cast("Tensor | None", base.bias)
-            if shift is not None:
-                bias = up @ shift if bias is None else bias + up @ shift
-            return F.linear(x, torch.addmm(_weight(base), up, down), bias)
-        h = F.linear(dropout(x), down.to(x.dtype), None if shift is None else shift.to(x.dtype))
-        return base(x) + F.linear(h, up.to(x.dtype))
+            return F.linear(x, *self.once(("folded", *self._active), self._folded))
+        down, up, shift = self.once((x.dtype, *self._active), self._factors_in, x.dtype)
+        return base(x) + F.linear(F.linear(dropout(x), down, shift), up)
+
+    @property
+    def _active(self) -> tuple[object, ...]:
+        """What `factors` depends on beside parameters."""
+        return (*self._active_adapter, self.share)
+
+    def _factors_in(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
+        down, up, shift = self.factors()
+        return down.to(dtype), up.to(dtype), None if shift is None else shift.to(dtype)
+
+    def _folded(self) -> tuple[Tensor, Tensor | None]:
+        """The weight and bias of one linear layer that does the same."""
+        down, up, shift = self.factors()
+        bias = cast("Tensor | None", self.base_layer.bias)
+        if shift is not None:
+            bias = up @ shift if bias is None else bias + up @ shift
+        return torch.addmm(_weight(self.base_layer), up, down), bias
 
     def _folds(self, x: Tensor, dropout: nn.Module) -> bool:
         """W + up down in half precision would lose the adapters' small steps, so float32 alone."""

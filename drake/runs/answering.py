@@ -17,9 +17,9 @@ from drake.federation.federation import Client
 from drake.federation.loop import EvaluateAt
 from drake.federation.messages import Download, State, split_moments
 from drake.federation.state import Progress
-from drake.scoring.generation import Answer, answers
+from drake.scoring.generation import TOGETHER, Answer, answers
 
-PART = 4
+PART = TOGETHER
 """Batches that are answered as one task and stored together."""
 
 

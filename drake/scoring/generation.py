@@ -1,11 +1,12 @@
 """Generation: the answers of every client's model to test records. Called at the evaluation points of a run.
 
-Sample-major: a batch is encoded once per backbone and answered by every client of that backbone in turn.
+A few batches at a time are encoded, once per backbone, and answered by every client of that backbone in turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -13,9 +14,15 @@ from torch import Tensor, nn
 
 from drake.common.stopping import safe_point
 from drake.data.record import DatasetRow
+from drake.models.fixed import parameters_fixed
 
 if TYPE_CHECKING:
     from drake.models.backbones import Backbone, Batch
+
+
+TOGETHER = 4
+"""Batches that a client answers before the next client takes its place: a client is made ready once for all of them,
+and they are in memory together."""
 
 
 class Answer(NamedTuple):
@@ -87,14 +94,17 @@ def answers(
 ) -> Iterator[Answer]:
     """Every client's answer to every record of the groups (see `batches`).
 
-    clients: client number -> make the backbone's model answer as this client, and return it.
+    clients: client number -> make the backbone's model answer as this client, and return it. Its parameters do not
+    change until the next one is made (`parameters_fixed`).
     """
-    for group in groups:
-        safe_point()
-        batch = backbone.batch(group, answers=False)
+    remaining = iter(groups)
+    while part := list(islice(remaining, TOGETHER)):
+        encoded = [backbone.batch(group, answers=False) for group in part]
         for client, ready in clients.items():
+            safe_point()
             model = ready()
             model.eval()
-            rows = generate(model, batch, backbone.stop_ids, max_new_tokens)
-            for record, row in zip(group, rows, strict=True):
+            with parameters_fixed(model):
+                written = [generate(model, batch, backbone.stop_ids, max_new_tokens) for batch in encoded]
+            for record, row in zip(chain(*part), chain(*written), strict=True):
                 yield Answer(client, record["id"], backbone.decode(row), row)

@@ -76,13 +76,17 @@ class InputGatedLinear(MosaicLinear):
         if self._disable_adapters:
             return y
         gate = self._gate(x).to(x.dtype)
-        (down, up, shift), (down_g, up_g, shift_g) = self.module(LOCAL), self.module(GLOBAL)
-        shifts = None if shift is None or shift_g is None else torch.cat([shift, shift_g]).to(x.dtype)
-        h = F.linear(self.lora_dropout[LOCAL](x), torch.cat([down, down_g]).to(x.dtype), shifts)
+        down, up, shifts = self.once(("both", x.dtype), self._both, x.dtype)
+        h = F.linear(self.lora_dropout[LOCAL](x), down, shifts)
         # Each half of h is weighed by its share, so that both modules are two thin products, not four.
         h = h.unflatten(-1, (2, -1)) * torch.stack([1 - gate, gate], dim=-2)
-        up = torch.cat([up, up_g], dim=1).to(x.dtype)
         return torch.addmm(y.flatten(0, -2), h.flatten(-2).flatten(0, -2), up.T).view_as(y)
+
+    def _both(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
+        """down [2 r, d_in], up [d_out, 2 r] and shift [2 r] or None of the local module and the global one."""
+        (down, up, shift), (down_g, up_g, shift_g) = self.module(LOCAL), self.module(GLOBAL)
+        shifts = None if shift is None or shift_g is None else torch.cat([shift, shift_g]).to(dtype)
+        return torch.cat([down, down_g]).to(dtype), torch.cat([up, up_g], dim=1).to(dtype), shifts
 
     def _gate(self, x: Tensor) -> Tensor:
         """g [B, T, 1] of x [B, T, d_in]."""

@@ -12,24 +12,52 @@ import torch
 BENCH = Path(__file__).parents[2] / "benchmarks"
 
 
-def test_the_gpu_benchmark_prints_a_row_per_method():
+def test_the_gpu_benchmark_prints_a_row_per_method_and_number_of_pictures():
     command = [
-        sys.executable,
-        "gpu.py",
-        "--shapes",
-        "nano",
-        "--rank",
-        "8",
-        "--device",
-        "cpu",
-        "--steps",
-        "1",
-        "--checkpointing",
-    ]
+        sys.executable, "gpu.py", "--shapes", "nano", "--rank", "8", "--device", "cpu", "--steps", "1",
+        "--checkpointing", "--pictures", "1,2", "--eval-tokens", "512", "--eval-batches", "1", "--answer-tokens", "2",
+        "--peak", "1",
+    ]  # fmt: skip
     done = subprocess.run(command, cwd=BENCH, capture_output=True, text=True, check=True, timeout=200)
-    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| nano")]
-    assert [row[1].strip() for row in rows] == ["sft", "fedmosaic"]
-    assert all(float(row[3]) > 0 and float(row[4].replace(",", "")) > 0 for row in rows)
+    rows = [line.replace("%", "").replace(",", "").split("|")[2:-1] for line in table(done.stdout, "nano")]
+    assert [(row[0].strip(), int(row[1])) for row in rows] == [
+        (method, pictures) for method in ("sft", "fedmosaic") for pictures in (1, 2)
+    ]
+    assert all(float(cell) > 0 for row in rows for cell in row[1:-1])
+    assert all(0 <= float(row[-1]) < 100 for row in rows)
+    for row in rows:
+        one, eight = map(float, row[-3:-1])
+        assert one / 8 <= eight + 0.1 <= one / 5 + 0.2  # ten clients on eight cards are two turns
+
+
+def test_the_estimate_counts_a_models_products_and_scales_with_the_hardware(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    estimate = importlib.import_module("gpu_estimate")
+    held = {name: estimate.SHAPES[name].held / 1e9 for name in ("1b", "3b", "8b")}
+    assert held == pytest.approx({"1b": 1.236 + 0.304, "3b": 3.213 + 0.304, "8b": 8.03 + 0.304}, rel=0.01)
+    shape, card = estimate.SHAPES["1b"], estimate.Card(989e12, 3.35e12, 0.45)
+    assert shape.forward(0) == 2 * shape.weights
+    assert shape.training(1000) - shape.training(0) == 3 * (shape.forward(1000) - shape.forward(0))
+    with_it, without = (card.step_seconds(shape, 1252, checkpointing) for checkpointing in (True, False))
+    assert with_it / without == pytest.approx(1.5, abs=0.02)  # forward once more beside two of its kind
+    fast = estimate.Card(2 * 989e12, 2 * 3.35e12, 0.45)
+    assert fast.answers_per_second(shape, 1252, 4) == pytest.approx(2 * card.answers_per_second(shape, 1252, 4))
+    one, eight = (estimate.hours(1.0, 1e9, cards, 2000) for cards in (1, 8))
+    assert one == pytest.approx(20 * 10 * 100 / 3600, rel=1e-3)
+    assert eight == pytest.approx(one / 5, rel=1e-3)
+    assert estimate.hours(1e-9, 100.0, 8, 2000) == pytest.approx(10 * 100 * 2000 / 100 / 8 / 3600, rel=1e-3)
+
+
+def test_the_estimate_says_that_it_is_one():
+    command = [sys.executable, "gpu_estimate.py", "--shapes", "1b,8b", "--pictures", "2,8"]
+    done = subprocess.run(command, cwd=BENCH, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("ESTIMATED, not measured: 989 TFLOP/s")
+    assert [len(table(done.stdout, name)) for name in ("1b", "8b")] == [2, 2]
+
+
+def table(text, first):
+    """The rows of a printed table whose first cell is this."""
+    return [line for line in text.splitlines() if line.startswith(f"| {first} ")]
 
 
 def test_the_overhead_benchmark_accounts_for_all_time_and_memory(micro_data, micro_backbones):
