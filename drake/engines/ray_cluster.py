@@ -115,7 +115,12 @@ class Cluster:
                 count = sum(pool.count for pool in opened)
                 cpus = count * (self._threads or max(1, cores // count))
                 ray.init(
-                    num_cpus=cpus, num_gpus=gpus, include_dashboard=False, log_to_driver=False, configure_logging=False
+                    address="local",  # a cluster of this run's own, whatever others run on this machine
+                    num_cpus=cpus,
+                    num_gpus=gpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    configure_logging=False,
                 )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise DrakeError(f"ray cannot start or be reached ({error}).") from error

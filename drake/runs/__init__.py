@@ -10,18 +10,22 @@ evaluation.py  answers at evaluation points -> predictions -> scores
 run.py         all seeds, from the first round to results.json
 """
 
-from typing import Any
+from __future__ import annotations
 
-from drake.runs.run import evaluate
-from drake.runs.setup import Setup
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drake.runs.run import evaluate
+    from drake.runs.setup import Setup
 
 __all__ = ["Setup", "evaluate"]
 
+_FOUND_IN = {"Setup": "drake.runs.setup", "evaluate": "drake.runs.run", "Settings": "drake.runs.request"}
+"""Loaded at first use, since they need PyTorch. Settings: the name of version 0.1 for what `configure` makes."""
+
 
 def __getattr__(name: str) -> Any:
-    """`Settings`, the name of version 0.1 for what `drake.config.configure` makes."""
-    if name != "Settings":
+    if name not in _FOUND_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from drake.runs.request import Settings
-
-    return Settings
+    return getattr(import_module(_FOUND_IN[name]), name)

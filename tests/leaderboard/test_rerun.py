@@ -64,7 +64,7 @@ def test_what_cannot_be_run_again_is_one_sentence(trained: tuple[Path, Path, str
     numbers = config["numbers"]
     assert isinstance(numbers, dict)
     assert isinstance(numbers["training"], dict)
-    huge = numbers | {"training": numbers["training"] | {"rank": 1_000_000}}
+    huge = numbers | {"training": numbers["training"] | {"rank": 8000}}
     assert "has no seed 7" in refusal(7)
     assert "is not registered" in refusal(method=results.method.model_copy(update={"name": "evil:Payload"}))
     named = results.models.model_copy(update={"names": ["/etc"], "revisions": {"/etc": "1"}})

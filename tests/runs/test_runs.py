@@ -133,7 +133,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro
     with pytest.raises(KeyboardInterrupt):
         evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[stop])
     assert load(out).status == "interrupted"
-    assert bool(list(out.glob("checkpoints/*/point-*/*/*.parquet"))) == (event == "answers")  # what had been answered
+    assert bool(list(out.glob("checkpoints/*/point-*/*/*.parquet"))) == (event == "answered")  # what had been answered
     starts = _Starts()
     assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[starts])) == scores(
         finished[1]
