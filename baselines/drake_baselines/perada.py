@@ -11,7 +11,8 @@ KL as in `distillation`, at temperature 2. Clients whose backbones write the ans
 contributes the softmax of its clients' mean logits, translated (`translation`). These probabilities are averaged,
 weighted by the number of clients; at a token without a translated prediction the average is over the others.
 
-Every aggregation draws 80 public records, or takes all where there are fewer, and makes one pass over them. With
+Every aggregation draws `records` public records (80; 16 in the presets quick and mini), or takes all where there are
+fewer, and makes one pass over them. With
 `passes=0`, or with a single client, this is DITTO.
 
 Reference: PerAda, Xie et al., CVPR 2024, arXiv 2302.06637. What differs from the official code

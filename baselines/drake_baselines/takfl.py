@@ -11,7 +11,8 @@ p_b = the prediction of the ensemble of the clients of b: the softmax of their m
 another tokenizer (`translation`); p_mean = the prediction of mean_a itself. KL_tau as in `distillation`. The ensemble
 of one client is its own mean, so G_aa - mean_a is zero where a has one client.
 
-Every aggregation draws 80 public records, or takes all where there are fewer, and makes one pass over them.
+Every aggregation draws `records` public records (80; 16 in the presets quick and mini), or takes all where there are
+fewer, and makes one pass over them.
 
 Reference: TAKFL, Morafah et al., NeurIPS 2024, arXiv 2402.07812, with equal weights for all task vectors. What differs
 from the official code: the official code subtracts the wrong pair, so that its task vectors are zero and FedIT remains
