@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from drake.errors import DrakeError
 from drake.results.schema import Results
@@ -192,8 +192,8 @@ def compare(a: Answers, b: Answers, resamples: int = 2000, level: float = LEVEL,
         better = 0.5 if mean == 0 else float(mean > 0)
         return Difference(a.name, b.name, mean, mean, mean, float(mean == 0), better, by_seed)
     error = variance**0.5
-    half, t = float(stats.t.ppf(1 - level / 2, df)) * error, mean / error
-    p, better = 2 * float(stats.t.sf(abs(t), df)), float(stats.t.cdf(t, df))
+    half, t = float(special.stdtrit(df, 1 - level / 2)) * error, mean / error  # of Student's t: quantile, below: cdf
+    p, better = 2 * float(special.stdtr(df, -abs(t))), float(special.stdtr(df, t))
     return Difference(a.name, b.name, mean, mean - half, mean + half, p, better, by_seed)
 
 

@@ -38,7 +38,7 @@ def better_off(method: Scores, alone: Scores, level: float = 0.05) -> Share:
     Pearson (Biometrika 26, 1934), of clients as draws from a population. DrakeError for tables of other shapes, without
     a client or with gaps.
     """
-    from scipy import stats
+    from scipy import special
 
     a, b = np.asarray(method, dtype=np.float64), np.asarray(alone, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 2 or not a.size or np.isnan(a - b).any():
@@ -46,8 +46,10 @@ def better_off(method: Scores, alone: Scores, level: float = 0.05) -> Share:
     apart = (a - b).mean(axis=0)
     # A difference of rounding is none: means of equal scores in another order may differ in the last digit.
     count, number = int((apart > 1e-12).sum()), a.shape[1]
-    found = stats.binomtest(count, number).proportion_ci(1 - level, method="exact")
-    return Share(count, number, float(found.low), float(found.high))
+    # The bounds are quantiles of beta distributions.
+    low = special.betaincinv(count, number - count + 1, level / 2) if count else 0.0
+    high = special.betaincinv(count + 1, number - count, 1 - level / 2) if count < number else 1.0
+    return Share(count, number, float(low), float(high))
 
 
 def worst_client(clients: Sequence[float | None]) -> float | None:

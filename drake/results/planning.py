@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 from drake.errors import DrakeError
 from drake.results.comparison import (
@@ -65,9 +65,8 @@ class Components:
         if total == 0:
             return 0.0
         df = total**2 / (of_seeds**2 / (seeds - 1) + of_clients**2 / max(1, self.number - 1))
-        critical = stats.t.ppf(1 - LEVEL / 2, df)
-        found = optimize.root_scalar(lambda nc: stats.nct.sf(critical, df, nc) - power, bracket=(0, 200))
-        return float(found.root) * variance**0.5
+        critical = special.stdtrit(df, 1 - LEVEL / 2)
+        return float(special.nctdtrinc(df, 1 - power, critical)) * variance**0.5
 
     def seeds_for(self, difference: float, times: float = 1.0, power: float = 0.8) -> int | None:
         """The least number of seeds that show this difference, a fraction; None where `MOST_SEEDS` do not."""

@@ -17,7 +17,7 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 from .entries import Row
 
@@ -49,9 +49,9 @@ def spread(rows: Sequence[Row], score: str) -> Spread | None:
 
 def smallest_difference(found: Spread, seeds: int = SEEDS, power: float = POWER) -> float:
     """The difference that `seeds` seeds show with probability `power`, in the unit of sigma."""
-    critical = stats.t.ppf(1 - LEVEL / 2, found.df)
-    missing = optimize.root_scalar(lambda nc: stats.nct.sf(critical, found.df, nc) - power, bracket=(0, 100))
-    return float(missing.root) * found.sigma * (2 / seeds) ** 0.5
+    critical = special.stdtrit(found.df, 1 - LEVEL / 2)
+    noncentrality = special.nctdtrinc(found.df, 1 - power, critical)
+    return float(noncentrality) * found.sigma * (2 / seeds) ** 0.5
 
 
 def resolution(rows: Sequence[Row]) -> str:
