@@ -53,6 +53,8 @@ class AdaptedLinear(Derives, LoraLinear):
         names = self._active_adapter
         down: list[Tensor] = [_weight(self.lora_A[name]) for name in names]
         up = [_weight(self.lora_B[name]) * (self.scaling[name] * self.share) for name in names]
+        if len(names) == 1:  # as for most methods: nothing to put together
+            return down[0], up[0], None
         return torch.cat(down), torch.cat(up, dim=1), None
 
     def forward(self, x: Tensor) -> Tensor:
