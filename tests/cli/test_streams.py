@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drake_leaderboard
 import pytest
 from forked import run_drake
 
 COMMAND = [str(Path(sys.executable).parent / "drake")]
+BOARD = ["leaderboard", str(Path(drake_leaderboard.__file__).parent / "submissions" / "mini-sft")]
+"""Of one submission, which is read faster than all."""
 
 
 def run(*arguments: str, stdout=subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess:
@@ -32,12 +35,12 @@ def run(*arguments: str, stdout=subprocess.PIPE, **environment: str) -> subproce
     ids=["PYTHONIOENCODING", "LC_ALL without UTF-8", "LC_ALL"],
 )
 def test_a_leaderboard_is_shown_on_a_terminal_without_its_characters(environment):
-    result = run("leaderboard", **environment)
+    result = run(*BOARD, **environment)
     assert result.returncode == 0, result.stderr
     assert b"preset mini" in result.stdout
     if "PYTHONIOENCODING" in environment:
         assert b"DRAKE mini, dynamic, " in result.stdout.replace(b"\n", b" ")
-        assert b" +- " in run("leaderboard", COLUMNS="200", **environment).stdout
+        assert b" +- " in run(*BOARD, COLUMNS="200", **environment).stdout
         result.stdout.decode("ascii")
 
 
@@ -54,7 +57,7 @@ def test_characters_have_lookalikes(monkeypatch):
     assert stream.buffer.getvalue() == b"Self 61.2 +- 0.4 - n?ive ..."
 
 
-@pytest.mark.parametrize("arguments", [["leaderboard"], ["leaderboard", "--format", "csv"], ["methods"], ["--help"]])
+@pytest.mark.parametrize("arguments", [BOARD, [*BOARD, "--format", "csv"], ["methods"], ["--help"]])
 def test_output_to_a_full_device_is_one_sentence(arguments):
     result = run_drake(arguments, stdout=Path("/dev/full"))
     assert result.returncode == 2
@@ -71,7 +74,7 @@ def test_the_installed_script_says_so_too():
 def test_a_reader_that_has_seen_enough_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
-    result = run("leaderboard", stdout=writer)
+    result = run(*BOARD, stdout=writer)
     os.close(writer)
     assert (result.returncode, result.stderr) == (1, b"")
 

@@ -198,36 +198,41 @@ class Cheap(FedIT):
     relative_cost = 0.5
 
 
-@pytest.mark.parametrize(
-    ("method", "title", "sentence"),
-    [
-        (Frozen, "trains, and stays finite", "nothing in the state of client 0 changes"),
-        (Diverging, "trains, and stays finite", "client 0 has NaN or infinite values in bad"),
-        (Raising, "answers", "it raises KeyError: 'personal'"),
-        (Growing, "the state keeps its size", "other tensors or shapes after round 2 than before (old 1)"),
-        (
-            Shifting,
-            "uploads and downloads keep their shape",
-            "an upload has other tensors or shapes after round 2 than",
-        ),
-        (Widening, "uploads and downloads keep their shape", "a download has other tensors or shapes after round 3"),
-        (Counting, "uploads keep their shape when there are fewer records", "it tells how many there are"),
-        (Leaking, "uploads hold no record", "ids of an upload holds token ids of a client's records"),
-        (LeakingFeatures, "uploads hold no record", "features of an upload holds embeddings"),
-        (LeakingLate, "uploads hold no record", "f of an upload holds embeddings"),
-        (Gambling, "global random generators do not matter", "client 0 came out of round 1 differently"),
-        (Favouring, "the order of clients does not matter", "the downloads of round 1 were different"),
-        (Remembering, "nothing is kept outside the state", "something is kept in the method or the model"),
-        (Complete, "clients may be absent", "it raises KeyError: 1"),
-        (Inert, "the server goes on after a restart", "what it remembers is not in `server_state`"),
-        (Hesitating, "the server goes on after a restart", "what it remembers is not in `server_state`"),
-        (Silent, "declares what it sends", "`sent` names other tensors than those that cross"),
-        (OneSize, "runs with mixed sizes and families, or declares that it does not", "it raises"),
-        (Cheap, "costs what it declares", "a step costs 1.00 times one of SFT here, but relative_cost is 0.50"),
-    ],
-)
+FAULTS = [
+    (Frozen, "trains, and stays finite", "nothing in the state of client 0 changes"),
+    (Diverging, "trains, and stays finite", "client 0 has NaN or infinite values in bad"),
+    (Raising, "answers", "it raises KeyError: 'personal'"),
+    (Growing, "the state keeps its size", "other tensors or shapes after round 2 than before (old 1)"),
+    (
+        Shifting,
+        "uploads and downloads keep their shape",
+        "an upload has other tensors or shapes after round 2 than",
+    ),
+    (Widening, "uploads and downloads keep their shape", "a download has other tensors or shapes after round 3"),
+    (Counting, "uploads keep their shape when there are fewer records", "it tells how many there are"),
+    (Leaking, "uploads hold no record", "ids of an upload holds token ids of a client's records"),
+    (LeakingFeatures, "uploads hold no record", "features of an upload holds embeddings"),
+    (LeakingLate, "uploads hold no record", "f of an upload holds embeddings"),
+    (Gambling, "global random generators do not matter", "client 0 came out of round 1 differently"),
+    (Favouring, "the order of clients does not matter", "the downloads of round 1 were different"),
+    (Remembering, "nothing is kept outside the state", "something is kept in the method or the model"),
+    (Complete, "clients may be absent", "it raises KeyError: 1"),
+    (Inert, "the server goes on after a restart", "what it remembers is not in `server_state`"),
+    (Hesitating, "the server goes on after a restart", "what it remembers is not in `server_state`"),
+    (Silent, "declares what it sends", "`sent` names other tensors than those that cross"),
+    (OneSize, "runs with mixed sizes and families, or declares that it does not", "it raises"),
+    (Cheap, "costs what it declares", "a step costs 1.00 times one of SFT here, but relative_cost is 0.50"),
+]
+"""Method, check, and what the check says of it."""
+
+
+@pytest.mark.parametrize(("method", "title", "sentence"), FAULTS)
 def test_a_fault_is_found_and_said(fault, method, title, sentence):
     assert sentence in fault(method, title)
+
+
+@pytest.mark.parametrize("title", sorted({title for _, title, _ in FAULTS}))
+def test_sft_has_none_of_these_faults(fault, title):
     assert fault(SFT, title) is None
 
 
