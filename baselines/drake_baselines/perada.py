@@ -12,8 +12,7 @@ contributes the softmax of its clients' mean logits, translated (`translation`).
 weighted by the number of clients; at a token without a translated prediction the average is over the others.
 
 Every aggregation draws `records` public records (80; 16 in the presets quick and mini), or takes all where there are
-fewer, and makes one pass over them. With
-`passes=0`, or with a single client, this is DITTO.
+fewer, and makes one pass over them. With `passes=0`, or with a single client, this is DITTO.
 
 Reference: PerAda, Xie et al., CVPR 2024, arXiv 2302.06637. What differs from the official code
 (`perada.preset=official`): the official temperature is 1, the penalty is (lambda/2) ||L - G0||^2 with lambda 0.1 (or 1,
