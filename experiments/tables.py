@@ -62,8 +62,9 @@ TABLES: dict[str, dict[str, Row]] = {
         "temperature": ("temperature 0.1", of("fedmosaic", "--set", "temperature=0.1")),
         "all-rows": ("all rows of the gradient", of("fedmosaic", "--set", "kept=1")),
         "noise": ("noise 0.01", of("fedmosaic", "--set", "sigma=0.01")),
-        "rank-4": ("rank 4", of("fedmosaic", "--rank", "4")),
-        "rank-16": ("rank 16", of("fedmosaic", "--rank", "16")),
+        "rank-4": ("rank 4, scale as before", of("fedmosaic", "--rank", "4", "--set", "training.alpha=8")),
+        "rank-16": ("rank 16, scale as before", of("fedmosaic", "--rank", "16", "--set", "training.alpha=32")),
+        "sft-half": ("SFT with its adapters at half the scale", of("sft", "--set", "training.alpha=8")),
     },
     "methods": METHODS,
     "homogeneous": {
