@@ -256,22 +256,28 @@ def adjusted(found: Sequence[Difference]) -> list[Difference]:
 
 
 def groups(names: Sequence[str], differences: Sequence[Difference]) -> list[str]:
-    """A letter or several for each name, best first: methods that share a letter cannot be told apart at `LEVEL`.
+    """A letter or several for each name, best first: two methods share a letter if and only if they cannot be told
+    apart at `LEVEL`.
 
-    names: in the order of the board. differences: of all pairs, with adjusted p. As in a compact letter display, a
-    letter stands for a run of neighbours of which no pair differs.
+    names: in the order of the board. differences: of all pairs, with adjusted p. As in a compact letter display
+    (Piepho, J. Comput. Graph. Stat. 13, 2004), a letter stands for methods of which no pair differs, and every such
+    pair has a letter in common. Pairs have errors of their own, so that a letter may skip a method: the first may
+    differ from the second, whose scores vary little, and not from the third.
     """
     differ = {frozenset((d.a, d.b)) for d in differences if d.p is not None and d.p <= LEVEL}
-    runs: list[tuple[int, int]] = []
+    alike = [[frozenset((a, b)) not in differ for b in names] for a in names]
+    sharing: list[list[int]] = []  # the places of the methods with each letter
     for first in range(len(names)):
-        last = first
-        while last + 1 < len(names) and not any(
-            frozenset((names[k], names[last + 1])) in differ for k in range(first, last + 1)
-        ):
-            last += 1
-        if not runs or last > runs[-1][1]:
-            runs.append((first, last))
-    return ["".join(_letter(n) for n, (f, last) in enumerate(runs) if f <= k <= last) for k in range(len(names))]
+        for second in range(first + 1, len(names)):
+            if alike[first][second] and not any(first in places and second in places for places in sharing):
+                places = [first, second]
+                for other in range(first + 1, len(names)):
+                    if other != second and all(alike[other][place] for place in places):
+                        places.append(other)
+                sharing.append(places)
+        if not any(first in places for places in sharing):
+            sharing.append([first])
+    return ["".join(_letter(n) for n, places in enumerate(sharing) if k in places) for k in range(len(names))]
 
 
 def letters_of(group: str) -> list[str]:

@@ -19,7 +19,8 @@ def tie_groups(
     in place of one critical distance.
 
     names, scores: of the methods, best first. groups: the letters of each (`comparison.groups`); methods with a common
-    letter are joined by a bar above the axis. title: of the axis. DrakeError for lists of different lengths.
+    letter are joined by a bar above the axis with a dot for each of them. title: of the axis. DrakeError for lists of
+    different lengths.
     """
     if not len(names) == len(scores) == len(groups) or not names:
         raise DrakeError("a diagram of ties needs one score and one group for every method, and at least one method.")
@@ -46,16 +47,16 @@ def tie_groups(
             panel.plot(score, 0, "o", color=COLOURS[0], markersize=3.5)
             text = f" {name} {score:.2f} ({group})" if right else f"{name} {score:.2f} ({group}) "
             panel.text(edge, level, text, ha="left" if right else "right", va="center")
-        for level, (first, last) in enumerate(bars):
-            ends = [scores[first], scores[last]]
-            panel.plot(ends, [0.5 + 0.5 * level] * 2, color=COLOURS[1], linewidth=2.5, solid_capstyle="round")
+        for level, places in enumerate(bars):
+            joined = [scores[place] for place in places]
+            panel.plot(joined, [0.5 + 0.5 * level] * len(joined), "o-", color=COLOURS[1], linewidth=1.5, markersize=3.5)
         return written(figure, path)
 
 
-def bars_of(groups: Sequence[str]) -> list[tuple[int, int]]:
-    """The places of the first and last method of each letter that several have, in the order of the letters."""
+def bars_of(groups: Sequence[str]) -> list[list[int]]:
+    """The places of the methods of each letter that several have, in the order of the letters."""
     from drake.results.comparison import letters_of  # here: it loads scipy
 
     letters = sorted({letter for group in groups for letter in letters_of(group)}, key=lambda x: (len(x), x))
     places = [[k for k, group in enumerate(groups) if letter in letters_of(group)] for letter in letters]
-    return [(found[0], found[-1]) for found in places if len(found) > 1]
+    return [found for found in places if len(found) > 1]

@@ -1,5 +1,6 @@
 """Paired differences of runs: a hand-computed example, coverage of the intervals in a simulation, Holm, groups."""
 
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import stats
 from drake import cli
 from drake.errors import DrakeError
 from drake.results import comparison
-from drake.results.comparison import Answers, Cell, Difference, all_pairs, compare, groups, holm, terms
+from drake.results.comparison import Answers, Cell, Difference, all_pairs, compare, groups, holm, letters_of, terms
 from drake.scoring.metrics import official_f1
 
 
@@ -133,6 +134,21 @@ def test_groups_share_a_letter_where_no_pair_differs():
     ]  # fmt: skip
     assert groups("abcd", pairs) == ["a", "ab", "ab", "b"]
     assert groups("ab", [pair("a", "b", 0.001)]) == ["a", "b"]
+
+
+def test_two_methods_share_a_letter_if_and_only_if_they_cannot_be_told_apart():
+    """Also where the verdicts are not those of an interval: the first two differ, the first and the third do not."""
+    rng = np.random.default_rng(0)
+    names = "abcdefghij"
+    for chance in (0.1, 0.3, 0.5, 0.7, 0.9):
+        p = {frozenset(pair): 0.01 if rng.random() < chance else 0.2 for pair in combinations(names, 2)}
+        found = groups(
+            names, [Difference(*pair, 0.1, 0.0, 0.2, p[frozenset(pair)], 0.9, ()) for pair in combinations(names, 2)]
+        )
+        letters = dict(zip(names, map(letters_of, found), strict=True))
+        assert all(letters.values())
+        for a, b in combinations(names, 2):
+            assert bool(set(letters[a]) & set(letters[b])) == (p[frozenset((a, b))] > 0.05)
 
 
 def test_all_pairs_share_the_level():
