@@ -46,7 +46,7 @@ def difference_table(
     runs.add_column("group")
     for (name, mean), group in zip(means.items(), letters, strict=True):
         runs.add_row(escape(shown(name)), percent(mean), group)
-    runs.caption = "Runs with a letter in common cannot be told apart."
+    runs.caption = "Two runs share a letter if and only if they cannot be told apart."
     pairs = Table(title="differences in points, paired, 95% intervals", title_justify="left")
     for title in ("better", "than"):
         pairs.add_column(title)

@@ -23,7 +23,6 @@ from drake.results.comparison import (
     answers_of,
     compare,
     groups,
-    letters_of,
     with_seeds,
 )
 from drake.results.gains import Share, better_off, pareto_front, weighted_mean
@@ -35,8 +34,6 @@ from .reviewed import RERUN, RESCORED
 
 MOST_ROWS = 40
 """The best rows of a track whose answers are read: 780 pairs."""
-MOST_NAMED = 6
-"""Pairs that a note names."""
 METRICS = {"mean": "accuracy", "f1": "token F1"}
 """Kind of a cell of answers -> the metric's name."""
 COMPARED = {"accuracy", "token-F1"}
@@ -74,7 +71,6 @@ def _judged(rows: list[Row]) -> tuple[list[Row], Standing]:
     ]
     metrics = next((metrics_sentence(found) for found in answers.values()), "")
     sentences = without_groups(rows) if not pairs else _ties(rows, lettered, len(pairs))
-    sentences += _apart_by_letters_only(found, group, labels)
     return filled, Standing(metrics, sentences, found, labels)
 
 
@@ -218,23 +214,9 @@ def _ties(rows: Sequence[Row], lettered: Sequence[int], pairs: int) -> str:
         else ""
     )
     return (
-        f"Rows that share a letter cannot be told apart in Self A_last (paired differences of {pairs} pairs, Holm's "
-        f"correction, level {LEVEL:.0%}).{without}"
+        "Two rows share a letter if and only if they cannot be told apart in Self A_last (paired differences of "
+        f"{pairs} pairs, Holm's correction, level {LEVEL:.0%}).{without}"
     )
-
-
-def _apart_by_letters_only(found: Sequence[Difference], group: Mapping[int, str], labels: Sequence[str]) -> str:
-    """Letters stand for neighbours, so two rows may have none in common although they cannot be told apart."""
-    letters = {labels[k]: set(letters_of(of_row)) for k, of_row in group.items()}
-    pairs = [
-        f"{difference.a} and {difference.b}"
-        for difference in found
-        if (difference.p is None or difference.p > LEVEL) and not letters[difference.a] & letters[difference.b]
-    ]
-    if not pairs:
-        return ""
-    more = f" and {len(pairs) - MOST_NAMED} more pairs" if len(pairs) > MOST_NAMED else ""
-    return f" Nor can these, which share none: {'; '.join(pairs[:MOST_NAMED])}{more}."
 
 
 def unique_labels(rows: Sequence[Row]) -> list[str]:

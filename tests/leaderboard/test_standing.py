@@ -23,12 +23,12 @@ from drake_leaderboard.columns import column_of, parts
 from drake_leaderboard.commands import leaderboard
 from drake_leaderboard.entries import Track, numbered
 from drake_leaderboard.notes import notes
-from drake_leaderboard.standing import _apart_by_letters_only, comparable, judged, unique_labels, without_groups
+from drake_leaderboard.standing import comparable, judged, unique_labels, without_groups
 from scipy import stats
 
 from drake.errors import UnknownName
 from drake.results import Estimate
-from drake.results.comparison import Difference, answers_of
+from drake.results.comparison import answers_of
 
 Fabricate = Callable[..., Path]
 SEEDS = (0, 1, 2)
@@ -249,17 +249,6 @@ def test_answers_that_do_not_give_the_scores_decide_nothing(board: ranking.Board
     found = judged(board._replace(tables={track: changed}))
     assert [(entry.group, entry.gain, entry.weighted) for entry in found.tables[track]] == [("", None, None)] * 2
     assert found.standings[track].metrics == ""
-
-
-def test_pairs_that_letters_keep_apart_without_reason_are_named() -> None:
-    def pair(a: str, b: str, p: float) -> Difference:
-        return Difference(a, b, 0.1, 0.0, 0.2, p, 0.9, ())
-
-    pairs = [pair("A", "B", 0.01), pair("A", "C", 0.3), pair("B", "C", 0.2)]
-    assert _apart_by_letters_only(pairs, {0: "a", 1: "b", 2: "b"}, ["A", "B", "C"]) == (
-        " Nor can these, which share none: A and C."
-    )
-    assert _apart_by_letters_only(pairs[::2], {0: "a", 1: "b", 2: "b"}, ["A", "B", "C"]) == ""
 
 
 def test_a_track_of_other_metrics_says_why_it_has_no_tie_groups() -> None:

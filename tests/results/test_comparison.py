@@ -169,7 +169,7 @@ def test_the_command_names_groups_and_draws(fabricate, tmp_path):
     asked = ["compare", *runs, "--out", str(tmp_path / "d")]
     found = CliRunner().invoke(cli.drake, asked, catch_exceptions=False)
     assert found.exit_code == 0
-    assert "Runs with a letter in common" in " ".join(found.output.split())
+    assert "Two runs share a letter if and only if they cannot be told apart." in " ".join(found.output.split())
     assert (tmp_path / "d.png").exists()
     with pytest.raises(DrakeError, match="name two or more"):
         CliRunner().invoke(cli.drake, ["compare", runs[0]], catch_exceptions=False)
