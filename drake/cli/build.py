@@ -34,27 +34,36 @@ _OF_SOURCES = ("train", "test", "public_per_world", "public_records", "tasks", "
     "--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Seed of the scenes, the order and the schedule."
 )
 @click.option(
-    "--train", type=int, help="Records per task to train on, of sources that make or draw them.  [default: 400]"
+    "--train",
+    type=int,
+    help="Train records per task, of sources that make or draw them.  [default: the source's; 400 of mini]",
 )
 @click.option(
-    "--test", type=int, help="Records per task to test on, of sources that make or draw them.  [default: 100]"
+    "--test",
+    type=int,
+    help="Test records per task, of sources that make or draw them.  [default: the source's; 100 of mini]",
 )
 @click.option("--public-per-world", type=int, help="Public records per mini world.  [default: 400]")
 @click.option("--public-records", type=int, help="Public records of the stand-in of another benchmark.  [default: 128]")
-@click.option("--public", help="Public records of another source, such as llava-mix:FOLDER.")
+@click.option(
+    "--public",
+    help="Public records of another source, such as llava-mix:FOLDER. Not for releases: see drake eval --public.",
+)
 @click.option(
     "--public-most", type=NOT_NEGATIVE, default=5000, show_default=True, help="How many of them are drawn; 0 for all."
 )
 @click.option("--rounds-per-task", default=5.0, show_default=True, help="Rounds a task lasts.")
 @click.option("--alpha", default=0.5, show_default=True, help="Concentration of the Dirichlet splits.")
-@click.option("--tasks", metavar="TASKS", help="Of a release, these tasks or sources only, such as NLVR2-0,VSR.")
+@click.option(
+    "--tasks", metavar="TASKS", help="Of a release or raw:PATH, these tasks or sources only, such as NLVR2-0,VSR."
+)
 @click.option(
     "--links-to", metavar="FOLDER", help="A folder that links among your own files may lead to, on another disk say."
 )
 @click.option("--commercial-only", is_flag=True, help="Keep only tasks whose licence is known to allow commercial use.")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset folder at --out.")
 def build(**options: Any) -> None:
-    """Write DRAKE as a dataset folder that `datasets.load_dataset` opens.
+    """Write DRAKE, another benchmark or your own data as a dataset folder that `datasets.load_dataset` opens.
 
     The archives of a release on the Hub are downloaded one by one and deleted when they are built. A build of a release
     that is stopped at any moment goes on when it is started again.

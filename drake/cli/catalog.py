@@ -96,7 +96,7 @@ def list_backbones() -> None:
 @backbones.command("train")
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write. [default: backbones/NAME]")
-@click.option("--seed", type=NOT_NEGATIVE, default=0, show_default=True)
+@click.option("--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Seed of everything drawn at random.")
 @click.option(
     "--vision", type=click.Path(dir_okay=False, path_type=Path), help="The trained vision tower, or where to keep it."
 )

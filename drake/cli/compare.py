@@ -21,7 +21,13 @@ SIDE = click.option(
     show_default=True,
     help="A_last on a client's own tasks, or on those of the others.",
 )
-PROTOCOL = click.option("--protocol", type=click.Choice(["official", "strict"]), default="official", show_default=True)
+PROTOCOL = click.option(
+    "--protocol",
+    type=click.Choice(["official", "strict"]),
+    default="official",
+    show_default=True,
+    help="How answers are read: as the released code reads them, or by equality.",
+)
 """Which score of two runs is compared; for `drake plan` too."""
 
 
@@ -32,7 +38,8 @@ PROTOCOL = click.option("--protocol", type=click.Choice(["official", "strict"]),
 @click.option("--resamples", type=POSITIVE, default=2000, show_default=True, help="Draws of clients and questions.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also draw the differences, as PATH.png and PATH.svg.")
 def compare(runs: tuple[Path, ...], side: Side, protocol: Protocol, resamples: int, out: Path | None) -> None:
-    """Tell which of several runs are better: paired differences with 95% intervals, and groups that are alike.
+    """Tell which of several runs are better: paired differences with 95% intervals, and groups that cannot be told
+    apart.
 
     The runs must have answered the same questions with the same seeds. With two seeds there is a difference but no
     interval and no verdict.

@@ -1,4 +1,4 @@
-"""Commands about data, found by `drake` through the entry points "drake.commands". Parse, call, print."""
+"""`drake check-source`. Parse, call, print."""
 
 from __future__ import annotations
 

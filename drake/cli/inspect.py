@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drake.cli.compare import PROTOCOL
+
 if TYPE_CHECKING:
     from drake.scoring.answers import Protocol
 
@@ -52,7 +54,7 @@ def diff(run_a: Path, run_b: Path) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("plots"), show_default=True, help="Folder to fill."
 )
-@click.option("--protocol", type=click.Choice(["official", "strict"]), default="official", show_default=True)
+@PROTOCOL
 def plot(runs: tuple[Path, ...], out: Path, protocol: Protocol) -> None:
     """Draw runs as PNG and SVG: scores over rounds, traffic against score, forgetting; for each run clients by tasks
     and relevance.

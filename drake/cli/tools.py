@@ -38,13 +38,14 @@ def export(
     dataset_id: str | None,
     out: Path,
 ) -> None:
-    """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a LLaVA checkpoint. A
-    model card says what it is and what it scored.
+    """Write a client's model as it stood after the last round: a PEFT adapter, or with --merge a whole checkpoint.
+    A model card says what it is and what it scored. Models that are no sum of fixed adapters are refused: those of
+    fedsim, and of fedmosaic with its default gate.
 
     \b
     Example:
-      drake export runs/fedmosaic-mini --client 3 --out models/client-3
-      drake export runs/fedmosaic-mini --client 3 --merge --out models/client-3-whole
+      drake export runs/fedit-mini --client 3 --out models/client-3
+      drake export runs/fedit-mini --client 3 --merge --out models/client-3-whole
       drake export runs/sft-mini --all --out models/sft
     """
     if everyone == (client is not None):
@@ -61,7 +62,7 @@ def export(
         click.echo(f"{out} is ready: client-0 to client-{len(bases) - 1}")
         return
     base = write(run, client, out, seed, merge, method, dataset_id, models)
-    kind = "a LLaVA checkpoint" if merge else f"a LoRA adapter for {base}"
+    kind = "a whole checkpoint" if merge else f"a LoRA adapter for {base}"
     click.echo(f"{out} is ready: {kind}")
 
 
@@ -167,9 +168,11 @@ def check_method(method: str, pairs: tuple[str, ...]) -> None:
     "--steps", type=POSITIVE, help="Optimizer steps per task. [default: what a task gets in a run of the preset]"
 )
 @click.option("--learning-rate", type=POSITIVE_NUMBER, help="Learning rate of A and B. [default: the preset's]")
-@click.option("--eval-records", type=NOT_NEGATIVE, help="Test records scored per task; 0 for all.")
+@click.option(
+    "--eval-records", type=NOT_NEGATIVE, help="Test records scored per task; 0 for all. [default: the preset's]"
+)
 @click.option("--data", help="A dataset folder. [default: the mini suite]")
-@click.option("--seed", type=NOT_NEGATIVE, default=0, show_default=True)
+@click.option("--seed", type=NOT_NEGATIVE, default=0, show_default=True, help="Seed of everything drawn at random.")
 @click.option("--threads", type=POSITIVE, help="Threads PyTorch computes with. [default: all cores]")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @set_option()

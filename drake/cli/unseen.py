@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drake.cli.compare import PROTOCOL
 from drake.cli.params import NAMES, NOT_NEGATIVE, SEEDS, Resumable
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--protocol", type=click.Choice(["official", "strict"]), default="official", show_default=True)
+@PROTOCOL
 @click.option("--by-client", is_flag=True, help="Also print a table of each run's clients.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also draw the table, as OUT.png and OUT.svg.")
 def unseen(runs: tuple[Path, ...], protocol: Protocol, by_client: bool, out: Path | None) -> None:

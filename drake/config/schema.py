@@ -211,9 +211,13 @@ class Config:
     """Everything that a user decides about a run: one object, made by `configure` or `resolve` and never changed."""
 
     method: Annotated[str, Setting('A name of `drake methods`, or "module:Class".')]
-    preset: Annotated[str, Setting("quick, mini or paper: the numbers that all other settings change.")]
+    preset: Annotated[str, Setting("quick, mini or paper: the values of all settings that are not given.")]
     models: Annotated[
-        Names, Setting("Backbones, comma-separated: names of `drake backbones list` or checkpoint folders.")
+        Names,
+        Setting(
+            "Backbones, comma-separated: names of `drake backbones list`, repositories of the Hugging Face Hub or "
+            "checkpoint folders."
+        ),
     ]
     rounds_per_task: Annotated[float, Setting("Rounds that a task lasts; rounds = tasks per client x this.", above=0)]
     training: Training

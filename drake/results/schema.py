@@ -204,15 +204,14 @@ class SeedRun(Part):
     traffic: list[Traffic]
     """Everything that crossed, by round, client, direction and kind."""
     seconds_train: Seconds
-    """Wall-clock spent in rounds: local training and aggregation, and the one round that is repeated to count
-    `flops`."""
+    """Wall-clock spent in rounds: local training and aggregation."""
     seconds_aggregation: Seconds | None
     """Of `seconds_train`, the server's aggregation; null where it was not measured."""
     seconds_eval: Seconds
     """Wall-clock spent generating and scoring answers."""
     flops: Annotated[float, Field(ge=0)] | None
     """Floating point operations of local training, all clients and rounds together, without the vision towers and
-    without the server: PyTorch's count for one round of one client of each backbone, taken per padded token and
+    without the server: those of the products in one round of one client of each backbone, taken per padded token and
     multiplied by the tokens of all. Null where it was not counted."""
     train_loss: list[list[float | None]]
     """[rounds][N]: mean training loss per answer token; null where client i took no part in the round. Empty where
