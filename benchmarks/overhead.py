@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [--methods sft,fedmosaic] [--rounds 2] [--steps 8] [--eval-records 2]
 
-A federation of 10 clients like preset `mini` (batch of 16, its adapters and its data), serial, one thread, each run in
+A federation of 10 clients of preset `mini` (its batches, adapters and data), serial, one thread, each run in
 a process of its own. Time: `drake.runs.evaluate` from its first line to its last; forward and backward passes, the
 optimizer (with clipping), `generate`, and the vision tower's pass over each distinct picture are wrapped with clocks;
 what is outside of them is overhead: making batches, pictures from their bytes to pixels, aggregation, storing, scoring.
