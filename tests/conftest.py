@@ -87,6 +87,12 @@ def micro_data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build("mini", "dynamic", folder, train=12, test=4, public_per_world=4, workers=1))
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in the test itself draw no curves.png, a tenth of a short run; those of module fixtures do."""
+    monkeypatch.setattr("drake.results.plots.curves", lambda results, path: None)
+
+
 @pytest.fixture(scope="session")
 def data_without_public(micro_data: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same dataset without its public records, as a built release is."""

@@ -14,7 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
-IMPORTED = ["datasets", "pandas", "peft", "torch", "transformers.models.llava.modeling_llava", "drake.cli"]
+IMPORTED = [
+    "datasets", "pandas", "peft", "torch", "transformers.models.llava.modeling_llava",
+    "drake.cli", "drake.results.plots", "drake.runs.run",
+]  # fmt: skip
 OFFLINE = {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
 
 _server = multiprocessing.get_context("forkserver")

@@ -16,7 +16,9 @@ from drake.runs.api import execute
 from drake.runs.pooling import pooled
 from drake.scoring.predictions import read_predictions
 
-SAME = {"steps": 2, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 3, "rounds": 2, "clients": 4}
+pytestmark = pytest.mark.usefixtures("undrawn")
+SAME = {"steps": 2, "micro_batch": 2, "rounds": 2, "clients": 4}
+SAME |= {"eval_every": 2, "eval_records": 1, "max_new_tokens": 2}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def test_all_clients_of_a_backbone_hold_its_one_adapter_and_nothing_crosses(setu
 def test_its_clients_answer_alike_at_both_moments(whole):
     folder, results = whole
     assert results.runs[0].aggregated.scores == results.runs[0].scores
-    rows = read_predictions(folder / "predictions/seed-0/point-2.parquet")
+    rows = read_predictions(folder / "predictions/seed-0/point-1.parquet")
     answers = {}
     for row in rows:
         answers.setdefault((results.models.per_client[row.client], row.id), set()).add(row.text)

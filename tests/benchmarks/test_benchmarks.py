@@ -12,14 +12,26 @@ import torch
 BENCH = Path(__file__).parents[2] / "benchmarks"
 
 
-def test_the_gpu_benchmark_prints_a_row_per_method_and_number_of_pictures():
-    command = [
-        sys.executable, "gpu.py", "--shapes", "nano", "--rank", "8", "--device", "cpu", "--steps", "1",
-        "--checkpointing", "--pictures", "1,2", "--eval-tokens", "512", "--eval-batches", "1", "--answer-tokens", "2",
-        "--peak", "1",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=BENCH, capture_output=True, text=True, check=True, timeout=200)
-    rows = [line.replace("%", "").replace(",", "").split("|")[2:-1] for line in table(done.stdout, "nano")]
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    """(name, arguments) -> what a benchmark prints, in this process."""
+
+    def run(name: str, *arguments: str) -> str:
+        monkeypatch.syspath_prepend(str(BENCH))
+        benchmark = importlib.import_module(name)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        benchmark.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_gpu_benchmark_prints_a_row_per_method_and_number_of_pictures(printed):
+    text = printed(
+        "gpu", "--shapes", "nano", "--rank", "8", "--device", "cpu", "--steps", "1", "--checkpointing",
+        "--pictures", "1,2", "--eval-tokens", "512", "--eval-batches", "1", "--answer-tokens", "2", "--peak", "1",
+    )  # fmt: skip
+    rows = [line.replace("%", "").replace(",", "").split("|")[2:-1] for line in table(text, "nano")]
     assert [(row[0].strip(), int(row[1])) for row in rows] == [
         (method, pictures) for method in ("sft", "fedmosaic") for pictures in (1, 2)
     ]
@@ -60,14 +72,13 @@ def table(text, first):
     return [line for line in text.splitlines() if line.startswith(f"| {first} ")]
 
 
-def test_the_overhead_benchmark_accounts_for_all_time_and_memory(micro_data, micro_backbones):
-    command = [
-        sys.executable, "overhead.py", "--methods", "sft", "--models", micro_backbones["llama-4"],
-        "--data", micro_data, "--rounds", "1", "--steps", "1", "--eval-records", "1",
-        "--answer-tokens", "1",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=BENCH, capture_output=True, text=True, check=True, timeout=200)
-    time, memory = ([cell.strip() for cell in line.split("|")[2:-1]] for line in done.stdout.splitlines()
+def test_the_overhead_benchmark_accounts_for_all_time_and_memory(printed, micro_data, micro_backbones):
+    """Its table is made in this process; each run has one of its own."""
+    text = printed(
+        "overhead", "--methods", "sft", "--models", micro_backbones["llama-4"], "--data", micro_data, "--rounds", "1",
+        "--steps", "1", "--eval-records", "1", "--answer-tokens", "1",
+    )  # fmt: skip
+    time, memory = ([cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines()
                     if line.startswith("| sft"))  # fmt: skip
     shares = [float(cell[:-1]) for cell in time[1:]]
     computing, other, outside = shares[:5], shares[5:-1], shares[-1]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drake_leaderboard
 from forked import OFFLINE, run_drake
 
 DRAKE = str(Path(sys.executable).with_name("drake"))
@@ -14,7 +15,7 @@ def drake(*arguments: str) -> subprocess.CompletedProcess:
     return run_drake(arguments)
 
 
-def installed_drake(*arguments: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+def installed_drake(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess:
     """The script that the package installs, in a new interpreter; folder: its working directory."""
     return subprocess.run(
         [DRAKE, *arguments],
@@ -22,7 +23,7 @@ def installed_drake(*arguments: str, folder: Path | None = None, **environment: 
         capture_output=True,
         text=True,
         timeout=250,
-        env=os.environ | OFFLINE | environment,
+        env=os.environ | OFFLINE,
     )
 
 
@@ -35,4 +36,6 @@ def complaint(result: subprocess.CompletedProcess) -> str:
     return lines[-1].removeprefix("Error: ")
 
 
+BOARD = ("leaderboard", str(Path(drake_leaderboard.__file__).parent / "submissions" / "mini-sft"))
+"""Of one submission, which is read faster than all."""
 EVAL = ("eval", "--method", "sft", "--preset", "quick")

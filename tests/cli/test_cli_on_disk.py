@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import EVAL, complaint, drake, installed_drake
+from command_line import BOARD, EVAL, complaint, drake, installed_drake
+from in_process import drake as error_of
 from PIL import Image
 
 
@@ -85,20 +86,19 @@ def test_a_callback_in_the_working_directory_is_told_about_every_client(tmp_path
     (tmp_path / "my_callbacks.py").write_text(CALLBACK)
     small = ("--models", micro_backbones["llama-4"], "--data", micro_data, "--rounds", "1", "--steps", "1")
     small += ("--clients", "3")
-    result = installed_drake(
-        *EVAL, *small, "--eval-records", "1", "--out", "run", "--callback", "my_callbacks:Losses", folder=tmp_path
-    )
+    small += ("--eval-records", "1", "--set", "evaluation.max_new_tokens=1")
+    result = installed_drake(*EVAL, *small, "--out", "run", "--callback", "my_callbacks:Losses", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     told = [line.split() for line in (tmp_path / "losses.txt").read_text().splitlines()]
     losses = json.loads((tmp_path / "run/results.json").read_text())["runs"][0]["train_loss"][0]
     assert sorted((int(client), float(loss)) for _, client, loss in told) == list(enumerate(losses))
 
 
-def test_hub_model_without_network_or_cache(tmp_path, micro_data):
-    result = installed_drake(
-        *EVAL, "--models", "llama1b", "--data", micro_data, "--out", str(tmp_path / "run"), HF_HOME=str(tmp_path)
-    )
-    assert "thkim0305/llama3.2_1B_vl is not in the local cache" in complaint(result)
+def test_hub_model_without_network_or_cache(tmp_path, micro_data, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    said = error_of(*EVAL, "--models", "llama1b", "--data", micro_data, "--out", tmp_path / "run")
+    assert said.startswith("thkim0305/llama3.2_1B_vl is not in the local cache and the hub cannot be reached (")
 
 
 def test_folder_that_is_no_built_dataset(tmp_path):
@@ -132,7 +132,7 @@ def test_run_folder_without_write_permission(tmp_path, micro_data, micro_backbon
 
 WRITERS = {
     "build": ("build", "--train", "1", "--test", "1", "--public-per-world", "0", "--out"),
-    "leaderboard": ("leaderboard", "--format", "csv", "--out"),
+    "leaderboard": (*BOARD, "--format", "csv", "--out"),
     "submit": ("submit", "some-run", "--out"),
     "backbones train": ("backbones", "train", "tiny-llama-s", "--out"),
 }
@@ -159,9 +159,9 @@ def test_a_folder_without_write_permission(tmp_path, command):
 def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_backbones):
     """What a user does, on one micro backbone."""
     small = ("--models", micro_backbones["llama-4"], "--data", micro_data, "--rounds", "1", "--steps", "1")
-    small += ("--clients", "3")
+    small += ("--clients", "3", "--eval-records", "2", "--set", "evaluation.max_new_tokens=2")
     run, features = str(tmp_path / "run"), tmp_path / "features"
-    result = installed_drake(*EVAL, *small, "--eval-records", "2", "--out", run, "--feature-cache", str(features))
+    result = installed_drake(*EVAL, *small, "--out", run, "--feature-cache", str(features))
     assert result.returncode == 0, result.stderr
     assert list(features.glob("*/*.safetensors"))
     assert "Self A_last" in result.stdout
@@ -179,7 +179,7 @@ def test_from_data_to_submission_and_leaderboard(tmp_path, micro_data, micro_bac
     assert resumed.stdout == result.stdout
     assert "leave --seeds out" in complaint(drake("eval", "--resume", run, "--seeds", "4"))
 
-    rerun = drake(*EVAL, *small, "--eval-records", "2", "--out", run, "--seeds", "4")
+    rerun = drake(*EVAL, *small, "--out", run, "--seeds", "4")
     assert "already holds another run" in complaint(rerun)
 
     same = drake("eval", "--config", f"{run}/config.toml", "--out", str(tmp_path / "same"))
@@ -201,7 +201,7 @@ def test_official_release_layout_runs_with_a_local_checkpoint_folder(tmp_path, r
     assert built.returncode == 0, built.stderr
     result = drake(
         *EVAL, "--data", data, "--models", micro_backbones["llama-4"], "--rounds", "2", "--steps", "1",
-        "--out", str(tmp_path / "run"),
+        "--eval-records", "1", "--out", str(tmp_path / "run"),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "run/results.json").read_text())

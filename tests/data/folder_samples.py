@@ -28,6 +28,16 @@ def task(**keys: str) -> str:
     return "[tasks.Signs-0]\n" + "\n".join(f"{key} = {value}" for key, value in given.items() if value)
 
 
+def of_two_files(**keys: str) -> str:
+    """`task` with the files that `signs_folder` writes."""
+    return task(**{"train": '"train.jsonl"', "test": '"test.jsonl"'} | keys)
+
+
+def of_local_dataset() -> str:
+    """`task` without pictures, of a dataset in the subfolder local."""
+    return task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"')
+
+
 def signs_folder(tmp_path: Path) -> Path:
     """Three train and two test records as JSON Lines, each with its own picture."""
     (tmp_path / "photos").mkdir()

@@ -7,7 +7,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from folder_samples import png, records, signs_folder, task, toml, write_rows
+from folder_samples import of_local_dataset, of_two_files, png, records, signs_folder, task, toml, write_rows
 
 from drake.data.sources import open_source
 from drake.data.sources.folder import FolderSource
@@ -38,7 +38,7 @@ def test_a_card_that_names_files_elsewhere_opens_none(folder, monkeypatch, name)
     head, message = CARDS[name]
     (folder / "local").mkdir()
     write_rows(folder, "local/train.jsonl", [{"word": "a", "label": "cat"}])
-    toml(folder, task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"'))
+    toml(folder, of_local_dataset())
     card = folder / "local/README.md"
     card.write_text(
         "---\nconfigs:\n- config_name: default\n  data_files: train.jsonl\n---\n# Text with ../ and https://\n"
@@ -56,7 +56,7 @@ def test_links_and_pipes_of_a_local_dataset_are_refused(folder, tmp_path_factory
     outside = tmp_path_factory.mktemp("outside") / "train.jsonl"
     outside.write_text('{"word": "secret", "label": "cat"}\n')
     (folder / "local").mkdir()
-    toml(folder, task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"'))
+    toml(folder, of_local_dataset())
     (folder / "local/train.jsonl").symlink_to(outside)
     with pytest.raises(DrakeError, match="leads out of the folder"):
         records(folder)
@@ -69,7 +69,7 @@ def test_links_and_pipes_of_a_local_dataset_are_refused(folder, tmp_path_factory
 def test_a_parquet_file_that_would_fill_the_memory_is_not_read(folder, monkeypatch):
     monkeypatch.setattr("drake.data.sources.tables.LEAST_LIMIT", 1_000_000)
     monkeypatch.setattr("drake.data.sources.tables.MOST_TIMES", 1)
-    toml(folder, task(train='"bomb.parquet"', test='"test.jsonl"', images="", prompt='"{label} {choices}"'))
+    toml(folder, of_two_files(train='"bomb.parquet"', images="", prompt='"{label} {choices}"'))
     table = pa.table({"label": ["cat" * 100_000] * 100})
     for options in ({"use_dictionary": True}, {"use_dictionary": False, "compression": "zstd"}):
         pq.write_table(table, folder / "bomb.parquet", **options)
@@ -83,21 +83,21 @@ def test_a_parquet_file_that_would_fill_the_memory_is_not_read(folder, monkeypat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (task(train='"train.jsonl"', test='"test.jsonl"', choises='["a"]'), "unknown key.*choises.*'choices'"),
+        (of_two_files(choises='["a"]'), "unknown key.*choises.*'choices'"),
         (task(train='"train.jsonl"'), "no test records"),
         (task(files='"train.jsonl"'), "split_column.*test_fraction"),
         (task(files='"train.jsonl"', test_fraction="1.5"), "test_fraction.*less than 1"),
         (task(train='"train.jsonl"', test='"nowhere.jsonl"'), "no file 'nowhere.jsonl'"),
-        (task(train='"train.jsonl"', test='"test.jsonl"', choices=""), "has {choices}"),
-        (task(train='"train.jsonl"', test='"test.jsonl"', prompt='"{a"'), "single '{'"),
-        (task(train='"train.jsonl"', test='"test.jsonl"', metric='"bleu"'), "metric"),
-        (task(train='"../train.jsonl"', test='"test.jsonl"'), "leaves the folder"),
-        (task(train='"/etc/passwd"', test='"test.jsonl"'), "leaves the folder"),
-        (task(train='"link.jsonl"', test='"test.jsonl"'), "link that leads out"),
+        (of_two_files(choices=""), "has {choices}"),
+        (of_two_files(prompt='"{a"'), "single '{'"),
+        (of_two_files(metric='"bleu"'), "metric"),
+        (of_two_files(train='"../train.jsonl"'), "leaves the folder"),
+        (of_two_files(train='"/etc/passwd"'), "leaves the folder"),
+        (of_two_files(train='"link.jsonl"'), "link that leads out"),
         ("clients = 3\n", "tasks|clients"),
         ("[tasks]\n", "tasks"),
         ("tasks = [", "not valid TOML"),
-        (task(train='"train.jsonl"', test='"test.jsonl"').replace("Signs-0", '"a/b"'), "cannot name a task"),
+        (of_two_files().replace("Signs-0", '"a/b"'), "cannot name a task"),
     ],
 )
 def test_a_wrong_toml_file_is_one_sentence_that_names_it(folder, tmp_path_factory, text, message):
@@ -122,7 +122,7 @@ def test_a_wrong_toml_file_is_one_sentence_that_names_it(folder, tmp_path_factor
 )
 def test_clients_that_do_not_fit_the_tasks_are_refused(folder, clients, message):
     head = f'name = "Signs"\nlicence = "mit"\nclients = {clients}\n'
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'), head)
+    toml(folder, of_two_files(), head)
     with pytest.raises(DrakeError, match=message):
         open_source(folder)
 
@@ -150,7 +150,7 @@ def test_a_row_that_cannot_be_used_is_named_by_file_and_line(folder, row, messag
     os.mkfifo(folder / "pipe.png")
     (folder / "text.png").write_text("no picture")
     write_rows(folder, "train.jsonl", [{"photo": "photos/0.png", "label": "cat"}, row])
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
+    toml(folder, of_two_files())
     with pytest.raises(DrakeError, match=message) as caught:
         records(folder)
     assert f"{folder}/train.jsonl, line 2" in str(caught.value)
@@ -158,22 +158,22 @@ def test_a_row_that_cannot_be_used_is_named_by_file_and_line(folder, row, messag
 
 def test_half_a_character_names_file_and_line(folder):
     (folder / "train.jsonl").write_text('{"photo": "photos/0.png", "label": "\\ud83d?"}\n')
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
+    toml(folder, of_two_files())
     with pytest.raises(DrakeError, match=r"train\.jsonl, line 1: its answer holds half a character \(\\ud83d at 0\)"):
         records(folder)
 
 
 def test_a_record_file_that_is_a_pipe_or_ragged_is_refused(folder):
     os.mkfifo(folder / "pipe.jsonl")
-    toml(folder, task(train='"pipe.jsonl"', test='"test.jsonl"'))
+    toml(folder, of_two_files(train='"pipe.jsonl"'))
     with pytest.raises(DrakeError, match=r"pipe\.jsonl is no regular file"):
         records(folder)
     (folder / "ragged.csv").write_text("photo,label\nphotos/0.png,cat,3\n")
-    toml(folder, task(train='"ragged.csv"', test='"test.jsonl"'))
+    toml(folder, of_two_files(train='"ragged.csv"'))
     with pytest.raises(DrakeError, match=r"ragged\.csv, line 2 has not as many values"):
         records(folder)
     (folder / "notes.txt").write_text("cat")
-    toml(folder, task(train='"notes.txt"', test='"test.jsonl"'))
+    toml(folder, of_two_files(train='"notes.txt"'))
     with pytest.raises(DrakeError, match=r"notes\.txt.*must end in \.jsonl"):
         records(folder)
 
@@ -181,7 +181,7 @@ def test_a_record_file_that_is_a_pipe_or_ragged_is_refused(folder):
 def test_a_name_with_accents_is_found_however_they_are_composed(folder):
     (folder / "photos/cafe\u0301.png").write_bytes(png(77))
     write_rows(folder, "train.jsonl", [{"photo": "photos/caf\u00e9.png", "label": "cat"}])
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
+    toml(folder, of_two_files())
     assert records(folder)[0].images == (png(77),)
 
 
@@ -190,7 +190,7 @@ def test_pictures_behind_links_to_a_named_folder_are_read(folder, tmp_path_facto
     (disk / "a.png").write_bytes(png(77))
     (folder / "photos/far.png").symlink_to(disk / "a.png")
     write_rows(folder, "train.jsonl", [{"photo": "photos/far.png", "label": "cat"}])
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'))
+    toml(folder, of_two_files())
     with pytest.raises(DrakeError, match=r"line 1: .*far\.png.* a link that leads out of .*--links-to"):
         records(folder)
     source = FolderSource(str(folder), links_to=str(disk))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from folder_samples import png, records, signs_folder, task, toml, write_rows
+from folder_samples import of_local_dataset, of_two_files, png, records, signs_folder, task, toml, write_rows
 
 from drake.cli.main import drake as cli
 from drake.data.benchmark import load
@@ -90,7 +90,7 @@ class TestTheExampleOfTheDocumentation:
 
 
 def test_a_row_becomes_a_record_with_the_bytes_of_its_picture(folder):
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"', category='"Animals"'))
+    toml(folder, of_two_files(category='"Animals"'))
     second = records(folder)[1]
     assert second.id == "Signs-0/train/000001"
     assert (second.source, second.category, second.metric) == ("Signs", "Animals", "accuracy")
@@ -112,7 +112,7 @@ def test_every_format_gives_the_same_records(folder, ending):
         (folder / f"more.{ending}").write_text(
             json.dumps(rows) if ending == "json" else "\n".join(map(json.dumps, rows)), encoding="utf-8"
         )
-    toml(folder, task(train=f'"more.{ending}"', test='"test.jsonl"', prompt='"{images}{n}, {choices}"'))
+    toml(folder, of_two_files(train=f'"more.{ending}"', prompt='"{images}{n}, {choices}"'))
     found = records(folder)
     assert [record.prompt for record in found] == ["<image>007, cat, dog", "<image>1, cat, dog"]
     assert [record.images for record in found] == [(png(3),), (png(4),)]
@@ -141,7 +141,7 @@ def test_a_hugging_face_dataset_is_read_with_its_labels_and_pictures(folder):
 
 def test_a_local_dataset_that_was_replaced_is_not_read_from_a_cache(folder):
     (folder / "local").mkdir()
-    toml(folder, task(dataset='"local"', train='"train"', test='"train"', images="", prompt='"{word} {choices}"'))
+    toml(folder, of_local_dataset())
     for word in ("first", "second"):
         write_rows(folder, "local/train.jsonl", [{"word": word, "label": "cat"}])
         os.utime(folder / "local/train.jsonl", (1, 1))
@@ -180,7 +180,7 @@ def test_lists_separators_templates_and_bytes_in_columns(folder):
 def test_public_records_and_unseen_tasks_belong_to_no_client(folder, tmp_path):
     unseen = task(test='"test.jsonl"').replace("Signs-0", "Signs-1")
     public = task(files='"train.jsonl"').replace("tasks.Signs-0", "public")
-    toml(folder, "\n".join([unseen, task(train='"train.jsonl"', test='"test.jsonl"'), public]))
+    toml(folder, "\n".join([unseen, of_two_files(), public]))
     benchmark = load(build(folder, out=tmp_path / "built"))
     assert (benchmark.clients, benchmark.unseen) == ((("Signs-0",),), ("Signs-1",))
     assert benchmark.public["id"][:] == [f"public/public/{number:06d}" for number in range(3)]
@@ -188,7 +188,7 @@ def test_public_records_and_unseen_tasks_belong_to_no_client(folder, tmp_path):
 
 
 def test_the_name_of_the_data_names_the_folder_and_its_files_the_revision(folder):
-    toml(folder, task(train='"train.jsonl"', test='"test.jsonl"'), 'name = "Street signs!"\nlicence = "mit"\n')
+    toml(folder, of_two_files(), 'name = "Street signs!"\nlicence = "mit"\n')
     source = open_source(folder)
     assert (source.default_name, source.licence) == ("street-signs", "mit")
     before = source.revision

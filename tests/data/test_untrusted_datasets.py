@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,12 @@ import drake.data.benchmark
 from drake.data.benchmark import load
 from drake.data.manifest import FileEntry, fingerprint, legacy_fingerprint, sha256
 from drake.errors import DrakeError
+
+
+def change_manifest(folder: Path, change: Callable[[dict], object]) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    replace(folder / "manifest.json", json.dumps(manifest).encode())
 
 
 def test_a_file_that_is_missing_or_of_another_size_is_refused(copy):
@@ -49,52 +56,7 @@ def test_a_flipped_bit_is_found_unless_only_sizes_are_checked(copy):
             "not the name of a task",
         ),
         (lambda m: m["schedules"].update(other=m["schedules"].pop("dynamic")), "the schedule other has no file"),
-    ],
-)
-def test_a_manifest_that_cannot_be_believed_is_refused(copy, change, message):
-    manifest = json.loads((copy / "manifest.json").read_text())
-    change(manifest)
-    replace(copy / "manifest.json", json.dumps(manifest).encode())
-    with pytest.raises(DrakeError, match=message) as caught:
-        load(copy)
-    assert "\n" not in str(caught.value)
-
-
-def schema_1(manifest: dict) -> None:
-    """Turn a manifest into that of an older version."""
-    manifest.update(schema_version=1, fingerprint=manifest.pop("legacy_fingerprint"))
-    for task in manifest["tasks"].values():
-        del task["gold_fails"]
-
-
-def test_a_dataset_of_an_older_version_opens_with_the_fingerprint_of_today(stored, copy):
-    manifest = json.loads((copy / "manifest.json").read_text())
-    schema_1(manifest)
-    replace(copy / "manifest.json", json.dumps(manifest).encode())
-    assert load(copy).fingerprint == load(stored).fingerprint
-    manifest["fingerprint"] = "0" * 64
-    replace(copy / "manifest.json", json.dumps(manifest).encode())
-    with pytest.raises(DrakeError, match="contradicts itself"):
-        load(copy)
-
-
-def test_the_fingerprint_covers_names_and_clients(copy):
-    manifest = json.loads((copy / "manifest.json").read_text())
-    files = {name: FileEntry.model_validate(entry) for name, entry in manifest["files"].items()}
-    before = fingerprint(files.items(), manifest["clients"])
-    assert before == manifest["fingerprint"]
-    exchanged = dict(files)
-    train, test = "data/VSR-0/train-00000.parquet", "data/VSR-0/test-00000.parquet"
-    exchanged[train], exchanged[test] = files[test], files[train]
-    assert fingerprint(exchanged.items(), manifest["clients"]) != before
-    assert fingerprint(files.items(), manifest["clients"][::-1]) != before
-    schedule = {**files, "schedules/static.parquet": files[train]}
-    assert fingerprint(schedule.items(), manifest["clients"]) == before
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+        # these would hang or break a run
         (lambda m: m["schedules"]["static"].update(rounds=10**10), "rounds"),
         (lambda m: m["schedules"]["static"].update(rounds_per_task=float("nan")), "NaN is no JSON"),
         (lambda m: m["schedules"].update({"../../x": m["schedules"]["static"]}), "schedules"),
@@ -111,13 +73,40 @@ def test_the_fingerprint_covers_names_and_clients(copy):
         (lambda m: m["files"]["schedules/static.parquet"].update(sha256="x"), "sha256"),
     ],
 )
-def test_a_manifest_that_would_hang_or_break_a_run_is_refused(copy, change, message):
-    manifest = json.loads((copy / "manifest.json").read_text())
-    change(manifest)
-    replace(copy / "manifest.json", json.dumps(manifest).encode())
+def test_a_manifest_that_cannot_be_believed_is_refused(copy, change, message):
+    change_manifest(copy, change)
     with pytest.raises(DrakeError, match=message) as caught:
         load(copy)
     assert "\n" not in str(caught.value)
+
+
+def schema_1(manifest: dict) -> None:
+    """Turn a manifest into that of an older version."""
+    manifest.update(schema_version=1, fingerprint=manifest.pop("legacy_fingerprint"))
+    for task in manifest["tasks"].values():
+        del task["gold_fails"]
+
+
+def test_a_dataset_of_an_older_version_opens_with_the_fingerprint_of_today(stored, copy):
+    change_manifest(copy, schema_1)
+    assert load(copy).fingerprint == load(stored).fingerprint
+    change_manifest(copy, lambda manifest: manifest.update(fingerprint="0" * 64))
+    with pytest.raises(DrakeError, match="contradicts itself"):
+        load(copy)
+
+
+def test_the_fingerprint_covers_names_and_clients(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    files = {name: FileEntry.model_validate(entry) for name, entry in manifest["files"].items()}
+    before = fingerprint(files.items(), manifest["clients"])
+    assert before == manifest["fingerprint"]
+    exchanged = dict(files)
+    train, test = "data/VSR-0/train-00000.parquet", "data/VSR-0/test-00000.parquet"
+    exchanged[train], exchanged[test] = files[test], files[train]
+    assert fingerprint(exchanged.items(), manifest["clients"]) != before
+    assert fingerprint(files.items(), manifest["clients"][::-1]) != before
+    schedule = {**files, "schedules/static.parquet": files[train]}
+    assert fingerprint(schedule.items(), manifest["clients"]) == before
 
 
 def test_a_manifest_that_is_a_pipe_or_enormous_or_deep_is_refused(copy, monkeypatch):
@@ -158,12 +147,14 @@ def rewritten(folder: Path, name: str, change, **options) -> None:
     table = change(pq.read_table(folder / name))
     (folder / name).unlink()
     pq.write_table(table, folder / name, **options)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][name].update(sha256=sha256(folder / name), bytes=(folder / name).stat().st_size)
-    entries = [(path, FileEntry.model_validate(entry)) for path, entry in manifest["files"].items()]
-    manifest["fingerprint"] = fingerprint(entries, manifest["clients"])
-    manifest["legacy_fingerprint"] = legacy_fingerprint(entries)
-    replace(folder / "manifest.json", json.dumps(manifest).encode())
+
+    def agree(manifest: dict) -> None:
+        manifest["files"][name].update(sha256=sha256(folder / name), bytes=(folder / name).stat().st_size)
+        entries = [(path, FileEntry.model_validate(entry)) for path, entry in manifest["files"].items()]
+        manifest["fingerprint"] = fingerprint(entries, manifest["clients"])
+        manifest["legacy_fingerprint"] = legacy_fingerprint(entries)
+
+    change_manifest(folder, agree)
 
 
 def replaced(table: pa.Table, column: str, values: list) -> pa.Table:

@@ -15,7 +15,7 @@ from drake.runs import Setup
 
 METHODS = ["sft", "fedit", "ditto", "feddat", "perada", "fedsim", "feddpa", "takfl", "fedmkt", "fedmosaic"]
 CLIENTS = frozenset({0, 1, 2})
-SHORT = {"perada": {"perada.records": 4}, "takfl": {"takfl.records": 4}}
+SHORT = {"perada": {"perada.records": 2}, "takfl": {"takfl.records": 2}}
 """Options with which a server's distillation takes less than a second."""
 
 
@@ -77,8 +77,9 @@ def test_fresh_is_the_default_of_quick_and_mini_and_leaves_nothing(setup):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_moments_stay_with_the_client_through_a_checkpoint_and_never_cross(setup, method, tmp_path):
-    whole = federated(setup(method))
-    federated(setup(method), tmp_path, rounds=1)
+    kept = setup(method)
+    whole = federated(kept)
+    federated(kept, tmp_path, rounds=1)
     again = federated(setup(method), tmp_path, progress=Checkpoints(tmp_path).load())
     for client in CLIENTS:
         own, moments = split_moments(whole.states[client])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from drake_leaderboard import tickets
+from drake_leaderboard import tickets, validation
 
 from drake.scoring.predictions import Prediction, prediction_path, read_predictions, write_predictions
 
@@ -44,6 +44,25 @@ def put(*path: Any) -> Callable[[Json], None]:
         content[last] = value
 
     return change
+
+
+def both(config: str, *path: Any) -> Callable[[Json], None]:
+    """The same value in config and at the place of results.json that repeats it."""
+    value = path[-1]
+
+    def change(content: Json) -> None:
+        put("config", config, value)(content)
+        put(*path)(content)
+
+    return change
+
+
+def refusals(folder: Path, change: Callable[[Json], Any]) -> list[str]:
+    """What is refused of the results after the change; they are checked to the end."""
+    falsify(folder, change)
+    found = validation.validate(folder).refused
+    assert not any("cannot be checked" in refusal for refusal in found)
+    return found
 
 
 def first(**changes: Any) -> Callable[[list[Prediction]], list[Prediction]]:

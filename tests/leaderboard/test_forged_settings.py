@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from drake_leaderboard import tickets, validation
-from forging import Json, falsify, put
+from forging import Json, both, falsify, put, refusals
 
 from drake.errors import DrakeError
 from drake.results import load
@@ -41,11 +41,8 @@ CONFIG: dict[str, tuple[Callable[[Json], Any], str]] = {
     "a key that no run has": (put("config", "trust", "me"), "config has the key 'trust'"),
     "a key that is missing": (lambda r: r["config"].pop("attendance"), "config lacks 'attendance'"),
     "another method in the config": (put("config", "method", "fedit"), "config.method is 'fedit', but method.name"),
-    "another method": (lambda r: (put("method", "name", "fedit")(r), put("config", "method", "fedit")(r)), "reference"),
-    "an option that the method lacks": (
-        lambda r: (put("method", "options", {"x": 1})(r), put("config", "options", {"x": 1})(r)),
-        "unknown option 'x'",
-    ),
+    "another method": (both("method", "method", "name", "fedit"), "reference"),
+    "an option that the method lacks": (both("options", "method", "options", {"x": 1}), "unknown option 'x'"),
     "options only in one place": (put("method", "options", {"x": 1}), "config.options is"),
     "another citation": (put("method", "reference", "Mine, 2026"), "method.reference is 'Mine, 2026'"),
     "cheap steps": (put("method", "relative_cost", 0.5), "method.relative_cost is 0.5"),
@@ -53,13 +50,9 @@ CONFIG: dict[str, tuple[Callable[[Json], Any], str]] = {
     "other steps": (put("method", "local_steps", 4.0), "method.local_steps is 4.0"),
     "another batch": (put("method", "batch", 64), "method.batch is 64"),
     "another preset": (put("config", "preset", "paper"), "config.preset is 'paper'"),
-    "a preset that is none": (
-        lambda r: (put("preset", "huge")(r), put("config", "preset", "huge")(r)),
-        "unknown preset 'huge'",
-    ),
+    "a preset that is none": (both("preset", "preset", "huge"), "unknown preset 'huge'"),
     "the numbers of another preset": (
-        lambda r: (put("preset", "paper")(r), put("config", "preset", "paper")(r)),
-        "eval_tokens is 2048, but the preset's is 65536",
+        both("preset", "preset", "paper"), "eval_tokens is 2048, but the preset's is 65536"
     ),
     "a number of training left out": (lambda r: r["config"]["numbers"]["training"].pop("rank"), "lacks 'rank'"),
     "a number of training too many": (put("config", "numbers", "training", "luck", 1), "no number of training"),
@@ -72,14 +65,10 @@ CONFIG: dict[str, tuple[Callable[[Json], Any], str]] = {
     "another assignment": (put("config", "assignment", ["model", "other"]), "config.assignment is"),
     "other revisions": (put("config", "revisions", {"model": "2"}), "config.revisions is"),
     "a revision of nobody": (
-        lambda r: [put(at, "revisions", {"model": "1", "ghost": "2"})(r) for at in ("config", "models")],
-        "disagree about 'ghost'",
+        both("revisions", "models", "revisions", {"model": "1", "ghost": "2"}), "disagree about 'ghost'"
     ),
     "another split": (put("config", "split", "static"), "config.split is 'static'"),
-    "a split that is none": (
-        lambda r: (put("data", "split", "easy")(r), put("config", "split", "easy")(r)),
-        "which is no split",
-    ),
+    "a split that is none": (both("split", "data", "split", "easy"), "which is no split"),
     "another name of the data": (put("data", "name", "DRAKE"), "data.name is 'DRAKE', but the dataset's is"),
     "another source of the data": (put("data", "source", "folder"), "data.source is 'folder', but without a data.path"),
     "other seeds in the config": (put("config", "seeds", [0, 1, 2]), "config.seeds is [0, 1, 2]"),
@@ -150,28 +139,17 @@ CONFIG: dict[str, tuple[Callable[[Json], Any], str]] = {
     "a heading in a name": (put("environment", "machine", "cpu", "a\n# Heading"), "U+000A"),
     "a text of 200 kB": (put("method", "reference", "x" * 200_000), "200,000 characters"),
     "half of a surrogate": (put("method", "reference", "\ud800"), "surrogate pair"),
-    "a method of look-alike letters": (
-        lambda r: (put("method", "name", "fed\u043cosaic")(r), put("config", "method", "fed\u043cosaic")(r)),
-        "unknown method",
-    ),
-    "a method without a name": (
-        lambda r: (put("method", "name", "")(r), put("config", "method", "")(r)),
-        "unknown method",
-    ),
-    "a method of two dots": (
-        lambda r: (put("method", "name", "..evil:X")(r), put("config", "method", "..evil:X")(r)),
-        "..evil:X",
-    ),
+    "a method of look-alike letters": (both("method", "method", "name", "fed\u043cosaic"), "unknown method"),
+    "a method without a name": (both("method", "method", "name", ""), "unknown method"),
+    "a method of two dots": (both("method", "method", "name", "..evil:X"), "..evil:X"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONFIG)
 def test_what_does_not_follow_is_refused(honest: Path, name: str) -> None:
     change, sentence = CONFIG[name]
-    falsify(honest, change)
-    found = validation.validate(honest)
-    assert any(sentence in refusal for refusal in found.refused), found.refused
-    assert not any("cannot be checked" in refusal for refusal in found.refused)
+    found = refusals(honest, change)
+    assert any(sentence in refusal for refusal in found), found
 
 
 def test_results_that_name_a_dataset_open_and_build_nothing(honest: Path) -> None:

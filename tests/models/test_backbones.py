@@ -5,22 +5,12 @@ import shutil
 
 import pytest
 import torch
-from micro_checkpoint import RECORDS, picture, written
+from micro_checkpoint import RECORDS, picture
 from PIL import Image
 
 from drake.engines.prefetch import ahead
 from drake.errors import DrakeError
 from drake.models.backbones import IGNORED, answer_logits, load
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen"])
-def folder(request, tmp_path_factory):
-    return written(request.param, tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture
-def backbone(folder):
-    return load(folder)
 
 
 def test_a_local_folder_loads_frozen_and_knows_its_sizes(backbone, folder):

@@ -5,16 +5,11 @@ import shutil
 
 import pytest
 import torch
-from micro_checkpoint import RECORDS, written
+from micro_checkpoint import RECORDS
 
 from drake.errors import DrakeError
 from drake.models import backbones
 from drake.models.backbones import answer_logits, load
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen"])
-def folder(request, tmp_path_factory):
-    return written(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture

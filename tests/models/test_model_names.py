@@ -5,21 +5,10 @@ import shutil
 
 import pytest
 import torch
-from micro_checkpoint import written
 
 from drake.errors import DrakeError, UnknownName
 from drake.models import backbones, checkpoints
 from drake.models.backbones import load
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen"])
-def folder(request, tmp_path_factory):
-    return written(request.param, tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture
-def backbone(folder):
-    return load(folder)
 
 
 def test_an_unknown_name_gets_the_nearest_one():

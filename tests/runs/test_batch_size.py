@@ -63,8 +63,9 @@ def test_a_run_records_the_numbers_and_keeps_them_when_it_goes_on(make, tmp_path
     assert settle(setup, tmp_path, lambda attempt: False) == dict.fromkeys(setup.backbones, longest(setup))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_scores_do_not_depend_on_the_batch_which_the_config_records(make, micro_backbones, tmp_path):
-    small = {"models": (micro_backbones["llama-4"],), "eval_records": 1, "max_new_tokens": 2}
+    small = {"models": (micro_backbones["llama-4"],), "eval_records": 1, "max_new_tokens": 2, "clients": 4}
     runs = {tokens: evaluate(make(tokens, **small), tmp_path / f"{tokens}") for tokens in (None, 200)}
     assert runs[200].runs[0].scores == runs[None].runs[0].scores
     assert runs[200].runs[0].zero_shot == runs[None].runs[0].zero_shot

@@ -51,6 +51,7 @@ def test_glue_runs_end_to_end_names_its_metrics_and_is_scored_again(micro_backbo
     assert title.startswith("GLUE mini (means over F1+accuracy, Matthews, Pearson+Spearman, accuracy), dynamic, ")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("method", ["fedit", "perada", "fedmosaic"])
 def test_methods_run_on_language_models_alone(method, texts, tmp_path):
     models = texts[:1] if method == "fedit" else texts
@@ -64,6 +65,7 @@ def test_methods_run_on_language_models_alone(method, texts, tmp_path):
     assert all(loss is not None for losses in results.runs[0].train_loss for loss in losses)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_client_with_a_language_model_alone_is_exported_both_ways(texts, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

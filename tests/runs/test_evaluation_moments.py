@@ -14,15 +14,18 @@ from drake.runs.api import execute
 from drake.runs.folder import read_identity
 from drake.scoring.predictions import read_predictions
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def asked(micro_backbones, micro_data):
-    """(settings) -> a Config of FedIT, two rounds on two backbones, with a learning rate that moves the answers."""
+    """(settings) -> a Config of FedIT, two rounds of four clients on two backbones, with a learning rate that moves the
+    answers."""
 
     def made(**changes):
         numbers = {"steps": 2, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 3, "rounds": 2, "eval_every": 1}
         models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
-        fixed = {"models": models, "data": micro_data, "device": "cpu", "learning_rate": 0.05}
+        fixed = {"models": models, "data": micro_data, "device": "cpu", "learning_rate": 0.3, "clients": 4}
         return configure("fedit", "quick", **numbers | fixed | changes)
 
     return made
@@ -58,6 +61,7 @@ def test_a_run_can_be_scored_at_both_moments_and_trains_the_same(both, asked, mi
 @pytest.mark.parametrize("stop", [("round_trained", 2), ("evaluated", 2), ("round_aggregated", 2)])
 def test_a_run_that_was_stopped_around_the_moment_goes_on_to_the_same_bits(both, asked, tmp_path, stop):
     folder, results = both
+    assert texts(folder, 1) != texts(folder / "aggregated", 1)  # else either moment would do
     config = asked(evaluate_at="trained", also_aggregated=True)
     with pytest.raises(KeyboardInterrupt):
         evaluate(Setup(config), tmp_path / "run", callbacks=[Stop(*stop)])

@@ -15,6 +15,8 @@ from drake.errors import DrakeError
 from drake.runs import named_paths
 from drake.runs.folder import claim
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -23,14 +25,23 @@ def here(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def elsewhere(micro_backbones, micro_data, tmp_path, monkeypatch):
-    """A run that was begun on another machine."""
-    monkeypatch.setenv("DRAKE_CACHE", str(tmp_path / "their-cache"))
+@pytest.fixture(scope="module")
+def begun(micro_backbones, micro_data, tmp_path_factory):
+    """The folder of a run that was begun on another machine, to be copied."""
+    root = tmp_path_factory.mktemp("elsewhere")
     given = ("--method", "sft", "--preset", "quick", "--models", micro_backbones["llama-4"], "--data", micro_data)
     small = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--threads", 1, "--engine", "serial", "--clients", 2)
-    assert drake("eval", *given, *small, "--eval-unseen", "none", "--out", tmp_path / "run") == ""
-    return tmp_path / "run"
+    small += ("--eval-unseen", "none", "--set", "evaluation.max_new_tokens=1")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DRAKE_CACHE", str(root / "their-cache"))
+        assert drake("eval", *given, *small, "--out", root / "run") == ""
+    return root / "run"
+
+
+@pytest.fixture
+def elsewhere(begun, tmp_path):
+    """A copy of the run."""
+    return shutil.copytree(begun, tmp_path / "run")
 
 
 def test_a_run_from_elsewhere_opens_what_the_user_names_and_then_what_was_named(

@@ -12,8 +12,10 @@ from drake.federation.callbacks import Callback, CallbackList, RoundContext, Run
 from drake.runs import Setup, evaluate
 from drake.runs.reporting import Events, TensorBoard, Trackio, WandB
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def setup(micro_backbones, micro_data):
     numbers = {"steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 2}
     numbers |= {"rounds": 1, "device": "cpu", "clients": 4}
@@ -121,15 +123,23 @@ class FakeTracker(ModuleType):
         self.finished += 1
 
 
-@pytest.mark.parametrize(("package", "callback"), [("wandb", WandB), ("trackio", Trackio)])
-def test_trackers_get_a_run_for_each_seed_with_its_config_losses_and_scores(
-    micro_backbones, micro_data, tmp_path, monkeypatch, package, callback
-):
-    monkeypatch.setitem(sys.modules, package, fake := FakeTracker(package))
+@pytest.fixture(scope="module")
+def tracked(micro_backbones, micro_data, tmp_path_factory):
+    """(package -> what it was told, results) of a run of two seeds with both trackers."""
+    fakes = {package: FakeTracker(package) for package in ("wandb", "trackio")}
     numbers = {"steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 2, "rounds": 1, "seeds": (4, 5)}
     numbers |= {"clients": 4}
     setup = Setup(configure("sft", "quick", models=(micro_backbones["llama-4"],), data=micro_data, **numbers))
-    results = evaluate(setup, tmp_path / "first", callbacks=[callback()])
+    with pytest.MonkeyPatch.context() as patched:
+        for package, fake in fakes.items():
+            patched.setitem(sys.modules, package, fake)
+        results = evaluate(setup, tmp_path_factory.mktemp("tracked") / "first", callbacks=[WandB(), Trackio()])
+    return fakes, results
+
+
+@pytest.mark.parametrize("package", ["wandb", "trackio"])
+def test_trackers_get_a_run_for_each_seed_with_its_config_losses_and_scores(tracked, package):
+    fake, results = tracked[0][package], tracked[1]
     assert [run["name"] for run in fake.runs] == ["first seed 4", "first seed 5"]
     assert {run["group"] for run in fake.runs} == {"first"}
     assert {run["project"] for run in fake.runs} == {"drake"}

@@ -29,15 +29,17 @@ class Evil(SFT):
     pass
 """
 EVIL = "run_folder_payload:Evil"
+SMALL = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--set", "evaluation.max_new_tokens=1", "--threads", 1)
+SMALL += ("--set", "training.micro_batch=2", "--engine", "serial", "--clients", 2)
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
 def finished(micro_backbones, micro_data, tmp_path_factory):
     """A run of SFT over one round, by the command line."""
     folder = tmp_path_factory.mktemp("resuming") / "run"
-    small = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--threads", 1, "--engine", "serial", "--clients", 2)
-    common = ("--method", "sft", "--preset", "quick", "--models", micro_backbones["llama-4"], "--data", micro_data)
-    assert drake("eval", *common, *small, "--out", folder) == ""
+    common = ("--preset", "quick", "--models", micro_backbones["llama-4"], "--data", micro_data)
+    assert drake("eval", "--method", "sft", *common, *SMALL, "--out", folder) == ""
     return folder
 
 
@@ -126,9 +128,8 @@ def test_a_run_of_a_users_own_class_is_continued_when_it_is_named_again(
     run, payload, micro_backbones, micro_data, tmp_path
 ):
     own = tmp_path / "own"
-    small = ("--rounds", 1, "--steps", 1, "--eval-records", 1, "--threads", 1, "--engine", "serial", "--clients", 2)
     common = ("--preset", "quick", "--models", micro_backbones["llama-4"], "--data", micro_data)
-    assert drake("eval", "--method", EVIL, *common, *small, "--out", own) == ""
+    assert drake("eval", "--method", EVIL, *common, *SMALL, "--out", own) == ""
     results = (own / "results.json").read_bytes()
     (own / "results.json").unlink()
     assert "names the method" in drake("eval", "--resume", own)
@@ -371,7 +372,7 @@ def test_the_method_of_a_folder_is_checked_before_anything_is_loaded(tmp_path):
 def test_a_run_made_in_python_is_continued_by_the_command_line(micro_backbones, micro_data, tmp_path):
     config = configure(
         "sft", "quick", models=[micro_backbones["llama-4"]], data=micro_data, rounds=1, steps=1, micro_batch=1,
-        eval_records=1, threads=1, engine="serial", device="cpu", clients=2,
+        eval_records=1, threads=1, engine="serial", device="cpu", clients=2, max_new_tokens=1,
     )  # fmt: skip
     evaluate(Setup(config), tmp_path / "run")
     before = (tmp_path / "run/results.json").read_bytes()

@@ -16,6 +16,9 @@ from drake.scoring.predictions import read_predictions
 SMALL = {"rounds": 1, "steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 3, "threads": 1, "clients": 4}
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 class Losses(Callback):
     """Keeps the losses it is told."""
 

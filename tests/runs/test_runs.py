@@ -18,15 +18,23 @@ from drake.runs import Setup, evaluate
 from drake.runs.folder import checkpoint_folder, read_identity, working
 from drake.scoring.predictions import read_predictions
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 CLIENTS = 4
 """Two of each backbone."""
 
 
 def settings(micro_backbones, micro_data, method="fedmosaic", **changes) -> Config:
-    numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 2, "max_new_tokens": 4}
-    numbers |= {"clients": CLIENTS}
+    """Two rounds, a point after each."""
+    numbers = {"steps": 2, "training.dropout": 0.05, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 2}
+    numbers |= {"rounds": 2, "eval_every": 1, "clients": CLIENTS}
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"])
     return configure(method, "quick", **numbers | {"models": models, "data": micro_data, "device": "cpu"} | changes)
+
+
+def of_one_round(micro_backbones, micro_data, **changes) -> Setup:
+    """A run of SFT over one round, with answers of which some may be right."""
+    numbers = {"rounds": 1, "eval_records": 2, "max_new_tokens": 4}
+    return Setup(settings(micro_backbones, micro_data, "sft", **numbers | changes))
 
 
 def scores(results):
@@ -42,31 +50,31 @@ def finished(micro_backbones, micro_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def of_one_round(micro_backbones, micro_data, tmp_path_factory):
-    """The folder of a finished SFT run of one round, to be copied."""
+def of_one_seed(micro_backbones, micro_data, tmp_path_factory):
+    """The folder of a finished run of one round, to be copied."""
     out = tmp_path_factory.mktemp("runs") / "short"
-    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), out)
+    evaluate(of_one_round(micro_backbones, micro_data), out)
     return out
 
 
 @pytest.fixture
-def short(of_one_round, tmp_path):
-    """A copy of the finished SFT run of one round."""
-    return shutil.copytree(of_one_round, tmp_path / "run")
+def short(of_one_seed, tmp_path):
+    """A copy of the finished run of one round."""
+    return shutil.copytree(of_one_seed, tmp_path / "run")
 
 
 def test_a_run_leaves_results_predictions_and_a_picture(finished):
     out, results = finished
     assert load(out) == results
     assert results.status == "complete"
-    assert results.runs[0].rounds == [1, 2, 3, 4]
-    assert [len(point) for point in results.runs[0].begun] == [4, 8, 12, 16]
+    assert results.runs[0].rounds == [1, 2]
+    assert [len(point) for point in results.runs[0].begun] == [8, 16]
     assert (out / "curves.png").stat().st_size > 10_000
-    assert Checkpoints(checkpoint_folder(out, 0)).load().rounds_done == 4
+    assert Checkpoints(checkpoint_folder(out, 0)).load().rounds_done == 2
     assert not list((out / "checkpoints").rglob("*.parquet"))
-    rows = read_predictions(out / "predictions/seed-0/point-4.parquet")
-    assert len(rows) == CLIENTS * 16 * 2
-    assert {row.round for row in rows} == {4}
+    rows = read_predictions(out / "predictions/seed-0/point-2.parquet")
+    assert len(rows) == CLIENTS * 16
+    assert {row.round for row in rows} == {2}
 
 
 def test_every_client_answers_every_task_that_has_begun_and_no_other(finished):
@@ -81,10 +89,10 @@ def test_traffic_is_counted_for_every_client_round_and_direction(finished):
     _, results = finished
     run = results.runs[0]
     assert {(row.round, row.client, row.direction) for row in run.traffic} == {
-        (round, client, direction) for round in range(1, 5) for client in range(CLIENTS) for direction in ("up", "down")
+        (round, client, direction) for round in (1, 2) for client in range(CLIENTS) for direction in ("up", "down")
     }
     assert {row.kind for row in run.traffic if row.direction == "up"} == {"A", "B", "P", "Q", "gradient"}
-    assert len(run.relevance) == 4
+    assert len(run.relevance) == 2
     assert run.relevance[0][3][3] == pytest.approx(1, abs=1e-5)
 
 
@@ -94,7 +102,7 @@ def test_a_run_records_the_operations_of_its_training(finished, micro_backbones,
     setup = Setup(settings(micro_backbones, micro_data))
     worker, tokens = setup.worker(0), dict.fromkeys(setup.backbones, 0)
     for client in setup.clients:
-        for round in range(4):
+        for round in range(2):
             for step in worker.plan(client.id, round):
                 width = max(
                     worker.backbone(client.backbone).batch([r], answers=True).input_ids.shape[1] for r in step[0]
@@ -109,8 +117,6 @@ def test_a_run_records_the_operations_of_its_training(finished, micro_backbones,
 def test_the_same_seed_gives_the_same_scores_to_the_last_digit(finished, micro_backbones, micro_data, tmp_path):
     again = evaluate(Setup(settings(micro_backbones, micro_data)), tmp_path / "again")
     assert scores(again) == scores(finished[1])
-    other = evaluate(Setup(settings(micro_backbones, micro_data, seeds=(1,), rounds=1)), tmp_path / "other")
-    assert scores(other)[0]["train_loss"][0] != scores(again)[0]["train_loss"][0]
 
 
 class _Starts(Callback):
@@ -125,7 +131,7 @@ class _Starts(Callback):
 
 
 @pytest.mark.parametrize(
-    ("event", "count"), [("client_trained", 6), ("answered", 5), ("evaluated", 3), ("round_finished", 3)]
+    ("event", "count"), [("client_trained", 2), ("answered", 5), ("evaluated", 2), ("round_finished", 1)]
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro_data, tmp_path, event, count):
     out = tmp_path / "stopped"
@@ -138,9 +144,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(finished, micro_backbones, micro
     assert scores(evaluate(Setup(settings(micro_backbones, micro_data)), out, callbacks=[starts])) == scores(
         finished[1]
     )
-    if event == "client_trained":  # two had trained in the second round
-        losses, everyone = finished[1].runs[0].train_loss[1], set(range(CLIENTS))
-        assert starts.heard[:2] == [(1, everyone, dict(enumerate(losses[:2]))), (2, everyone, {})]
+    if event == "client_trained":  # two had trained in the first round
+        losses, everyone = finished[1].runs[0].train_loss[0], set(range(CLIENTS))
+        assert starts.heard == [(0, everyone, dict(enumerate(losses[:2]))), (1, everyone, {})]
 
 
 def test_a_complete_run_is_returned_without_being_run_again(finished, micro_backbones, micro_data):
@@ -151,16 +157,16 @@ def test_a_complete_run_is_returned_without_being_run_again(finished, micro_back
 
 def test_a_folder_of_another_run_is_refused_and_replaced_only_when_asked(short, micro_backbones, micro_data):
     with pytest.raises(DrakeError, match=r"already holds another run \(it differs in .*seeds"):
-        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), short)
+        evaluate(of_one_round(micro_backbones, micro_data, seeds=(5,)), short)
     with pytest.raises(DrakeError, match="already holds this run"):
-        evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), short, "never")
-    evaluate(Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(5,))), short, "always")
+        evaluate(of_one_round(micro_backbones, micro_data), short, "never")
+    evaluate(of_one_round(micro_backbones, micro_data, seeds=(5,)), short, "always")
     assert read_identity(short)["seeds"] == [5]
 
 
 @pytest.mark.parametrize("overwrite", ["only-missing", "always"])
 def test_a_run_that_another_process_works_on_is_refused(short, micro_backbones, micro_data, overwrite):
-    setup, results = Setup(settings(micro_backbones, micro_data, "sft", rounds=1)), load(short)
+    setup, results = of_one_round(micro_backbones, micro_data), load(short)
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -169,7 +175,7 @@ def test_a_run_that_another_process_works_on_is_refused(short, micro_backbones, 
             os.read(done[0], 1)
         os._exit(0)
     os.read(ready[0], 1)
-    asked = Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=(*setup.config.seeds, 5)))
+    asked = of_one_round(micro_backbones, micro_data, seeds=(*setup.config.seeds, 5))
     try:
         with pytest.raises(DrakeError, match="another process is working on"):
             evaluate(asked, short, overwrite)
@@ -198,8 +204,8 @@ def test_a_checkpoint_folder_with_a_config_of_its_own_is_never_deleted(micro_bac
 def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_are_back(
     micro_backbones, micro_data, tmp_path
 ):
-    asked = settings(micro_backbones, micro_data, participation=0.5, client_dropout=0.2, eval_every=4, clients=10)
-    asked = asked.with_(eval_records=1, max_new_tokens=1)
+    asked = settings(micro_backbones, micro_data, participation=0.5, client_dropout=0.2, clients=10)
+    asked = asked.with_(rounds=4, eval_every=4, max_new_tokens=1)
     some = Setup(asked).participation
     results = evaluate(Setup(asked), tmp_path / "some")
     run = results.runs[0]
@@ -221,48 +227,54 @@ def test_clients_that_are_out_keep_what_they_have_and_get_the_newest_when_they_a
     assert scores(evaluate(Setup(asked), out)) == scores(results)
 
 
-def test_a_run_is_given_another_seed_and_keeps_those_it_has(micro_backbones, micro_data, tmp_path):
+@pytest.fixture(scope="module")
+def of_two_seeds(micro_backbones, micro_data, tmp_path_factory):
+    """The results of a run of one round with seeds 0 and 5."""
+    return evaluate(of_one_round(micro_backbones, micro_data, seeds=(0, 5)), tmp_path_factory.mktemp("runs") / "two")
+
+
+def test_a_run_is_given_another_seed_and_keeps_those_it_has(short, of_two_seeds, micro_backbones, micro_data):
     def asked(*seeds):
-        return Setup(settings(micro_backbones, micro_data, "sft", rounds=1, seeds=seeds))
+        return of_one_round(micro_backbones, micro_data, seeds=seeds)
 
-    grown, starts = tmp_path / "grown", _Starts()
-    evaluate(asked(3, 1), grown)
-    results = evaluate(asked(3, 1, 0), grown, callbacks=[starts])
+    starts = _Starts()
+    assert read_identity(short)["seeds"] == [0]
+    results = evaluate(asked(0, 5), short, callbacks=[starts])
     assert len(starts.heard) == 1
-    assert read_identity(grown)["seeds"] == [3, 1, 0]
-    assert scores(results) == scores(evaluate(asked(3, 1, 0), tmp_path / "at once"))
-    assert load(grown) == results
+    assert read_identity(short)["seeds"] == [0, 5]
+    assert scores(results) == scores(of_two_seeds)
+    assert load(short) == results
 
-    shutil.rmtree(grown / "checkpoints")  # those who have finished need them no more
+    shutil.rmtree(short / "checkpoints")  # those who have finished need them no more
     with pytest.raises(KeyboardInterrupt):
-        evaluate(asked(3, 1, 0, 7), grown, callbacks=[Stop("client_trained", 2)])
-    assert load(grown) == results
-    final = evaluate(asked(3, 1, 0, 7), grown, callbacks=[starts])
-    assert starts.heard[1:] == [(0, set(range(CLIENTS)), dict(enumerate(final.runs[3].train_loss[0][:2])))]
-    assert [run.seed for run in final.runs] == [3, 1, 0, 7]
-    assert final.runs[:3] == results.runs
-    for others in ((3, 1), (0, 1, 3, 2)):
+        evaluate(asked(0, 5, 3), short, callbacks=[Stop("client_trained", 2)])
+    assert load(short) == results
+    final = evaluate(asked(0, 5, 3), short, callbacks=[starts])
+    assert starts.heard[1:] == [(0, set(range(CLIENTS)), dict(enumerate(final.runs[2].train_loss[0][:2])))]
+    assert [run.seed for run in final.runs] == [0, 5, 3]
+    assert final.runs[:2] == results.runs
+    for others in ((0, 5), (5, 0, 3, 2)):
         with pytest.raises(DrakeError, match="already holds another run"):
-            evaluate(asked(*others), grown)
+            evaluate(asked(*others), short)
 
 
 def test_static_split_has_begun_all_tasks_at_once(micro_backbones, micro_data, tmp_path):
-    asked = settings(micro_backbones, micro_data, "sft", split="static", rounds=2, eval_every=1)
+    asked = settings(micro_backbones, micro_data, "sft", split="static")
     results = evaluate(Setup(asked), tmp_path / "static")
     assert results.runs[0].rounds == [1, 2]
     assert all(len(begun) == 16 for begun in results.runs[0].begun)
 
 
-def test_two_seeds_give_a_mean_and_a_standard_error(short, micro_backbones, micro_data):
-    results = evaluate(Setup(settings(micro_backbones, micro_data, "sft", seeds=(0, 1), rounds=1)), short)
-    first, second = (run.summary["official"].others_last for run in results.runs)
-    found = results.summary["official"]["others_last"]
+def test_two_seeds_train_differently_and_give_a_mean_and_a_standard_error(of_two_seeds):
+    assert of_two_seeds.runs[0].train_loss != of_two_seeds.runs[1].train_loss
+    first, second = (run.summary["official"].others_last for run in of_two_seeds.runs)
+    found = of_two_seeds.summary["official"]["others_last"]
     assert found.mean == pytest.approx((first + second) / 2)
     assert found.stderr == pytest.approx(abs(first - second) / 2)
 
 
-def test_sft_sends_nothing(of_one_round):
-    run = load(of_one_round).runs[0]
+def test_sft_sends_nothing(of_one_seed):
+    run = load(of_one_seed).runs[0]
     assert len(run.train_loss[0]) == CLIENTS
     assert run.traffic == []
 
@@ -289,7 +301,8 @@ def test_two_families_and_three_architectures_federate(micro_backbones, micro_da
 
 
 def test_the_plan_of_batches_depends_on_the_seed_and_the_client_alone(micro_backbones, micro_data):
-    setup = Setup(settings(micro_backbones, micro_data))
+    setup = Setup(settings(micro_backbones, micro_data, rounds=None))
+    assert setup.rounds == 4  # one for each task of a client
     first, again = (setup.plan(0, setup.method()) for _ in range(2))
     ids = lambda plan, client, round: [r["id"] for step in plan(client, round) for part in step for r in part]  # noqa: E731
     assert ids(first, 3, 2) == ids(again, 3, 2)
@@ -299,7 +312,7 @@ def test_the_plan_of_batches_depends_on_the_seed_and_the_client_alone(micro_back
 
 
 def test_the_task_a_client_learns_changes_with_the_phases_of_the_stream(micro_backbones, micro_data):
-    setup = Setup(settings(micro_backbones, micro_data, rounds_per_task=1.5))
+    setup = Setup(settings(micro_backbones, micro_data, rounds=None, rounds_per_task=1.5))
     client = setup.clients[3]
     a, b, c, d = client.tasks
     assert [setup.learning(client, round) for round in range(setup.rounds)] == [a, a, b, c, c, d]

@@ -26,6 +26,7 @@ from drake.tools.unseen import unseen
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from mix_samples import mix
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 TWO = ("HQ_Edit-0", "DreamSim-0")
 """Unseen tasks."""
 NEW = {"eval_unseen", "eval_records_unseen", "clients", "public"}
@@ -117,6 +118,7 @@ def everything(asked, data_without_public, tmp_path_factory):
         public=f"llava-mix:{mix(root / 'mix')}",
         clients=12,
         late_clients="11=2",
+        micro_batch=1,
         eval_unseen="all",
         eval_records=1,
         steps=1,
@@ -186,7 +188,7 @@ def texts(folder, steps):
 
 def test_no_steps_are_the_models_as_they_are_after_the_aggregation(asked, tmp_path):
     """FedIT, scored after the aggregation: what is stored is what answered at the last point."""
-    settings = asked(eval_unseen="last", evaluate_at="aggregated", steps=1)
+    settings = asked(eval_unseen="last", evaluate_at="aggregated", steps=1, rounds=1)
     results = evaluate(Setup(settings), tmp_path / "run")
     setup = Setup(settings)
     with opened_for(setup) as engines:
@@ -197,7 +199,7 @@ def test_no_steps_are_the_models_as_they_are_after_the_aggregation(asked, tmp_pa
 
 
 def test_a_run_that_is_not_over_is_not_adapted(asked, tmp_path):
-    settings = asked()
+    settings = asked(eval_every=2, eval_records=1, max_new_tokens=1)
     with pytest.raises(KeyboardInterrupt):
         evaluate(Setup(settings), tmp_path / "run", callbacks=[Stop("round_finished", 1)])
     setup = Setup(settings.with_(eval_unseen="last"))

@@ -1,8 +1,6 @@
 """`drake check-method` finds what a method breaks; the method of docs/write-a-method.md breaks nothing."""
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 from click.testing import CliRunner
 from drake_baselines.fedit import FedIT
 from drake_baselines.sft import SFT
+from forked import run_drake
 
 from drake.cli.tools import check_method
 from drake.config import preset
@@ -256,12 +255,14 @@ def test_the_method_of_the_documentation_is_short_and_breaks_nothing(small, micr
     assert found == dict.fromkeys(found)
 
 
-def test_the_method_of_the_documentation_runs_from_the_folder_it_lies_in(micro_backbones, micro_data, tmp_path):
+def test_the_method_of_the_documentation_runs_from_the_folder_it_lies_in(
+    micro_backbones, micro_data, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "my_method.py").write_text((EXAMPLES / "my_method.py").read_text())
-    run = [sys.executable, "-c", "from drake.cli import main; main()", "eval", "--method", "my_method:Mine"]
-    settings = ["--preset", "quick", "--data", micro_data, "--models", micro_backbones["llama-4"], "--steps", "1"]
-    settings += ["--rounds", "4", "--eval-every", "4", "--eval-records", "1", "--clients", "2"]
-    done = subprocess.run([*run, *settings], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    asked = ["eval", "--method", "my_method:Mine", "--preset", "quick", "--data", micro_data, "--clients", "2"]
+    asked += ["--models", micro_backbones["llama-4"], "--steps", "1", "--rounds", "4", "--eval-every", "4"]
+    done = run_drake([*asked, "--eval-records", "1", "--set", "evaluation.max_new_tokens=1"])
     assert done.returncode == 0, done.stderr
     results = read_results(tmp_path / "runs/mine-quick")
     assert {row.kind for row in results.runs[0].traffic} == {"A"}
@@ -284,7 +285,6 @@ def test_the_command_prints_a_line_per_check_and_exits_with_1_for_a_fault(small,
 
 
 def test_an_unknown_method_is_one_sentence():
-    run = [sys.executable, "-c", "from drake.cli import main; main()", "check-method", "fedmosiac"]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    done = run_drake(["check-method", "fedmosiac"])
     assert done.returncode == 2
     assert "unknown method 'fedmosiac'; did you mean 'fedmosaic'?" in done.stderr

@@ -14,7 +14,12 @@ from drake.federation.callbacks import RunContext
 from drake.federation.loop import run_rounds
 from drake.federation.measurements import measurements
 from drake.runs import Setup
-from drake.tools.traffic import Cost, costs, relative
+from drake.tools.traffic import Cost, cost, costs, relative
+
+CLIENTS = 4
+"""Two of the first backbone, one of each other."""
+CHEAP = {"perada": {"perada.records": 2}, "takfl": {"takfl.records": 2}}
+"""Options with which a server's distillation takes less than a second; they change nothing that is sent."""
 
 
 class Secretive(SFT):
@@ -27,7 +32,8 @@ class Secretive(SFT):
 def test_every_method_sends_in_a_run_what_it_says(micro_backbones, micro_data, method):
     dtype = "bfloat16"  # in which adapters are sent in float32 all the same
     models = (micro_backbones["llama-4"], micro_backbones["llama-6"], micro_backbones["qwen-4"])
-    numbers = {"steps": 1, "micro_batch": 4, "rank": 4, "rounds": 1, "dtype": dtype, "device": "cpu"}
+    numbers = {"steps": 1, "micro_batch": 1, "rank": 4, "rounds": 1, "dtype": dtype, "device": "cpu"}
+    numbers |= {"clients": CLIENTS} | CHEAP.get(method, {})
     config = configure(method, "quick", models=models, data=micro_data, **numbers)
     setup = Setup(config)
     worker = setup.worker(0)
@@ -43,10 +49,15 @@ def test_every_method_sends_in_a_run_what_it_says(micro_backbones, micro_data, m
         if row.kind != "numbers":
             counted[row.direction][row.client][row.kind] = row.bytes
 
-    cost = costs([config])[method]
-    assert list(cost.backbones) == [client.backbone for client in setup.clients]
-    assert list(cost.up) == [counted["up"][client] for client in range(10)]
-    assert list(cost.down) == [counted["down"][client] for client in range(10)]
+    found = cost(config, setup.assignment.models)
+    assert list(found.up) == [counted["up"][client] for client in range(CLIENTS)]
+    assert list(found.down) == [counted["down"][client] for client in range(CLIENTS)]
+
+
+def test_the_costs_are_of_a_federation_with_the_clients_of_a_run(micro_backbones, micro_data):
+    models = (micro_backbones["llama-4"], micro_backbones["llama-6"], micro_backbones["qwen-4"])
+    config = configure("fedit", "quick", models=models, data=micro_data, device="cpu")
+    assert list(costs([config])["fedit"].backbones) == [client.backbone for client in Setup(config).clients]
 
 
 def test_fedmosaic_at_the_papers_scale_by_hand():
@@ -64,8 +75,8 @@ def test_fedmosaic_at_the_papers_scale_by_hand():
 
 
 def test_a_method_is_compared_with_the_most_economical_other_that_sends():
-    cost = lambda up, down: Cost(("x", "y"), ({"A": up}, {"A": up}), ({"A": down}, {}))  # noqa: E731
-    found = {"silent": cost(0, 0), "small": cost(70, 40), "large": cost(100, 0), "unknown": None}
+    of = lambda up, down: Cost(("x", "y"), ({"A": up}, {"A": up}), ({"A": down}, {}))  # noqa: E731
+    found = {"silent": of(0, 0), "small": of(70, 40), "large": of(100, 0), "unknown": None}
     assert found["small"].total == 90
     assert relative(found) == {
         "silent": None,
@@ -73,7 +84,7 @@ def test_a_method_is_compared_with_the_most_economical_other_that_sends():
         "large": pytest.approx(1 / 9),
         "unknown": None,
     }
-    assert relative({"alone": cost(1, 1)}) == {"alone": None}
+    assert relative({"alone": of(1, 1)}) == {"alone": None}
     logits = Cost(("x", "y"), ({"logits": 7}, {"logits": 7}), ({}, {}))
     assert relative(found | {"logits": logits}) == relative(found) | {"logits": pytest.approx(7 / 90 - 1)}
 
