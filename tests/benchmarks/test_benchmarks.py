@@ -91,7 +91,7 @@ def test_the_overhead_benchmark_accounts_for_all_time_and_memory(printed, micro_
     assert float(memory[4]) == pytest.approx(ten / (one + adapters), abs=0.2)
 
 
-def test_the_floor_repeats_every_product_and_attention_kernel(monkeypatch):
+def test_the_floor_repeats_every_kernel_or_the_products_and_attention_alone(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
     floor = importlib.import_module("floor")
     x, weight = torch.randn(2, 3, 8), torch.randn(5, 8, requires_grad=True)
@@ -102,9 +102,15 @@ def test_the_floor_repeats_every_product_and_attention_kernel(monkeypatch):
         torch.nn.functional.scaled_dot_product_attention(query, query, query).sum().backward()
     assert kernels(seen)["mm"] == 4  # twice forward, and twice the gradient of the weight
     assert sum(count for name, count in kernels(seen).items() if name.startswith("_scaled_dot_product")) == 2
+    everything, products = floor.replayed(seen.calls), floor.replayed(seen.products())
     with floor.Recorder() as again:
-        floor.replayed(seen.calls)()
+        everything()
     assert kernels(again) == kernels(seen)
+    assert kernels(again)["relu"] == 2
+    with floor.Recorder() as again:
+        products()
+    assert sum(kernels(again).values()) == 6
+    assert kernels(again)["mm"] == 4
 
 
 def kernels(recorder):
