@@ -1,7 +1,7 @@
 """DRAKE against the plain way with the same libraries: transformers' processor and generate, PEFT's own layers,
-pictures encoded every time, records in the order of the data, 1 or 16 of them at a time (the official code takes 1).
+pictures encoded every time, records in the order of the data, 1, 4 or 16 of them at a time (the official code takes 1).
 
-    python benchmarks/plain.py [--backbone tiny-llama-m] [--clients 3] [--records 4]
+    python benchmarks/plain.py [--backbone tiny-llama-m] [--clients 10] [--records 4]
 
 Both answer the same test records of 40 mini tasks for the same clients, and both train the same steps. The answers must
 be the same; printed is how many times as fast DRAKE is.
@@ -117,7 +117,7 @@ def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="tiny-llama-m")
-    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--records", type=int, default=4)
     asked = parser.parse_args()
     use_threads(1)
@@ -158,7 +158,7 @@ def main() -> None:
     rate = chosen.training.learning_rate
     print("| | records at a time | plain (s) | here (s) | times as fast | same answers |")
     print("|---|---:|---:|---:|---:|---:|")
-    for size in (1, STEP):
+    for size in (1, 4, STEP):
         plain_eval, expected = seconds(lambda size=size: plain_answers(plain, states, records, size))
         same = sum(said[key] == text for key, text in expected.items())
         plain_train, _ = seconds(lambda size=size: plain_steps(plain, start, steps, rate, size))
