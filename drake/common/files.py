@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,18 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+_LEFT = re.compile(r"\..+\.\d+(\.[^.]+)?")
+"""The names of `replacing`'s temporary files."""
+
+
+def remove_half_written(folder: Path) -> None:
+    """Delete, at any depth, the temporary files that `replacing` could not remove because its process was killed. For a
+    folder in which no other process writes; links are not followed."""
+    for place, _, names in os.walk(folder):
+        for name in filter(_LEFT.fullmatch, names):
+            (Path(place) / name).unlink(missing_ok=True)
 
 
 @contextmanager

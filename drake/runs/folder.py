@@ -26,7 +26,7 @@ except ImportError:  # Windows
     fcntl = None
 
 from drake.common.differences import setting_differences
-from drake.common.files import read_json_object, replacing
+from drake.common.files import read_json_object, remove_half_written, replacing, writing
 from drake.config import Config
 from drake.config.file import write as write_config
 from drake.config.sources import RUN_FILE, from_file
@@ -170,7 +170,8 @@ def refuse_links(folder: Path) -> None:
 @contextmanager
 def working(folder: Path) -> Iterator[None]:
     """A block in which this process alone works on the run. DrakeError when another process does: two would overwrite
-    each other's files. The lock ends with the process, however that ends."""
+    each other's files. The lock ends with the process, however that ends. What a killed process left half-written is
+    deleted first."""
     try:
         held = (folder / OWNED).open("r+")
     except OSError as error:
@@ -185,6 +186,8 @@ def working(folder: Path) -> Iterator[None]:
                 ) from None
             except OSError:  # a file system without locks
                 pass
+        with writing(folder):
+            remove_half_written(folder)
         yield
 
 

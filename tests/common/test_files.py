@@ -1,11 +1,12 @@
 """Files are whole or absent, and what the system refuses is one sentence."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from drake.common.files import check_folder, read_json_object, read_toml_table, replacing
+from drake.common.files import check_folder, read_json_object, read_toml_table, remove_half_written, replacing
 from drake.errors import DrakeError
 
 
@@ -87,3 +88,23 @@ def test_names_of_thousands_of_parts_are_no_configuration(tmp_path):
     (tmp_path / "x.toml").write_text(".".join(["a"] * 2002) + " = 1\n")  # nests as deep, and takes long
     with pytest.raises(DrakeError, match="has more than 2000 dots"):
         read_toml_table(tmp_path / "x.toml")
+
+
+def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(tmp_path):
+    inner = tmp_path / "checkpoints" / "round-00001"
+    inner.mkdir(parents=True)
+    child = os.fork()
+    if child == 0:  # killed while it writes
+        with replacing(inner / "client-2.safetensors") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    for kept in (tmp_path / ".drake-run", inner / "client-1.safetensors", elsewhere / ".a.1.json"):
+        kept.write_text("whole")
+    (run := tmp_path / "checkpoints" / "link").symlink_to(elsewhere)
+    assert [path.name for path in inner.glob(".*")] == [f".client-2.{child}.safetensors"]
+    remove_half_written(tmp_path / "checkpoints")
+    assert [path.name for path in inner.iterdir()] == ["client-1.safetensors"]
+    assert (tmp_path / ".drake-run").exists()
+    assert (run / ".a.1.json").exists()

@@ -10,7 +10,7 @@ from drake.errors import DrakeError
 from drake.federation.callbacks import Callback
 from drake.results import load
 from drake.runs import Settings
-from drake.runs.folder import config_of, read_identity
+from drake.runs.folder import config_of, read_identity, working
 from drake.scoring.predictions import read_predictions
 
 SMALL = {"rounds": 1, "steps": 1, "micro_batch": 2, "eval_records": 1, "max_new_tokens": 3, "threads": 1, "clients": 4}
@@ -109,3 +109,14 @@ def test_the_settings_of_version_0_1_are_a_config_with_a_warning():
     with pytest.warns(DeprecationWarning, match=r"use drake\.config\.configure"):
         found = Settings("sft", preset("quick"), ("tiny-llama-s",), rounds=1)
     assert found == configure("sft", "quick", models=["tiny-llama-s"], rounds=1, device="cpu")
+
+
+def test_whoever_works_on_a_run_first_deletes_what_a_killed_process_left_half_written(tmp_path):
+    (tmp_path / ".drake-run").write_text("")
+    (left := tmp_path / "checkpoints" / "seed-0" / "round-00001" / ".client-2.15876.safetensors").parent.mkdir(
+        parents=True
+    )
+    left.write_text("half")
+    with working(tmp_path):
+        assert not left.exists()
+    assert (tmp_path / ".drake-run").exists()
